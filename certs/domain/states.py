@@ -1,0 +1,106 @@
+"""States and allowed moves of every flow, and who acts next. Changes are compare-and-swap in the services."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Actor(StrEnum):
+    WORKER = "the worker"
+    CA = "the CA"
+    SUPERVISOR = "the supervisor"
+    PERSON = "a person"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class State:
+    label: str
+    actor: Actor
+    after: tuple[str, ...] = ()  # states that may follow
+
+    @property
+    def final(self) -> bool:
+        return not self.after
+
+
+@dataclass(frozen=True)
+class Machine:
+    states: dict[str, State]
+
+    def choices(self) -> list[tuple[str, str]]:
+        return [(name, state.label) for name, state in self.states.items()]
+
+    def allows(self, before: str, after: str) -> bool:
+        return after in self.states[before].after
+
+    def is_final(self, name: str) -> bool:
+        return self.states[name].final
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        return tuple(name for name, state in self.states.items() if not state.final)
+
+
+NEW = "new"
+REGISTERED = "registered"
+ORDERED = "ordered"
+CHALLENGED = "challenged"
+READY = "ready"
+FINALIZED = "finalized"
+ISSUED = "issued"
+BOUND = "bound"
+DONE = "done"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+_ENDS = (FAILED, CANCELLED)
+
+ORDER = Machine(
+    {
+        NEW: State("waiting to start", Actor.WORKER, (REGISTERED, *_ENDS)),
+        REGISTERED: State("account ready", Actor.WORKER, (ORDERED, *_ENDS)),
+        # An order at the CA may be ready at once (authorizations reused) or already done (a lost answer).
+        ORDERED: State("ordered", Actor.WORKER, (CHALLENGED, READY, FINALIZED, REGISTERED, *_ENDS)),
+        CHALLENGED: State("being validated", Actor.CA, (READY, FINALIZED, REGISTERED, *_ENDS)),
+        READY: State("validated", Actor.WORKER, (FINALIZED, REGISTERED, *_ENDS)),
+        FINALIZED: State("being issued", Actor.CA, (ISSUED, REGISTERED, *_ENDS)),
+        # From here on the certificate is ours; a trouble with binding never loses it.
+        ISSUED: State("issued", Actor.WORKER, (BOUND, DONE)),
+        BOUND: State("bound", Actor.WORKER, (DONE,)),
+        DONE: State("done", Actor.NOBODY),
+        FAILED: State("failed", Actor.NOBODY),
+        CANCELLED: State("cancelled", Actor.NOBODY),
+    }
+)
+
+# The steps a person sees, in order, with the states in which each is under way.
+ORDER_STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("account", "Account", (NEW,)),
+    ("order", "Order", (REGISTERED,)),
+    ("challenge", "Challenge", (ORDERED,)),
+    ("validation", "Validation", (CHALLENGED,)),
+    ("certificate", "Certificate", (READY, FINALIZED)),
+    ("binding", "Binding", (ISSUED,)),
+    ("check", "Check", (BOUND,)),
+)
+
+WISHED = "wished"
+OPENING = "opening"
+AWAITING = "awaiting"
+CONFIRMED = "confirmed"
+SETTLED = "settled"
+RETURNED = "returned"
+REFUSED = "refused"
+
+REBIND = Machine(
+    {
+        WISHED: State("asked for", Actor.SUPERVISOR, (OPENING, REFUSED)),
+        OPENING: State("opening the address", Actor.SUPERVISOR, (AWAITING, REFUSED)),
+        AWAITING: State("waiting for confirmation", Actor.PERSON, (CONFIRMED, RETURNED)),
+        # The person has confirmed; the supervisor still has to end the old arbiter.
+        CONFIRMED: State("confirmed", Actor.SUPERVISOR, (SETTLED,)),
+        SETTLED: State("done", Actor.NOBODY),
+        RETURNED: State("went back to the old address", Actor.NOBODY),
+        REFUSED: State("refused", Actor.NOBODY),
+    }
+)

@@ -1,0 +1,111 @@
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import models
+
+from certs.models.account import AcmeAccount
+from certs.models.organization import Organization, default_organization
+from certs.models.privatekey import PrivateKey
+from portal import clock
+
+
+class Certificate(models.Model):
+    """What people name and bind; its id never changes. `current` is the version in use, the others are kept."""
+
+    class Source(models.TextChoices):
+        ACME = "acme", "ACME"
+        UPLOADED = "uploaded", "uploaded"
+        SELF_SIGNED = "self-signed", "self-signed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, default=default_organization)
+    name = models.CharField(max_length=255)
+    source = models.CharField(max_length=20, choices=Source.choices)
+    names = models.JSONField(default=list)  # wanted DNS names (A-labels), sorted
+    key_type = models.CharField(max_length=20, default="ec-p256")
+    account = models.ForeignKey(
+        AcmeAccount, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
+    )
+    current = models.OneToOneField(
+        "CertificateVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="current_of"
+    )
+    auto_renew = models.BooleanField(default=False)
+    renew_before_days = models.PositiveSmallIntegerField(null=True, blank=True)  # overrides the portal's setting
+    check_hours = models.PositiveSmallIntegerField(null=True, blank=True)  # overrides the portal's setting
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    # Renewal (ACME.md, ARCHITECTURE §5). The last decision lives here; an event is written only when it changes.
+    next_check_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    last_check_at = models.DateTimeField(null=True, blank=True)
+    last_decision = models.CharField(max_length=40, blank=True)  # a code of domain.renewal.Decision
+    last_decision_text = models.TextField(blank=True)
+    last_renewed_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    next_attempt_at = models.DateTimeField(null=True, blank=True)  # back-off after a failure
+    ari = models.JSONField(default=dict, blank=True)  # start, end, selected, retry_at (ISO 8601), explanation
+
+    class Meta:
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_test(self) -> bool:
+        """Issued by a staging directory: browsers will not trust it."""
+        return bool(self.current and self.current.is_test)
+
+
+class CertificateVersion(models.Model):
+    """One issued or imported certificate with its chain; never changed once written."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="versions")
+    key = models.ForeignKey(PrivateKey, null=True, blank=True, on_delete=models.PROTECT, related_name="versions")
+    leaf_pem = models.TextField()
+    chain_pem = models.TextField(blank=True)  # intermediates, leaf's issuer first, without the root
+    fingerprint_sha256 = models.CharField(max_length=64, db_index=True)  # hex, of the leaf's DER
+    serial = models.CharField(max_length=64)  # hex
+    subject = models.CharField(max_length=500, blank=True)
+    issuer = models.CharField(max_length=500, blank=True)
+    names = models.JSONField(default=list)  # DNS names and addresses of the SAN
+    self_signed = models.BooleanField(default=False)
+    is_test = models.BooleanField(default=False)
+    not_before = models.DateTimeField()
+    not_after = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["certificate", "fingerprint_sha256"], name="version_once_per_certificate")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint_sha256[:12]} until {self.not_after:%Y-%m-%d}"
+
+    @property
+    def fullchain_pem(self) -> str:
+        return self.leaf_pem + self.chain_pem
+
+    @property
+    def lifetime(self) -> timedelta:
+        return self.not_after - self.not_before
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        return self.not_before <= moment <= self.not_after
+
+
+class CertificateName(models.Model):
+    """The names of a certificate's current version, for search; `reversed` makes a domain suffix a b-tree range."""
+
+    certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="name_rows")
+    name = models.CharField(max_length=255, db_index=True)
+    reversed = models.CharField(max_length=255, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["certificate", "name"], name="name_once_per_certificate")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,66 @@
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from certs.models.certificate import Certificate
+from portal import clock
+
+
+class PortalState(models.Model):
+    """The settings a person changes on the pages, and what the portal must remember of itself. One row, pk 1."""
+
+    public_url = models.CharField(max_length=300, blank=True)  # scheme://host[:port], no path; empty until confirmed
+    extra_hosts = models.JSONField(default=list)  # accepted host names added on the page
+    # Serving: every process follows this number.
+    generation = models.PositiveBigIntegerField(default=1)
+    placeholder = models.ForeignKey(Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # Configuration ➜ Let's Encrypt manages this certificate for the portal itself.
+    portal_certificate = models.ForeignKey(
+        Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # Configuration ➜ HTTPS.
+    force_ssl = models.BooleanField(default=False)
+    force_ssl_confirm_by = models.DateTimeField(null=True, blank=True)  # set: on trial, off by itself after this
+    hsts = models.BooleanField(default=False)
+    hsts_host = models.CharField(max_length=255, blank=True)  # the host it was switched on for
+    hsts_step = models.PositiveSmallIntegerField(default=0)  # index into domain.hsts.STEPS
+    hsts_limit = models.PositiveSmallIntegerField(default=3)  # highest step allowed (a private CA: one day)
+    hsts_step_since = models.DateTimeField(null=True, blank=True)
+    hsts_clearing_until = models.DateTimeField(null=True, blank=True)  # after switching off: max-age=0 until then
+    # Configuration ➜ Renewal.
+    renew_before_days = models.PositiveSmallIntegerField(default=21)
+    check_hours = models.PositiveSmallIntegerField(default=24)
+    sweep_started_at = models.DateTimeField(null=True, blank=True)
+    sweep_finished_at = models.DateTimeField(null=True, blank=True)
+    sweep_summary = models.JSONField(default=dict)  # decision code -> count
+    # First start.
+    ring_saved_at = models.DateTimeField(null=True, blank=True)  # the operator said that a copy of the ring is safe
+    imported_fingerprints = models.JSONField(default=list)  # server.crt is imported once per fingerprint
+    import_offer = models.ForeignKey(Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    import_error = models.TextField(blank=True)  # why server.crt and server.key could not be taken
+
+    def __str__(self) -> str:
+        return "portal state"
+
+
+class OneTimeLink(models.Model):
+    """A single-use secret in a link; only its SHA-256 is kept."""
+
+    class Purpose(models.TextChoices):
+        SETUP = "setup", "create the first administrator"
+        SESSION = "session", "carry a session to the new address"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    purpose = models.CharField(max_length=10, choices=Purpose.choices)
+    digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
+    target = models.CharField(max_length=300, blank=True)  # path to go to, always on this portal
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.purpose} until {self.expires_at:%H:%M}"

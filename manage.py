@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Bindery's command line. `manage.py up` starts the portal; `manage.py help` lists the rest."""
+
+import os
+import sys
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        print(
+            "Bindery's packages are not installed here. Run `make run`, or `.venv/bin/python manage.py`.",
+            file=sys.stderr,
+        )
+        return 1
+
+    from portal import env, home
+
+    try:
+        if sys.argv[1:2] == ["up"]:
+            home.prepare()
+        execute_from_command_line(sys.argv)
+    except (env.EnvError, home.HomeError) as error:
+        print(f"bindery: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Typed readers of environment variables.
+
+Every variable NAME may also be given as NAME_FILE, the path of a file that holds the value (a mounted secret); naming
+both is refused. A value that cannot be read as its type stops the start with a sentence that names the variable.
+"""
+
+import os
+from pathlib import Path
+
+
+class EnvError(Exception):
+    """An environment variable has a value that cannot be used; the text is for the person."""
+
+
+def text(name: str, default: str = "") -> str:
+    value, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if value is not None and file:
+        raise EnvError(f"Both {name} and {name}_FILE are set. Unset one of them.")
+    if file:
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EnvError(f"{name}_FILE names {file}, which cannot be read: {error}.") from error
+    return default if value is None else value.strip()
+
+
+def is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    raw = text(name)
+    if not raw:
+        return default
+    try:
+        value = int(raw)
+    except ValueError:
+        raise EnvError(f"{name} must be a whole number, not {raw!r}.") from None
+    if not low <= value <= high:
+        raise EnvError(f"{name} must be between {low} and {high}, not {value}.")
+    return value
+
+
+def port(name: str, default: int) -> int:
+    return integer(name, default, low=1, high=65535)
+
+
+def boolean(name: str, default: bool = False) -> bool:
+    raw = text(name).lower()
+    if not raw:
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise EnvError(f"{name} must be 1 or 0, not {raw!r}.")
+
+
+def words(name: str) -> list[str]:
+    """A comma-separated list; empty items are dropped."""
+    return [word.strip() for word in text(name).split(",") if word.strip()]
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = text(name, default).lower() or default
+    if value not in allowed:
+        raise EnvError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value

@@ -1,0 +1,22 @@
+class _Pass:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+
+class PlainHttpPaths(_Pass):
+    pass
+
+
+class AcceptedHosts(_Pass):
+    pass
+
+
+class SchemePolicy(_Pass):
+    pass
+
+
+class SecureCookies(_Pass):
+    pass

@@ -1,0 +1,204 @@
+"""The one settings file, fed by the environment through `portal/env.py`. docs/settings.md lists every variable."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from portal import env, home, logs
+
+BASE_DIR = home.BASE_DIR
+HOME: Path = home.path()
+VERSION = "0.1.0"
+
+SECRET_KEY = home.secret_key()
+DEBUG = False
+# Accepted hosts change at run time without a restart, so our own middleware judges them (portal/middleware.py).
+ALLOWED_HOSTS = ["*"]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_q",
+    "certs",
+]
+
+MIDDLEWARE = [
+    "portal.middleware.PlainHttpPaths",
+    "portal.middleware.AcceptedHosts",
+    "portal.middleware.SchemePolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "portal.middleware.SecureCookies",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "certs.views.errors.ErrorPages",
+]
+
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "certs.views.context.portal",
+            ]
+        },
+    }
+]
+
+SQLITE_OPTIONS = {
+    "timeout": 20,
+    # IMMEDIATE takes the write lock at BEGIN, where it can be waited for: without it 12 % of writes were lost to
+    # "database is locked" under load.
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+
+
+def _database() -> dict[str, Any]:
+    url = env.text("DATABASE_URL")
+    if not url:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": home.database_file(), "OPTIONS": SQLITE_OPTIONS}
+    try:
+        # A parser of URLs with names of engines; it raises ValueError and its own UnknownSchemeError (a ValueError).
+        parsed = dict(dj_database_url.parse(url))
+    except ValueError as error:
+        raise env.EnvError(f"DATABASE_URL cannot be used: {error}") from error
+    if parsed.get("ENGINE") != "django.db.backends.postgresql":
+        raise env.EnvError("DATABASE_URL must be a postgresql:// address. Without it Bindery uses SQLite.")
+    return parsed
+
+
+DATABASES = {"default": {**_database(), "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"}}
+
+AUTH_USER_MODEL = "certs.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+ACCOUNT_ADAPTER = "portal.accounts.ClosedAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.text("TZ") or "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "static-root"
+# Served from the finders, without collectstatic: `make run` has no build step.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+QUEUE_WORKERS = env.integer("BINDERY_QUEUE_WORKERS", 2, low=1, high=32)
+Q_CLUSTER = {
+    "name": "bindery",
+    "orm": "default",  # the Redis broker loses the task of a killed worker
+    "workers": QUEUE_WORKERS,
+    "queue_limit": QUEUE_WORKERS,
+    "bulk": 1,
+    "timeout": 600,
+    "retry": 2400,
+    "max_attempts": 3,
+    "ack_failures": True,
+    "catch_up": False,
+    "recycle": 200,
+    "save_limit": 500,
+    "poll": 0.2,
+    "label": "Queue",
+    "log_level": "WARNING",
+}
+
+# Serving.
+HTTP_PORT = env.port("BINDERY_HTTP_PORT", 8000)
+HTTPS_PORT = env.port("BINDERY_HTTPS_PORT", 8443)
+HTTPS_PORT_LOCKED = env.is_set("BINDERY_HTTPS_PORT")
+HTTP_ADDRESSES = env.words("BINDERY_HTTP_ADDRESS") or ["0.0.0.0", "::"]
+HTTPS_ADDRESSES = env.words("BINDERY_HTTPS_ADDRESS") or ["0.0.0.0", "::"]
+HTTPS_ADDRESS_LOCKED = env.is_set("BINDERY_HTTPS_ADDRESS")
+EXTRA_HOSTS = env.words("BINDERY_ALLOWED_HOSTS")
+PUBLIC_URL = env.text("BINDERY_PUBLIC_URL")
+WEB_WORKERS = env.integer("BINDERY_WEB_WORKERS", 2, low=1, high=64)
+WEB_THREADS = env.integer("BINDERY_WEB_THREADS", 16, low=2, high=256)
+NODE = env.text("BINDERY_NODE")  # the name of this machine in a cluster; the host name where empty
+PUBLIC_ROOTS = env.text("BINDERY_PUBLIC_ROOTS")  # PEM file of the roots browsers trust; the system's store where empty
+ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
+CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
+
+# Periods, in seconds. Tests use shorter ones.
+LEASE_SECONDS = 60
+LEASE_RENEW_SECONDS = 20
+RECOVERY_SECONDS = 30
+WATCHDOG_SECONDS = 180
+GENERATION_POLL_SECONDS = 1.0
+HELLO_SECONDS = 5.0
+HANDSHAKE_SECONDS = 5.0
+HEADER_SECONDS = 10.0
+REBIND_CONFIRM_SECONDS = 120
+IMPORT_SCAN_SECONDS = 60
+TICK_MINUTES = 5
+
+LOG_LEVEL = env.choice("BINDERY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
+LOG_FORMAT = env.choice("BINDERY_LOG_FORMAT", "text", ("text", "json"))
+LOGGING_CONFIG = None
+logs.configure(LOG_LEVEL, LOG_FORMAT)
