@@ -14,7 +14,6 @@ class AcceptedHosts(_Pass):
     pass
 
 
-class SchemePolicy(_Pass):
     pass
 
 

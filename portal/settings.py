@@ -35,7 +35,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.middleware.PlainHttpPaths",
     "portal.middleware.AcceptedHosts",
-    "portal.middleware.SchemePolicy",
+    "portal.scheme.SchemePolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",

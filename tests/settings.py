@@ -24,3 +24,6 @@ RECOVERY_SECONDS = 1
 WATCHDOG_SECONDS = 20
 REBIND_CONFIRM_SECONDS = 6
 IMPORT_SCAN_SECONDS = 2
+
+# A file, not memory: threads and processes must meet the same locks as in a real portal.
+DATABASES["default"].setdefault("TEST", {})["NAME"] = HOME / "test.sqlite3"  # noqa: F405 - from portal.settings
