@@ -8,6 +8,7 @@ row: a database without its ring must never be given a new one, which would make
 import os
 import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from certs.domain.envelope import KeyRing
@@ -66,6 +67,14 @@ def key_ring() -> KeyRing:
         ) from error
 
 
+def new_secret_key() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def new_key_ring() -> str:
+    return KeyRing.generate().to_json()
+
+
 def prepare() -> None:
     """Make the directory and, for a database that has none yet, the secrets. Raises HomeError."""
     home = path()
@@ -89,8 +98,8 @@ def prepare() -> None:
         return
     used = has_canary(database_file())
     for file, name, make in (
-        (secret_key_file(), "BINDERY_SECRET_KEY", lambda: secrets.token_urlsafe(48)),
-        (key_ring_file(), "BINDERY_KEY_RING", lambda: KeyRing.generate().to_json()),
+        (secret_key_file(), "BINDERY_SECRET_KEY", new_secret_key),
+        (key_ring_file(), "BINDERY_KEY_RING", new_key_ring),
     ):
         if env.is_set(name) or file.exists():
             continue
@@ -107,7 +116,7 @@ def has_canary(database: Path) -> bool:
     if not database.exists() or database.stat().st_size == 0:
         return False
     try:
-        with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20) as connection:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
             tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'certs_keyringcanary'").fetchall()
             return bool(tables) and bool(connection.execute("SELECT 1 FROM certs_keyringcanary").fetchall())
     except sqlite3.Error as error:

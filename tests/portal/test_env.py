@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from portal import env
+
+
+def test_text_reads_the_variable_or_the_file_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("X", " value ")
+    assert env.text("X") == "value"
+    monkeypatch.delenv("X")
+    file = tmp_path / "secret"
+    file.write_text("from file\n")
+    monkeypatch.setenv("X_FILE", str(file))
+    assert env.text("X") == "from file"
+    assert env.is_set("X")
+
+
+def test_naming_both_the_variable_and_its_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "1")
+    monkeypatch.setenv("X_FILE", "/somewhere")
+    with pytest.raises(env.EnvError, match="Both X and X_FILE"):
+        env.text("X")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("X_FILE", str(file))
+    with pytest.raises(env.EnvError, match="X_FILE names"):
+        env.text("X")
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ("eighty", "must be a whole number"),
+        ("0", "between 1 and 65535"),
+        ("70000", "between"),
+        ("80.5", "whole number"),
+    ],
+)
+def test_a_bad_port_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch, raw: str, sentence: str) -> None:
+    monkeypatch.setenv("X", raw)
+    with pytest.raises(env.EnvError, match=f"X .*{sentence}"):
+        env.port("X", 8000)
+
+
+def test_defaults_answer_for_what_is_unset_or_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "")
+    assert env.port("X", 8000) == 8000
+    assert env.boolean("X", default=True)
+    assert env.words("X") == []
+    assert env.choice("X", "text", ("text", "json")) == "text"
+
+
+@pytest.mark.parametrize(("raw", "value"), [("1", True), ("YES", True), ("off", False), ("0", False)])
+def test_booleans(monkeypatch: pytest.MonkeyPatch, raw: str, value: bool) -> None:
+    monkeypatch.setenv("X", raw)
+    assert env.boolean("X") is value
+
+
+def test_other_words_are_no_boolean_and_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "maybe")
+    with pytest.raises(env.EnvError, match="X must be 1 or 0"):
+        env.boolean("X")
+    with pytest.raises(env.EnvError, match="one of text, json"):
+        env.choice("X", "text", ("text", "json"))
+
+
+def test_words_drop_empty_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "a, b,,c ")
+    assert env.words("X") == ["a", "b", "c"]
