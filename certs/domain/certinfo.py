@@ -1,0 +1,97 @@
+"""What a certificate says, in the few fields that we store, show and compare."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
+from certs.domain.names import names_cover
+
+
+@dataclass(frozen=True)
+class CertInfo:
+    fingerprint_sha256: str  # hex, of the DER
+    serial: str  # hex, lower case
+    subject: str  # RFC 4514
+    issuer: str
+    names: list[str]  # DNS names in lower case, then addresses, as in the SAN; the CN never counts (RFC 9525 §2)
+    not_before: datetime  # aware, UTC
+    not_after: datetime
+    self_signed: bool
+    is_ca: bool
+    ari_id: str  # RFC 9773 §4.1; empty without an authority key identifier
+
+
+def certificate_info(certificate: x509.Certificate) -> CertInfo:
+    """Expects a certificate that `pem.certificates_read` accepted: its extensions are known to parse."""
+    return CertInfo(
+        fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        serial=f"{certificate.serial_number:x}",
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=_names(certificate),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        self_signed=is_self_signed(certificate),
+        is_ca=_is_ca(certificate),
+        ari_id=_ari_id(certificate),
+    )
+
+
+def covers(info_or_names: CertInfo | Iterable[str], host: str) -> bool:
+    """Whether a client that asked for `host` (a name, a wildcard as stored in a binding, or an address) is content."""
+    names = info_or_names.names if isinstance(info_or_names, CertInfo) else info_or_names
+    return names_cover(names, host)
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    return certificate.issuer == certificate.subject and is_issued_by(certificate, certificate)
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """By name and signature; dates and constraints are the client's to judge."""
+    if certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    dns = [name.lower() for name in alternative.get_values_for_type(x509.DNSName)]
+    addresses = [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
+    return list(dict.fromkeys(dns + addresses))
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _ari_id(certificate: x509.Certificate) -> str:
+    """base64url of the key identifier, a dot, base64url of the serial's DER content octets (leading zero kept)."""
+    try:
+        key_id = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return ""
+    if not key_id:
+        return ""
+    serial = certificate.serial_number
+    octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return f"{_base64url(key_id)}.{_base64url(octets)}"
+
+
+def _base64url(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")

@@ -1,0 +1,197 @@
+"""Private keys: which kinds we make, which we accept, and their forms."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from certs.domain.errors import KeyRefused
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+SIZE_LIMIT = 1024 * 1024  # bytes of a PEM text with a key
+_BLOCK_LIMIT = 64 * 1024
+_RSA_BITS = range(2048, 16385)
+_CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
+_BLOCK = re.compile(
+    rb"-----BEGIN (?P<kind>[A-Z0-9 ]{0,20}PRIVATE KEY)-----(?P<body>(?:(?!-----).)*)-----END (?P=kind)-----", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class KeyType:
+    id: str
+    label: str
+    help: str
+    make: Callable[[], Key]
+
+
+def _rsa(bits: int) -> Callable[[], Key]:
+    return lambda: rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+KEY_TYPES: dict[str, KeyType] = {
+    kind.id: kind
+    for kind in (
+        KeyType("ec-p256", "EC P-256", "small and fast; every current client", lambda: _ec(ec.SECP256R1())),
+        KeyType("ec-p384", "EC P-384", "a larger curve where a rule asks for it", lambda: _ec(ec.SECP384R1())),
+        KeyType("rsa-2048", "RSA 2048", "for old clients", _rsa(2048)),
+        KeyType("rsa-3072", "RSA 3072", "for old clients, until after 2030", _rsa(3072)),
+        KeyType("rsa-4096", "RSA 4096", "for old clients; slow handshakes", _rsa(4096)),
+        KeyType(
+            "ed25519",
+            "Ed25519",
+            "browsers and public CAs refuse it; own services only",
+            ed25519.Ed25519PrivateKey.generate,
+        ),
+    )
+}
+
+
+def _ec(curve: ec.EllipticCurve) -> Key:
+    return ec.generate_private_key(curve)
+
+
+def key_generate(key_type: str) -> Key:
+    """A new key; `key_type` is an id of KEY_TYPES. Raises KeyRefused. RSA takes up to seconds."""
+    kind = KEY_TYPES.get(key_type)
+    if kind is None:
+        raise KeyRefused(f"“{key_type}” is no key type.", advice=f"Use one of {', '.join(KEY_TYPES)}.")
+    return kind.make()
+
+
+def key_label(key_type: str) -> str:
+    """For people; uploaded keys may be of a type that we do not make ourselves."""
+    kind = KEY_TYPES.get(key_type)
+    return kind.label if kind else key_type.upper().replace("-", " ", 1)
+
+
+def key_type_of(key: object) -> str:
+    """The id of the type. Raises KeyRefused for kinds and sizes that no TLS client of today takes."""
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        if key.key_size not in _RSA_BITS:
+            raise KeyRefused(
+                f"The RSA key has {key.key_size} bits; between 2048 and 16384 are accepted.",
+                advice="Make a new key, and a certificate for it.",
+            )
+        return f"rsa-{key.key_size}"
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        if key.curve.name not in _CURVES:
+            raise KeyRefused(
+                f"The key uses the curve {key.curve.name}, which browsers do not know.",
+                advice="Use P-256 or P-384.",
+            )
+        return _CURVES[key.curve.name]
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+        return "ed25519"
+    raise KeyRefused(
+        f"A key of the kind {type(key).__name__.removesuffix('PrivateKey').removesuffix('PublicKey')} "
+        "cannot be used for TLS here.",
+        advice="Use RSA of 2048 bits or more, EC P-256 or P-384, or Ed25519.",
+    )
+
+
+def key_to_der(key: Key) -> bytes:
+    """PKCS#8 DER, unencrypted: for sealing only."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def key_to_pem(key: Key) -> bytes:
+    """PKCS#8 PEM, unencrypted."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def key_from_der(der: bytes) -> Key:
+    """Raises KeyRefused."""
+    try:
+        return _accepted(load_der_private_key(der, None))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyRefused("The stored private key cannot be read.") from error
+
+
+def key_from_pem(data: bytes, password: bytes | None = None) -> Key:
+    """The first private key of a PEM text: PKCS#8, PKCS#1 or SEC1, encrypted or not. Raises KeyRefused.
+
+    A password for a key that has none is ignored. Other blocks (certificates, EC PARAMETERS) and text are skipped.
+    """
+    if len(data) > SIZE_LIMIT:
+        raise KeyRefused("The file with the key is too large.", advice="Give the PEM file with just the key.")
+    found = _BLOCK.search(data)
+    if found is None:
+        message, advice = _no_block(data)
+        raise KeyRefused(message, advice=advice)
+    # Indented by a mail program or an editor.
+    block = b"\n".join(line.strip() for line in found[0].splitlines())
+    if len(block) > _BLOCK_LIMIT:
+        raise KeyRefused("The private key is too large.", advice="Give an RSA, EC or Ed25519 key in PEM form.")
+    if found["kind"] == b"OPENSSH PRIVATE KEY":
+        raise KeyRefused(
+            "This is a key in OpenSSH's own form.", advice="Convert a copy of it with: ssh-keygen -p -m PKCS8 -f FILE"
+        )
+    encrypted = b"ENCRYPTED" in block
+    if encrypted and not password:
+        raise KeyRefused("The private key is encrypted.", advice="Give its password as well.", code="password-needed")
+    try:
+        return _accepted(load_pem_private_key(block, password if encrypted else None))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted:
+            raise KeyRefused(
+                "The private key cannot be opened with this password.",
+                advice="Type the password again; if it is right, the key file is damaged.",
+                code="password-wrong",
+            ) from error
+        raise KeyRefused(
+            "The private key is damaged or of a kind that is not known here.",
+            advice="Copy the whole file again, from its BEGIN line to its END line.",
+        ) from error
+
+
+def _accepted(key: object) -> Key:
+    key_type_of(key)
+    if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        return key
+    raise KeyRefused("This is not a private key.")
+
+
+def _no_block(data: bytes) -> tuple[str, str]:
+    """Why there is no key in it, and what to give instead."""
+    begin = "Give the text that begins with -----BEGIN PRIVATE KEY-----."
+    if not data.strip():
+        return "No private key was given.", begin
+    if b"-----BEGIN" in data and b"PRIVATE KEY-----" in data:
+        return "The private key is cut off.", "Copy the whole file, from its BEGIN line to its END line."
+    if b"-----BEGIN CERTIFICATE" in data:
+        return "This is a certificate, not a private key.", begin
+    if data[:1] == b"\x30":
+        return (
+            "The key is in binary form (DER or PKCS#12).",
+            "Convert it with: openssl pkey -inform der -in FILE, or openssl pkcs12 -nocerts -in FILE",
+        )
+    return "This is not a private key in PEM form.", begin
+
+
+def spki_sha256(public_key: PublicKeyTypes) -> str:
+    """Hex SHA-256 of the DER SubjectPublicKeyInfo: the identity of a key pair."""
+    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def signature_hash(key: Key) -> hashes.SHA256 | hashes.SHA384 | None:
+    """The digest to sign with: by the curve's strength, none for Ed25519."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return None
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
+        return hashes.SHA384()
+    return hashes.SHA256()

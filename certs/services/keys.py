@@ -1,0 +1,76 @@
+"""Private keys: made or taken in, sealed, opened, and removed when nothing points at them."""
+
+import uuid
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models import ProtectedError
+
+from certs.domain import keys
+from certs.domain.errors import KeyRefused
+from certs.models import PrivateKey
+from certs.services.secrets import secret_open, secret_seal
+from portal import clock
+
+# A key is stored before the row that points at it.
+_GRACE = timedelta(days=1)
+
+
+def key_create(key_type: str) -> PrivateKey:
+    """Make a key and store it sealed. Raises KeyRefused for an unknown type, RuntimeError inside atomic()."""
+    blocks = connection.atomic_blocks
+    if blocks and not getattr(blocks[-1], "_from_testcase", False):
+        raise RuntimeError("A key was to be made inside a transaction, which would hold SQLite's only write lock.")
+    return _key_store(keys.key_generate(key_type))
+
+
+def key_import(key: keys.Key) -> PrivateKey:
+    """Store a key from outside, or find it again by its SPKI; a row that only knew of the key now holds it."""
+    row = PrivateKey.objects.filter(spki_sha256=keys.spki_sha256(key.public_key())).first()
+    if row is None:
+        return _key_store(key)
+    if not row.sealed:
+        row.sealed = _sealed(row.id, key)
+        row.held = PrivateKey.Held.HERE
+        row.save(update_fields=["sealed", "held"])
+    return row
+
+
+def key_open(row: PrivateKey) -> keys.Key:
+    """The private key itself. Raises KeyRefused where it is not held here, SecretError where it cannot be opened."""
+    if not key_is_here(row):
+        raise KeyRefused(
+            f"The private key {row} is not held here ({row.get_held_display()}).",
+            advice="Import the certificate together with its key.",
+            code="key-not-here",
+        )
+    return keys.key_from_der(secret_open(PrivateKey.PURPOSE, row.id, row.sealed))
+
+
+def key_is_here(row: PrivateKey | None) -> bool:
+    return row is not None and row.held == PrivateKey.Held.HERE and bool(row.sealed)
+
+
+def keys_prune() -> int:
+    """Remove keys that nothing points at, a day after they were made; returns how many went."""
+    unused = PrivateKey.objects.filter(versions=None, orders=None, accounts=None, created_at__lt=clock.now() - _GRACE)
+    count = 0
+    for row in unused:
+        try:
+            row.delete()
+        except ProtectedError:
+            continue  # taken into use since the query
+        count += 1
+    return count
+
+
+def _key_store(key: keys.Key) -> PrivateKey:
+    uid = uuid.uuid4()
+    return PrivateKey.objects.get_or_create(
+        spki_sha256=keys.spki_sha256(key.public_key()),
+        defaults={"id": uid, "key_type": keys.key_type_of(key), "sealed": _sealed(uid, key)},
+    )[0]
+
+
+def _sealed(uid: uuid.UUID, key: keys.Key) -> str:
+    return secret_seal(PrivateKey.PURPOSE, uid, keys.key_to_der(key))
