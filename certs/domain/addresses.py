@@ -1,0 +1,42 @@
+"""IP addresses of listeners: what is an address, which covers which, how one is shown."""
+
+import ipaddress
+
+from certs.domain.errors import InputError
+
+EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
+def address_parse(text: str) -> str:
+    """The canonical form of one IPv4 or IPv6 address. Raises InputError."""
+    try:
+        return str(ipaddress.ip_address(text.strip().strip("[]")))
+    except ValueError:
+        raise InputError(
+            f"{text!r} is not an IP address.", advice="Type an address such as 0.0.0.0, 127.0.0.1 or ::1."
+        ) from None
+
+
+def address_is_any(address: str) -> bool:
+    return address in EVERY_ADDRESS
+
+
+def address_covers(wide: str, narrow: str) -> bool:
+    """Whether a listener on `wide` also answers for `narrow`: the same address, or all of the same family."""
+    return wide == narrow or (address_is_any(wide) and (":" in wide) == (":" in narrow))
+
+
+def address_reachable(address: str) -> str:
+    """An address to connect to from this machine in order to reach a listener on `address`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+
+
+def address_shown(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def addresses_shown(addresses: list[str], port: int) -> str:
+    """For a sentence: "port 8443 on all addresses", "127.0.0.1:8443 and [::1]:8443"."""
+    if "0.0.0.0" in addresses:
+        return f"port {port} on all addresses"
+    return " and ".join(address_shown(address, port) for address in addresses)
