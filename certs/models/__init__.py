@@ -9,6 +9,7 @@ from certs.models.order import Challenge, Order
 from certs.models.organization import Department, Organization
 from certs.models.portal import OneTimeLink, PortalState
 from certs.models.privatekey import PrivateKey
+from certs.models.queue import QueueTicket, WorkerBeat
 from certs.models.user import User
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Organization",
     "PortalState",
     "PrivateKey",
+    "QueueTicket",
     "Rebind",
     "User",
+    "WorkerBeat",
 ]

@@ -50,7 +50,8 @@ class Order(models.Model):
     evidence = models.JSONField(default=list, blank=True)  # what we see ourselves: [{"url", "curl", "seen"}]
     served = models.BooleanField(null=True)  # proven by a handshake; None = not asked for or could not check
 
-    attempts = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)  # since the last step that was taken
+    restarts = models.PositiveSmallIntegerField(default=0)  # how often a new order at the CA replaced a lost one
     next_attempt_at = models.DateTimeField(default=clock.now)
     lease_owner = models.UUIDField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
