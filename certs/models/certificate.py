@@ -43,6 +43,7 @@ class Certificate(models.Model):
     last_renewed_at = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)  # in a row
     next_attempt_at = models.DateTimeField(null=True, blank=True)  # back-off after a failure
+    retry_after_at = models.DateTimeField(null=True, blank=True)  # the CA's Retry-After: not even force goes before it
     ari = models.JSONField(default=dict, blank=True)  # start, end, selected, retry_at (ISO 8601), explanation
 
     class Meta:
