@@ -1,16 +1,19 @@
 """Certificates and their versions: made, imported, renewed into, set back, deleted."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
 from django.db import transaction
+from django.db.models import F
 
 from certs.domain.certinfo import CertInfo, certificate_info, covers
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
 from certs.domain.keys import key_from_pem, key_type_of, spki_sha256
 from certs.domain.names import name_reversed
 from certs.domain.pem import Chain, certificate_pem, certificates_read, chain_order, pair_check
+from certs.domain.renewal import backoff
 from certs.issuers.self_signed import MAX_DAYS, self_signed_make
 from certs.models import (
     AcmeAccount,
@@ -191,6 +194,26 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
         audit_record(actor, "certificate.change", certificate, before=before, after=_summary(certificate))
 
 
+def certificate_attempt_failed(certificate: Certificate, *, retry_after_at: datetime | None = None) -> datetime:
+    """Count a failed order and say when the next may begin: by count and time left, never before the CA's word.
+
+    The sweep looks at the certificate again at that moment.
+    """
+    moment = clock.now()
+    certificate.refresh_from_db(fields=["failures", "current"])
+    left = certificate.current.not_after - moment if certificate.current else timedelta(days=365)
+    next_attempt = moment + backoff(certificate.failures + 1, left)
+    if retry_after_at:
+        next_attempt = max(next_attempt, retry_after_at)
+    Certificate.objects.filter(pk=certificate.pk).update(
+        failures=F("failures") + 1,
+        next_attempt_at=next_attempt,
+        retry_after_at=retry_after_at,
+        next_check_at=next_attempt,
+    )
+    return next_attempt
+
+
 def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
     """Out of sight at once, gone with its keys when `prune` runs. Raises ConflictError where it is in use."""
     bound = [str(binding) for binding in Binding.objects.filter(certificate=certificate)]
@@ -267,12 +290,22 @@ def _make_current(certificate: Certificate, version: CertificateVersion) -> None
     certificate.last_renewed_at = version.created_at
     certificate.failures = 0
     certificate.next_attempt_at = None
+    certificate.retry_after_at = None
     certificate.next_check_at = moment
     certificate.ari = {}  # a window of the CA belongs to one version
     if certificate.source != Certificate.Source.ACME:
         certificate.names = version.names
     certificate.save(
-        update_fields=["current", "last_renewed_at", "failures", "next_attempt_at", "next_check_at", "ari", "names"]
+        update_fields=[
+            "current",
+            "last_renewed_at",
+            "failures",
+            "next_attempt_at",
+            "retry_after_at",
+            "next_check_at",
+            "ari",
+            "names",
+        ]
     )
     certificate.name_rows.all().delete()
     CertificateName.objects.bulk_create(

@@ -1,0 +1,132 @@
+"""Read queries shared by pages, commands and API. What a person may read goes through `…_visible_to`."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q, QuerySet
+
+from certs.domain.names import name_covers, name_display
+from certs.models import AuditEvent, Binding, Certificate, CertificateVersion, JobEvent, Order, PortalState, User
+from portal import clock
+
+SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A state as a person sees it: `kind` is ok, warning, danger or unknown, `words` stand beside the colour."""
+
+    kind: str
+    words: str
+
+
+def certificates_visible_to(person: User | AnonymousUser) -> QuerySet[Certificate]:
+    """Everybody who logged in sees all, until roles are scoped by organization. The placeholder is nobody's."""
+    if not person.is_authenticated:
+        return Certificate.objects.none()
+    placeholder = PortalState.objects.filter(placeholder__isnull=False).values("placeholder")
+    return Certificate.objects.filter(deleted_at=None).exclude(pk__in=placeholder).select_related("current", "account")
+
+
+def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:
+    if not person.is_authenticated:
+        return Order.objects.none()
+    return Order.objects.select_related("certificate", "requested_by").defer("csr_pem")
+
+
+def audit_visible_to(person: User | AnonymousUser) -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.all() if person.is_authenticated else AuditEvent.objects.none()
+
+
+def job_lines(job: UUID) -> QuerySet[JobEvent]:
+    return JobEvent.objects.filter(job=job)
+
+
+CERTIFICATE_FILTERS: dict[str, str] = {
+    "": "All",
+    "valid": "Valid",
+    "soon": "Expires soon",
+    "expired": "Expired",
+    "failing": "Renewal fails",
+    "pending": "Not issued yet",
+    "test": "Test certificates",
+}
+CERTIFICATE_SORTS: dict[str, tuple[str, ...]] = {
+    "name": ("name", "id"),
+    "-name": ("-name", "-id"),
+    "expiry": ("current__not_after", "id"),
+    "-expiry": ("-current__not_after", "-id"),
+}
+
+
+def certificates_list(
+    person: User | AnonymousUser, *, search: str = "", state: str = "", sort: str = "expiry"
+) -> QuerySet[Certificate]:
+    """The certificates page: PEM columns are left where they are. Unknown words count as none."""
+    found = certificates_visible_to(person).defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+    if search:
+        by_name = Q(name__icontains=search) | Q(name_rows__name__icontains=search)
+        found = found.filter(pk__in=Certificate.objects.filter(by_name).values("pk"))
+    moment = clock.now()
+    conditions = {
+        "valid": Q(current__not_after__gt=moment),
+        "soon": Q(current__not_after__gt=moment, current__not_after__lte=moment + SOON),
+        "expired": Q(current__not_after__lte=moment),
+        "failing": Q(failures__gt=0),
+        "pending": Q(current=None),
+        "test": Q(current__is_test=True),
+    }
+    if state in conditions:
+        found = found.filter(conditions[state])
+    return found.order_by(*CERTIFICATE_SORTS.get(sort, CERTIFICATE_SORTS["expiry"]))
+
+
+def certificate_shown(certificate: Certificate, moment: datetime | None = None) -> Shown:
+    """The worst that is to be said of what we hold; what is installed and served are truths of their own."""
+    now = moment or clock.now()
+    version = certificate.current
+    if version is None:
+        return Shown("danger", "not issued") if certificate.failures else Shown("unknown", "not issued yet")
+    if version.not_after <= now:
+        return Shown("danger", "expired")
+    if version.key_id is None:
+        return Shown("danger", "key missing")
+    if version.not_before > now:
+        return Shown("warning", "not valid yet")
+    if certificate.failures:
+        return Shown("warning", "renewal fails")
+    if version.not_after - now <= min(SOON, version.lifetime / 6):
+        return Shown("warning", "expires soon")
+    return Shown("warning", "test certificate") if version.is_test else Shown("ok", "valid")
+
+
+def bound_certificates() -> list[Certificate]:
+    """What the portal serves, each once, with its bindings at hand."""
+    found = Certificate.objects.filter(bindings__isnull=False).distinct().select_related("current", "account")
+    return list(found.prefetch_related("bindings").order_by("name"))
+
+
+def certificate_for(host: str) -> Certificate | None:
+    """What answers for a server name: its own binding, a wildcard's, the default's; None is the placeholder."""
+    bindings = {
+        binding.server_name: binding.certificate
+        for binding in Binding.objects.select_related("certificate__current", "certificate__account")
+    }
+    wildcard = next((name for name in bindings if name.startswith("*.") and name_covers(name, host)), "")
+    return bindings.get(host) or bindings.get(wildcard) or bindings.get("")
+
+
+def why_not_trusted(version: CertificateVersion) -> str:
+    if version.self_signed:
+        return "the certificate signs itself, so no browser knows it."
+    if version.is_test:
+        return "it is a test certificate, which no browser trusts."
+    return f"it comes from {version.issuer or 'a CA'}, which browsers trust only where it was added."
+
+
+def names_shown(names: list[str], limit: int = 3) -> str:
+    """The first names in their own script, and how many more there are."""
+    head = ", ".join(name_display(name) for name in names[:limit])
+    return f"{head} and {len(names) - limit} more" if len(names) > limit else head
