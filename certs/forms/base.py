@@ -1,0 +1,50 @@
+"""The base of every form: a refusal of a service becomes a message of the form, here and nowhere else."""
+
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+from django import forms
+from django.http import QueryDict
+
+from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed, Unavailable
+
+T = TypeVar("T")
+
+
+class PortalForm(forms.Form):
+    """`error_fields` says which field a refusal belongs to, by the error's code; others stand above the form."""
+
+    required_css_class = "required"
+    error_fields: ClassVar[dict[str, str]] = {}
+
+    def attempt(self, action: Callable[[], T]) -> T | None:
+        """What `action` returns, or None with the form's errors filled when a service refused it.
+
+        Faults of the portal itself (SecretError, ServingError) are no matter of the form and pass through.
+        """
+        try:
+            return action()
+        except (InputError, ConflictError, NotAllowed, Unavailable) as error:
+            self.refuse(error)
+            return None
+
+    def refuse(self, error: BinderyError) -> None:
+        name = self.error_fields.get(error.code)
+        self.add_error(name if name in self.fields else None, str(error))
+
+
+class ConfirmForm(PortalForm):
+    """A typed confirmation: the person writes `expected`, so that no stray press does what cannot be undone."""
+
+    typed = forms.CharField(label="Confirm", widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+    def __init__(self, data: QueryDict | None = None, *, expected: str) -> None:
+        super().__init__(data)
+        self.expected = expected
+        self.fields["typed"].label = f"Type {expected} to confirm"
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"]).strip()
+        if typed != self.expected:
+            raise forms.ValidationError(f"This is not the same. Type {self.expected} exactly.")
+        return typed

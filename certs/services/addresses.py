@@ -1,0 +1,145 @@
+"""Under which names and addresses the portal answers, and the address that its links carry."""
+
+import socket
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import transaction
+
+from certs.domain.addresses import address_is_any
+from certs.domain.errors import InputError
+from certs.domain.names import NameRules, is_address, name_covers, name_parse
+from certs.models import Binding, PortalState, User
+from certs.services.events import audit_record
+from certs.services.listeners import listener_get, local_addresses
+from certs.services.portal_state import state_get, state_update
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST_RULES = NameRules(dotless=True, address=True)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def public_url() -> str:
+    """scheme://host[:port], no path: what links are built from. The environment wins over what the page confirmed."""
+    return settings.PUBLIC_URL.rstrip("/") or state_get().public_url or _guess()
+
+
+def https_url(host: str | None = None) -> str:
+    """https://name[:port] of this portal, 443 left out; the host of the public URL where none is given.
+
+    Where the public URL is https for the same host, its port is the one people reach (a forwarded port, say).
+    """
+    public = urlsplit(public_url())
+    wanted = host or public.hostname or _fqdn()
+    if public.scheme == "https" and public.hostname == wanted:
+        return url_make("https", wanted, public.port)
+    return url_make("https", wanted, listener_get("https").port)
+
+
+def url_make(scheme: str, host: str, port: int | None = None) -> str:
+    """The scheme's own port is left out, an IPv6 address is put in brackets."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{shown}:{port}"
+
+
+def url_parse(text: str) -> str:
+    """scheme://host[:port] in its plain form. Raises InputError with a sentence that says what to type."""
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError as error:
+        raise InputError(
+            f"“{text}” is not an address.", advice="Type it like https://portal.example.com."
+        ) from error
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InputError(
+            f"“{text}” is not a web address.", advice="Type it with http:// or https://, as the browser shows it."
+        )
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise InputError(
+            "The address has more than scheme, name and port.", advice="Leave out what follows the name or the port."
+        )
+    return url_make(parts.scheme, host_parse(parts.hostname), port)
+
+
+def host_normalize(header: str) -> str:
+    """The host of a Host header in lower case, without port, brackets and trailing dot; empty when it is none."""
+    try:
+        parts = urlsplit(f"//{header}")
+        host, _port = parts.hostname, parts.port  # reading the port refuses one that is no number
+    except ValueError:
+        return ""
+    return (host or "").rstrip(".") if not (parts.path or parts.username or parts.query) else ""
+
+
+def accepted_hosts() -> frozenset[str]:
+    """Names and addresses under which pages are shown; a name may be a wildcard such as *.example.com."""
+    bound = Binding.objects.filter(certificate__current__isnull=False).values_list(
+        "certificate__current__names", flat=True
+    )
+    return frozenset(
+        {
+            *LOOPBACK,
+            *local_addresses(),
+            socket.gethostname().lower(),
+            _fqdn(),
+            urlsplit(public_url()).hostname or "",
+            *(name for names in bound for name in names),
+            *(host.lower() for host in settings.EXTRA_HOSTS),
+            *state_get().extra_hosts,
+        }
+    ) - {""}
+
+
+def host_is_accepted(host: str, accepted: frozenset[str] | None = None) -> bool:
+    """`host` as `host_normalize` gives it; `accepted` where the caller keeps the set for a moment."""
+    known = accepted_hosts() if accepted is None else accepted
+    if not host:
+        return False
+    return host in known or "*" in known or any(name_covers(name, host) for name in known if name.startswith("*."))
+
+
+def host_parse(name: str) -> str:
+    """A host name or address as a person or a Host header gives it. Raises NameRefused."""
+    return name_parse(name, _HOST_RULES)
+
+
+def host_allow(name: str, *, actor: User | str) -> str:
+    """Accept one more host name or address; returns it as stored. Raises NameRefused."""
+    host = host_parse(name)
+    _extra_hosts_change(actor, "host.allow", host, add=True)
+    return host
+
+
+def host_disallow(name: str, *, actor: User | str) -> str:
+    """Take back what `host_allow` added. Raises InputError when it is not among them."""
+    host = host_parse(name)
+    if host not in state_get().extra_hosts:
+        raise InputError(f"{host} is not among the hosts that were added.")
+    _extra_hosts_change(actor, "host.disallow", host, add=False)
+    return host
+
+
+def _extra_hosts_change(actor: User | str, action: str, host: str, *, add: bool) -> None:
+    with transaction.atomic():
+        state_get()
+        before = list(PortalState.objects.select_for_update().get(pk=1).extra_hosts)
+        after = sorted({*before, host} if add else {*before} - {host})
+        state_update(extra_hosts=after)
+        audit_record(actor, action, host, before={"extra_hosts": before}, after={"extra_hosts": after})
+
+
+def _guess() -> str:
+    """Plain HTTP at this machine's name: what answers before anything was set up."""
+    listener = listener_get("http")
+    own = next((address for address in listener.addresses if not address_is_any(address)), "")
+    return url_make("http", own or _fqdn(), listener.port)
+
+
+@lru_cache(maxsize=1)
+def _fqdn() -> str:
+    """Asked once per process, since it may ask DNS."""
+    name = socket.getfqdn().lower().rstrip(".")
+    # A machine without a name of its own is told some name of its loopback address.
+    return "localhost" if name.startswith("localhost") or is_address(name) else name
