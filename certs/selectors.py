@@ -1,5 +1,6 @@
 """Read queries shared by pages, commands and API. What a person may read goes through `…_visible_to`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -7,7 +8,8 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q, QuerySet
 
-from certs.domain.names import name_covers, name_display
+from certs.domain.errors import InputError
+from certs.domain.names import name_covers, name_display, name_reversed
 from certs.models import AuditEvent, Binding, Certificate, CertificateVersion, JobEvent, Order, PortalState, User
 from portal import clock
 
@@ -24,10 +26,47 @@ class Shown:
 
 def certificates_visible_to(person: User | AnonymousUser) -> QuerySet[Certificate]:
     """Everybody who logged in sees all, until roles are scoped by organization. The placeholder is nobody's."""
-    if not person.is_authenticated:
-        return Certificate.objects.none()
+    return certificates_all() if person.is_authenticated else Certificate.objects.none()
+
+
+def certificates_all() -> QuerySet[Certificate]:
+    """Every certificate that is not deleted, except the portal's own placeholder. For the schedule and the shell."""
     placeholder = PortalState.objects.filter(placeholder__isnull=False).values("placeholder")
     return Certificate.objects.filter(deleted_at=None).exclude(pk__in=placeholder).select_related("current", "account")
+
+
+def certificates_due_for_check(moment: datetime) -> QuerySet[Certificate]:
+    """By the index of next_check_at; one that was never looked at is due."""
+    return certificates_all().filter(Q(next_check_at__lte=moment) | Q(next_check_at=None))
+
+
+def certificates_under(domain: str) -> QuerySet[Certificate]:
+    """Whose current version holds the domain or anything below it: a range of the index of reversed names."""
+    root = name_reversed(domain)
+    below = Q(name_rows__reversed__gte=f"{root}.", name_rows__reversed__lt=f"{root}/")
+    return certificates_all().filter(Q(name_rows__reversed=root) | below).distinct()
+
+
+def certificate_find(word: str) -> Certificate:
+    """The one certificate that is meant by its id, its name or one of its DNS names. Raises InputError."""
+    rows = certificates_all()
+    found: Sequence[Certificate] = list(rows.filter(pk=word)) if _is_uuid(word) else []
+    for condition in (Q(name=word), Q(name__iexact=word), Q(name_rows__name=word.lower())):
+        found = found or list(rows.filter(condition).distinct()[:10])
+    if not found:
+        raise InputError(f"No certificate is called “{word}”.", advice="`manage.py check_certificates` lists them.")
+    if len(found) > 1:
+        several = ", ".join(f"{certificate.name} ({certificate.pk})" for certificate in found)
+        raise InputError(f"“{word}” fits several certificates: {several}.", advice="Give the id of the one you mean.")
+    return found[0]
+
+
+def _is_uuid(word: str) -> bool:
+    try:
+        UUID(word)
+    except ValueError:
+        return False
+    return True
 
 
 def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:

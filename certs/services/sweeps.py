@@ -1,0 +1,247 @@
+"""The sweep: looks at certificates, decides about each and orders what is due. The one path for schedule and people."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Max
+
+from certs.domain.errors import BinderyError, ConflictError
+from certs.domain.renewal import HOUR, URGENCY, Code, Decision, RenewalInput, decide
+from certs.models import Certificate, Order, PortalState, User
+from certs.selectors import certificates_all, certificates_due_for_check
+from certs.services.events import audit_record
+from certs.services.keys import key_is_here
+from certs.services.orders import order_create
+from certs.services.portal_state import state_get, state_update
+from portal import clock
+
+log = logging.getLogger("bindery.sweep")
+FAILED = "failed"  # the decision could not be made or carried out
+FORCED = "forced"
+# An empty tick leaves no trace but this often, by which the age of the last sweep is judged.
+_MARK_EVERY = timedelta(hours=1)
+_dice = random.SystemRandom()
+
+
+@dataclass(frozen=True)
+class SweepLine:
+    """What was decided about one certificate, and why."""
+
+    certificate: UUID
+    name: str
+    names: tuple[str, ...]
+    code: str  # a renewal.Code, or FAILED
+    text: str
+    due: bool
+    not_after: datetime | None
+    next_check_at: datetime
+    order: UUID | None = None  # made by this sweep, or found open
+
+    @property
+    def failed(self) -> bool:
+        return self.code == FAILED
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "certificate": str(self.certificate),
+            "name": self.name,
+            "names": list(self.names),
+            "decision": str(self.code),
+            "why": self.text,
+            "due": self.due,
+            "expires": self.not_after.isoformat() if self.not_after else None,
+            "next_check": self.next_check_at.isoformat(),
+            "order": str(self.order) if self.order else None,
+        }
+
+
+def sweep_run(
+    *,
+    dry_run: bool = False,
+    only: Iterable[Certificate | UUID | str] | None = None,
+    everything: bool = False,
+    asked: bool | None = None,
+    force: bool = False,
+    actor: User | str | None = "schedule",
+) -> list[SweepLine]:
+    """Decide about certificates and order what is due; one line each, the most urgent first.
+
+    Without `only`: those whose next look is due, or all with `everything`. `asked` renews also what is not due yet,
+    within the brake; it is what `only` means unless `asked=False` (just look). `force` goes past the brake and the
+    back-off, but not past the CA's Retry-After. `dry_run` writes nothing. No trouble of one certificate ends the sweep.
+    """
+    moment = clock.now()
+    asked = only is not None if asked is None else asked
+    chosen = _chosen(moment, only, everything)
+    if only is None and not chosen:
+        _mark_empty(moment, dry_run)
+        return []
+    if only is None and not dry_run:
+        state_update(sweep_started_at=moment)
+    facts = _Facts.gather(moment, chosen)
+    weighed = [(row, _decide(row, facts, asked=asked, force=force)) for row in chosen]
+    _dice.shuffle(weighed)  # an interrupted sweep must not meet the same head of the list each time
+    weighed.sort(key=lambda pair: _urgency(*pair))
+    lines = [_line(row, decision, dry_run=dry_run, force=force, actor=actor) for row, decision in weighed]
+    if only is None and not dry_run:
+        summary = Counter(str(line.code) for line in lines)
+        state_update(sweep_finished_at=clock.now(), sweep_summary=dict(summary))
+    return lines
+
+
+def renewal_decision(certificate: Certificate, *, asked: bool = False, force: bool = False) -> Decision:
+    """What a sweep would decide about it now; writes nothing."""
+    return _decide(certificate, _Facts.gather(clock.now(), [certificate]), asked=asked, force=force)
+
+
+def _chosen(moment: datetime, only: Iterable[Certificate | UUID | str] | None, everything: bool) -> list[Certificate]:
+    if only is not None:
+        keys = [one.pk if isinstance(one, Certificate) else one for one in only]
+        rows = certificates_all().filter(pk__in=keys)
+    else:
+        rows = certificates_all() if everything else certificates_due_for_check(moment)
+    return list(rows.select_related("current__key", "account").defer("current__leaf_pem", "current__chain_pem"))
+
+
+def _mark_empty(moment: datetime, dry_run: bool) -> None:
+    finished = state_get().sweep_finished_at
+    if dry_run or (finished and finished <= moment < finished + _MARK_EVERY):
+        return
+    state_update(sweep_started_at=moment, sweep_finished_at=moment)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is asked of the database once for all certificates of a sweep."""
+
+    moment: datetime
+    settings: PortalState
+    open_orders: dict[UUID, UUID]  # certificate -> order
+    recent: list[tuple[UUID, list[str], datetime]]  # account, names, when an order was made within the last hour
+
+    @classmethod
+    def gather(cls, moment: datetime, rows: Collection[Certificate]) -> "_Facts":
+        opened = Order.objects.filter(finished_at=None, certificate__in=[row.pk for row in rows])
+        recent = Order.objects.filter(created_at__gt=moment - HOUR)
+        return cls(
+            moment=moment,
+            settings=state_get(),
+            open_orders=dict(opened.values_list("certificate_id", "id")),
+            recent=list(recent.values_list("account_id", "names", "created_at")),
+        )
+
+    def tries(self, row: Certificate) -> tuple[datetime, ...]:
+        """When the most tried of its names was tried within the last hour, at the same account."""
+        by_name = [
+            tuple(made for account, names, made in self.recent if account == row.account_id and name in names)
+            for name in row.names
+        ]
+        return max(by_name, key=len, default=())
+
+
+def _decide(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Decision:
+    version, from_ca = row.current, row.source == Certificate.Source.ACME and row.account_id is not None
+    return decide(
+        RenewalInput(
+            now=facts.moment,
+            not_before=version.not_before if version else None,
+            not_after=version.not_after if version else None,
+            key_here=version is not None and key_is_here(version.key),
+            renewable=from_ca and row.auto_renew,
+            can_ask=from_ca,
+            renew_before_days=row.renew_before_days or facts.settings.renew_before_days,
+            check_hours=row.check_hours or facts.settings.check_hours,
+            ari_selected=_moment(row.ari.get("selected")),
+            ari_retry_at=_moment(row.ari.get("retry_at")),
+            asked=asked,
+            forced=force,
+            order_open=row.pk in facts.open_orders,
+            last_success=_last_success(row),
+            next_attempt_at=row.next_attempt_at,
+            retry_after_at=row.retry_after_at,
+            tries=facts.tries(row),
+        ),
+        _dice.random,
+    )
+
+
+def _last_success(row: Certificate) -> datetime | None:
+    """When this account last got, unforced, a certificate for exactly these names."""
+    if row.account_id is None:
+        return None
+    orders = Order.objects.filter(account=row.account_id, names=row.names).exclude(version=None).exclude(reason=FORCED)
+    moment: datetime | None = orders.aggregate(latest=Max("version__created_at"))["latest"]
+    return moment
+
+
+def _moment(text: object) -> datetime | None:
+    """A moment of the stored answer of the CA; None where it makes no sense, so that the date rule goes on."""
+    try:
+        moment = datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _urgency(row: Certificate, decision: Decision) -> tuple[int, str]:
+    return URGENCY.get(decision.code, len(URGENCY)), f"{row.current.not_after:%Y%m%d}" if row.current else ""
+
+
+def _line(row: Certificate, decision: Decision, *, dry_run: bool, force: bool, actor: User | str | None) -> SweepLine:
+    code, text, order = str(decision.code), decision.text, None
+    if decision.code == Code.BUSY:
+        order = Order.objects.filter(certificate=row, finished_at=None).values_list("pk", flat=True).first()
+    if decision.due and not dry_run:
+        code, text, order = _order(row, decision, FORCED if force else code, actor)
+    if not dry_run:
+        _write(row, code, text, decision, actor)
+    return SweepLine(
+        certificate=row.pk,
+        name=row.name,
+        names=tuple(row.names),
+        code=code,
+        text=text,
+        due=decision.due,
+        not_after=row.current.not_after if row.current else None,
+        next_check_at=decision.next_check_at,
+        order=order,
+    )
+
+
+def _order(row: Certificate, decision: Decision, reason: str, actor: User | str | None) -> tuple[str, str, UUID | None]:
+    try:
+        order = order_create(row, reason=reason, actor=actor)
+    except ConflictError as error:
+        return str(Code.BUSY), str(error), None
+    except BinderyError as error:
+        return FAILED, f"{decision.text} It could not be ordered: {error}", None
+    except Exception as error:  # the outermost frame: whatever one certificate meets, the others are still looked at
+        log.exception("Certificate %s could not be ordered", row.pk)
+        return FAILED, f"{decision.text} It could not be ordered: {type(error).__name__}.", None
+    return str(decision.code), decision.text, order.pk
+
+
+def _write(row: Certificate, code: str, text: str, decision: Decision, actor: User | str | None) -> None:
+    Certificate.objects.filter(pk=row.pk).update(
+        last_check_at=clock.now(),
+        next_check_at=decision.next_check_at,
+        last_decision=code,
+        last_decision_text=text,
+    )
+    if code == row.last_decision:
+        return
+    log.info("%s: %s (%s)", row.name, text, code)
+    audit_record(
+        actor,
+        "certificate.decision",
+        row,
+        before={"decision": row.last_decision} if row.last_decision else {},
+        after={"decision": code, "why": text},
+        result="failed" if code == FAILED else "ok",
+    )
