@@ -1,0 +1,285 @@
+"""What the listeners serve, what each serving process says of itself, and the proof from outside that it is so."""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from django.db import transaction
+from django.utils.functional import cached_property
+
+from certs.domain.addresses import address_reachable, address_shown
+from certs.domain.errors import BinderyError, ServingError
+from certs.domain.keys import Key, key_to_pem
+from certs.domain.pem import certificates_read, pair_check
+from certs.models import Binding, Certificate, Listener, NodeProcess, PortalState
+from certs.services.certificates import certificate_delete, certificate_self_sign
+from certs.services.keys import key_open
+from certs.services.listeners import listener_get
+from certs.services.nodes import node_name
+from certs.services.portal_state import generation_bump, generation_wanted, state_get
+from portal import clock
+
+LIVE_SECONDS = 10.0  # a process that has not reported for so long has ended
+PLACEHOLDER_NAME = "Placeholder"
+PLACEHOLDER_DAYS = 825
+HERE = "this server"
+_WILDCARD_PROBE = "bindery-check"  # stands for the star when a wildcard is asked for
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class BoundPair:
+    """A certificate as it is served: the chain, leaf first, and the key in the open. Never logged, never stored."""
+
+    certificate: str  # its name, for messages
+    chain_pem: str
+    key: Key = field(repr=False)
+    fingerprint: str  # SHA-256 of the leaf's DER, hex
+
+    @cached_property
+    def key_pem(self) -> bytes:
+        return key_to_pem(self.key)
+
+
+@dataclass(frozen=True)
+class ServingMaterial:
+    """`pairs` by server name, "" is the default; `problems` tells for server names left out why they are."""
+
+    generation: int
+    pairs: dict[str, BoundPair]
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        return {name: pair.fingerprint for name, pair in self.pairs.items()}
+
+
+@dataclass(frozen=True)
+class ServedResult:
+    """`ok` None: it could not be checked, which is neither good nor bad. `fingerprint` is the one that was seen."""
+
+    ok: bool | None
+    fingerprint: str
+    vantage: str
+    detail: str
+
+
+def serving_material(*, partial: bool = False) -> ServingMaterial:
+    """What every process is to serve now: the bindings, with the placeholder as default where none is bound.
+
+    Raises ServingError naming the binding whose certificate or key is missing or does not fit. With `partial` such a
+    binding is left out and named in `problems`, so that one bad item does not take the others down; a default that is
+    left out is replaced by the placeholder.
+    """
+    generation = generation_wanted()  # first: what changes while we read brings another generation
+    wanted = {
+        binding.server_name: binding.certificate
+        for binding in Binding.objects.select_related("certificate__current__key")
+    }
+    state = PortalState.objects.select_related("placeholder__current__key").filter(pk=1).first()
+    placeholder = state.placeholder if state else None
+    if "" not in wanted and placeholder is not None:
+        wanted[""] = placeholder
+    pairs: dict[str, BoundPair] = {}
+    problems: dict[str, str] = {}
+    for server_name, certificate in wanted.items():
+        try:
+            pairs[server_name] = _pair(server_name, certificate)
+        except ServingError as error:
+            if not partial:
+                raise
+            problems[server_name] = str(error)
+    if "" not in pairs:
+        if not partial:
+            raise ServingError("No certificate answers by default.", advice="Run `manage.py up`, or bind one.")
+        if placeholder is not None and problems.get(""):
+            _add_placeholder(pairs, placeholder)
+    return ServingMaterial(generation, pairs, problems)
+
+
+def process_report(
+    pid: int, *, generation: int, fingerprints: dict[str, str], error: str = "", started_at: datetime | None = None
+) -> None:
+    """What this process serves and why it serves nothing newer. `seen_at` is real time, whatever the clock says."""
+    moment = datetime.now(UTC)
+    NodeProcess.objects.update_or_create(
+        node=node_name(),
+        pid=pid,
+        defaults={"generation": generation, "fingerprints": fingerprints, "error": error, "seen_at": moment},
+        create_defaults={
+            "generation": generation,
+            "fingerprints": fingerprints,
+            "error": error,
+            "seen_at": moment,
+            "started_at": started_at or moment,
+        },
+    )
+
+
+def process_seen(pid: int) -> bool:
+    """Only the time; False when the row is gone and a report is needed."""
+    return bool(NodeProcess.objects.filter(node=node_name(), pid=pid).update(seen_at=datetime.now(UTC)))
+
+
+def process_gone(pid: int) -> None:
+    NodeProcess.objects.filter(node=node_name(), pid=pid).delete()
+
+
+def processes_live(node: str | None = None) -> list[NodeProcess]:
+    """Serving processes that reported within LIVE_SECONDS, of one node or of all."""
+    rows = NodeProcess.objects.filter(seen_at__gte=datetime.now(UTC) - timedelta(seconds=LIVE_SECONDS))
+    return list(rows.filter(node=node) if node else rows)
+
+
+def served_check(host: str, port: int, server_name: str, fingerprint: str, timeout: float = 5) -> ServedResult:
+    """A handshake from outside the serving processes; `server_name` goes out as SNI, the empty one sends none.
+
+    Nothing is verified but the leaf's SHA-256: whether a browser trusts it is another question. A listener that
+    refuses or stays silent does not serve it (False); where the network itself fails we could not check (None).
+    """
+    place = address_shown(host, port)
+    try:
+        seen = _leaf_seen(host, port, server_name, timeout)
+    except (ConnectionError, TimeoutError, ssl.SSLError) as error:
+        return ServedResult(False, "", HERE, f"{place} does not answer over TLS: {_reason(error)}.")
+    except OSError as error:
+        return ServedResult(None, "", HERE, f"{place} could not be asked: {_reason(error)}.")
+    asked = f"{place} for {server_name}" if server_name else place
+    if seen != fingerprint.lower():
+        return ServedResult(False, seen, HERE, f"{asked} still serves another certificate ({seen[:12]}…).")
+    return ServedResult(True, seen, HERE, f"{asked} serves it.")
+
+
+def served_await(certificate: Certificate, *, timeout: float) -> ServedResult:
+    """Wait until every live process serves the generation wanted and handshakes show the certificate, or `timeout`.
+
+    Both are needed: a handshake reaches one process only, and a process may be wrong about itself. The handshakes go
+    to this node's own listener; where it has none, the processes alone are no proof (None).
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        certificate.refresh_from_db()
+        result = served_now(certificate)
+        if result.ok or (result.ok is None and not _may_come(certificate)) or time.monotonic() > deadline:
+            return result
+        time.sleep(_POLL_SECONDS)
+
+
+def served_now(certificate: Certificate) -> ServedResult:
+    """One look at what `served_await` waits for."""
+    names = list(Binding.objects.filter(certificate=certificate).values_list("server_name", flat=True))
+    if not names or certificate.current is None:
+        return ServedResult(None, "", HERE, f"{certificate.name} is not bound to anything.")
+    wanted = generation_wanted()
+    live = processes_live()
+    if not live:
+        return ServedResult(None, "", HERE, "No serving process has reported within the last seconds.")
+    behind = [process for process in live if process.generation < wanted or process.error]
+    if behind:
+        return ServedResult(False, "", HERE, _behind(behind, len(live)))
+    listener = Listener.objects.filter(node=node_name(), protocol="https").first()
+    if listener is None and not any(process.node == node_name() for process in live):
+        return ServedResult(None, "", HERE, "This node does not listen for HTTPS itself, so nothing was asked.")
+    where = listener or listener_get("https")
+    address = address_reachable(where.addresses[0])
+    results = [served_check(address, where.port, name, certificate.current.fingerprint_sha256) for name in names]
+    return next((result for result in results if not result.ok), results[-1])
+
+
+def placeholder_ensure() -> Certificate:
+    """The self-signed certificate that answers while nothing is bound; made anew where it is missing or broken.
+
+    Two nodes may race: one of the two certificates stays.
+    """
+    state = state_get()
+    if state.placeholder is not None and _is_usable(state.placeholder):
+        return state.placeholder
+    names = sorted({"localhost", _host_name()})
+    made = certificate_self_sign(
+        name=PLACEHOLDER_NAME, names=names, actor="the portal", days=PLACEHOLDER_DAYS, key_type="ec-p256"
+    )
+    with transaction.atomic():
+        won = PortalState.objects.filter(pk=1, placeholder=state.placeholder).update(placeholder=made)
+        if won:
+            generation_bump()
+    if not won:
+        certificate_delete(made, actor="the portal")
+        return placeholder_ensure()
+    return made
+
+
+def _pair(server_name: str, certificate: Certificate) -> BoundPair:
+    shown = server_name or "the default"
+    version = certificate.current
+    if version is None:
+        raise ServingError(f"{certificate.name}, bound to {shown}, has nothing to serve yet.")
+    if version.key is None:
+        raise ServingError(
+            f"The private key of {certificate.name}, bound to {shown}, is missing.",
+            advice="Import the certificate together with its key, or bind another one.",
+        )
+    try:
+        key = key_open(version.key)
+        pair_check(certificates_read(version.leaf_pem.encode())[0], key)
+    except BinderyError as error:
+        raise ServingError(
+            f"{certificate.name}, bound to {shown}, cannot be served: {error.message}", advice=error.advice
+        ) from error
+    return BoundPair(certificate.name, version.fullchain_pem, key, version.fingerprint_sha256)
+
+
+def _add_placeholder(pairs: dict[str, BoundPair], placeholder: Certificate) -> None:
+    try:
+        pairs[""] = _pair("", placeholder)
+    except ServingError:
+        return  # what is wrong with the default is told already; `placeholder_ensure` makes a new one
+
+
+def _is_usable(placeholder: Certificate) -> bool:
+    try:
+        _pair("", placeholder)
+    except ServingError:
+        return False
+    return placeholder.current is not None and placeholder.current.not_after > clock.now()
+
+
+def _host_name() -> str:
+    """A name that fits in a certificate; the machine's own may be anything."""
+    name = socket.gethostname().lower().rstrip(".")
+    labels = name.split(".")
+    fits = all(
+        label and len(label) <= 63 and label.strip("-") == label and label.replace("-", "").isalnum()
+        for label in labels
+    )
+    return name if fits and name.isascii() and len(name) <= 253 else "localhost"
+
+
+def _leaf_seen(host: str, port: int, server_name: str, timeout: float) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=timeout) as raw,
+        context.wrap_socket(raw, server_hostname=server_name.replace("*", _WILDCARD_PROBE) or None) as secured,
+    ):
+        return sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _behind(behind: Iterable[NodeProcess], total: int) -> str:
+    rows = list(behind)
+    why = next((row.error for row in rows if row.error), "")
+    count = f"{len(rows)} of {total} serving processes {'has' if len(rows) == 1 else 'have'} not taken it over"
+    return f"{count}: {why}" if why else f"{count} yet."
+
+
+def _may_come(certificate: Certificate) -> bool:
+    """Whether waiting can help where nothing could be checked: a process may be about to report."""
+    return Binding.objects.filter(certificate=certificate).exists() and not processes_live()

@@ -1,0 +1,297 @@
+"""The gunicorn worker: HTTP and TLS listeners in one process, and no thread ever waits for a client to go on.
+
+gunicorn's own thread worker pins a thread per unfinished handshake or head, speaks TLS on all listeners or on none,
+and builds a context per connection. This subclass keeps its pool, its parser and its way of running a request, and
+replaces the way of a connection to a thread and back (connection.py). It touches internals of gunicorn 27.0.1;
+tests/portal/server/test_worker_pins.py fails when they move.
+"""
+
+import errno
+import ssl
+import time
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from gunicorn import http
+from gunicorn.workers import gthread
+
+from certs.domain.errors import BinderyError
+from certs.services.addresses import https_url, url_make
+from portal.plainhttp import is_plain_http_path
+from portal.server import inherited, redirects
+from portal.server.connection import LINGER_SECONDS, Connection, Limits, Phase, Wish
+from portal.server.swap import Follower
+
+_SWEEP_SECONDS = 1.0
+_ACCEPTS = 4  # at once, then connections that wait have their turn
+_LANE_SECONDS = 30.0  # a request waits so long for its turn to be read
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
+_AGAIN = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+_WATCH = {Wish.READ: EVENT_READ, Wish.WRITE: EVENT_WRITE}
+
+
+class SchemeConfig:
+    """gunicorn's configuration as one connection sees it: the parser takes the scheme from `is_ssl`."""
+
+    def __init__(self, cfg: Any, *, is_ssl: bool) -> None:
+        self._cfg = cfg
+        self.is_ssl = is_ssl
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cfg, name)
+
+
+class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has no type information
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sockets = inherited.read_once()
+        self._secure_addresses = inherited.secure_addresses(sockets)
+        self._https_port = inherited.https_port(sockets)
+        self._secure_cfg = SchemeConfig(self.cfg, is_ssl=True)
+        self._plain_cfg = SchemeConfig(self.cfg, is_ssl=False)
+        self._limits = Limits(
+            hello=settings.HELLO_SECONDS,
+            handshake=settings.HANDSHAKE_SECONDS,
+            head=settings.HEADER_SECONDS,
+            idle=float(self.cfg.keepalive),
+        )
+        self.waiting: dict[Connection, None] = {}  # for the client, the longest first
+        self._lane: deque[Connection] = deque()  # for their turn to be read by a thread
+        self._lane_width = max(1, self.cfg.threads // 4)
+        self._in_lane = 0
+        self._sweep_at = 0.0
+        self.follower = Follower()
+
+    # The loop of the main thread.
+
+    def run(self) -> None:
+        self.follower.start()
+        try:
+            self._serve()
+        finally:
+            self.follower.stop()
+
+    def _serve(self) -> None:
+        self.poller.register(self.method_queue.fileno(), EVENT_READ, self.method_queue.run_callbacks)
+        self.set_accept_enabled(True)
+        while self.alive:
+            self.notify()
+            self.set_accept_enabled(self.nr_conns < self.worker_connections or self._shed())
+            self.wait_for_and_dispatch_events(timeout=_SWEEP_SECONDS)
+            if not self.is_parent_alive():
+                break
+            self._sweep()
+        self._drain()
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+
+    def _drain(self) -> None:
+        """End without dropping a request: what has begun is answered, what is on its way has LINGER_SECONDS to come."""
+        self.alive = False
+        self.set_accept_enabled(False)
+        now = time.monotonic()
+        for conn in self.waiting:
+            self._cap(conn, now)
+        while self.nr_conns > 0 and time.monotonic() < now + self.cfg.graceful_timeout:
+            self.notify()
+            self.wait_for_and_dispatch_events(timeout=0.1)
+            self._sweep(force=True)
+
+    def _cap(self, conn: Connection, now: float) -> None:
+        """In a worker that stops, a connection without a request waits no longer than LINGER_SECONDS."""
+        if conn.is_idle:
+            conn.cap(now + LINGER_SECONDS)
+
+    def _sweep(self, *, force: bool = False) -> None:
+        """Close what is over its time: one pass over the waiting connections a second (1,000 take 0.1 ms)."""
+        now = time.monotonic()
+        if now < self._sweep_at and not force:
+            return
+        self._sweep_at = now + _SWEEP_SECONDS
+        for conn in [conn for conn in self.waiting if conn.deadline <= now]:
+            # A request that came at the last moment is served: closing would drop it.
+            if conn.phase is Phase.REQUEST and conn.is_idle and conn.has_input():
+                continue
+            if conn.is_late:
+                conn.reproach()
+            self._drop(conn)
+
+    # From the listener to a thread and back; all on the main thread.
+
+    def accept(self, listener: Any) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, client = listener.accept()
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTORS and self._shed():
+                    continue
+                if error.errno not in _AGAIN | _NO_DESCRIPTORS:
+                    raise
+                return
+            sock.setblocking(False)
+            server = listener.getsockname()
+            conn = Connection(
+                sock, client, server, secure_listener=server in self._secure_addresses, limits=self._limits
+            )
+            self.nr_conns += 1
+            self._proceed(conn, conn.advance())
+            if self.nr_conns >= self.worker_connections:
+                return
+
+    def _ready(self, conn: Connection, _fileobj: Any) -> None:
+        if conn in self.waiting:  # else it was closed after the poller had reported it
+            self._proceed(conn, conn.advance())
+
+    def finish_request(self, conn: Connection, fs: "Future[Wish]") -> None:
+        """A pool thread is done with `conn` (called through gunicorn's method queue)."""
+        if conn.in_lane:
+            conn.in_lane = False
+            self._in_lane -= 1
+            self._next_in_lane()
+        if fs.cancelled() or fs.exception() is not None:
+            self._drop(conn)
+            return
+        self._proceed(conn, fs.result())
+
+    def _proceed(self, conn: Connection, wish: Wish) -> None:
+        if wish in _WATCH:
+            self._watch(conn, _WATCH[wish])
+            return
+        if wish is Wish.CLOSE:
+            self._drop(conn)
+            return
+        self._unwatch(conn)
+        if wish is Wish.WORK:
+            self.enqueue_req(conn)
+            return
+        conn.deadline = time.monotonic() + _LANE_SECONDS
+        self.waiting[conn] = None
+        self._lane.append(conn)
+        self._next_in_lane()
+
+    def _next_in_lane(self) -> None:
+        """Bodies that a thread must wait for have a share of the threads only, so that they cannot take them all."""
+        while self._lane and self._in_lane < self._lane_width:
+            conn = self._lane.popleft()
+            if conn not in self.waiting:
+                continue
+            del self.waiting[conn]
+            conn.in_lane = True
+            self._in_lane += 1
+            self.enqueue_req(conn)
+
+    def _watch(self, conn: Connection, events: int) -> None:
+        if conn not in self.waiting:
+            self.waiting[conn] = None
+            if not self.alive:
+                self._cap(conn, time.monotonic())
+        if conn.events == events:
+            return
+        if conn.events:
+            self.poller.modify(conn.fd, events, partial(self._ready, conn))
+        else:
+            self.poller.register(conn.fd, events, partial(self._ready, conn))
+        conn.events = events
+
+    def _unwatch(self, conn: Connection) -> None:
+        self.waiting.pop(conn, None)
+        if conn.events:
+            conn.events = 0
+            self.poller.unregister(conn.fd)
+
+    def _drop(self, conn: Connection) -> None:
+        self._unwatch(conn)
+        conn.sock.close()
+        self.nr_conns -= 1
+
+    def _shed(self) -> bool:
+        """Make room at the limit of connections: the one that has said nothing for the longest time goes."""
+        victim = next((conn for conn in self.waiting if conn.is_idle), None)
+        if victim is None:
+            return False
+        self._drop(victim)
+        return True
+
+    # In a pool thread.
+
+    def handle(self, conn: Connection) -> Wish:
+        if conn.phase is Phase.HANDSHAKE:
+            wish = conn.handshake(self.follower.context)
+            if wish is not Wish.WORK:
+                return wish
+        conn.sock.begin()
+        keep = self._answer(conn)
+        if conn.sock.closed:
+            return Wish.CLOSE
+        return conn.finish(keep=keep, unread=conn.parser.unreader.take_buffered() if keep else b"")
+
+    def _answer(self, conn: Connection) -> bool:
+        """Answer one request; whether the connection may be kept. What ends it is told apart as gunicorn does."""
+        data, framing, continued = conn.take_request()
+        if framing is None or framing.is_too_large:
+            self._refuse(conn, head=framing is None)
+            return False
+        if conn.parser is None:
+            cfg = self._secure_cfg if conn.is_tls else self._plain_cfg
+            conn.parser = http.get_parser(cfg, conn.sock, conn.client)
+        conn.parser.unreader.unread(data)
+        req = None
+        try:
+            req = next(conn.parser)
+            if continued:
+                req._expected_100_continue = False
+            if conn.is_tls != conn.secure_listener and not (conn.secure_listener and is_plain_http_path(req.path)):
+                self._redirect(conn, req)
+                return False
+            return self._keepalive_after(conn, self.handle_request(req, conn))  # type: ignore[no-any-return]
+        except (http.errors.NoMoreData, StopIteration) as error:
+            self.log.debug("Closing connection. %s", error)
+        except (TimeoutError, ssl.SSLError) as error:
+            self.log.debug("The client stopped in the middle: %s", error)
+            conn.sock.outbox.clear()
+        except OSError as error:
+            conn.sock.outbox.clear()
+            if error.errno not in _GONE:
+                self.log.exception("Socket error processing request.")
+        except Exception as error:  # whatever the application raises becomes an answer
+            self.handle_error(req, conn.sock, conn.client, error)
+        return False
+
+    def _refuse(self, conn: Connection, *, head: bool) -> None:
+        if head:
+            status, text = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of this request is too large."
+        else:
+            status, text = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body of this request is too large."
+        with suppress(OSError):
+            conn.sock.sendall(redirects.answer(status, text))
+
+    def _redirect(self, conn: Connection, req: Any) -> None:
+        """TLS on the plain port, or plain HTTP on the TLS port: the same address over HTTPS."""
+        authority = redirects.authority_split(next((value for name, value in req.headers if name == "HOST"), ""))
+        target = f"{req.path}?{req.query}" if req.query else req.path
+        if authority is None:
+            conn.sock.sendall(redirects.answer(HTTPStatus.BAD_REQUEST, "This request names no host."))
+            return
+        host, port = authority
+        # On the TLS port, the port that the client used leads here, whatever stands before it outside.
+        base = url_make("https", host, port) if conn.secure_listener and port else self._https_base(host)
+        conn.sock.sendall(redirects.to_https(base, target))
+
+    def _https_base(self, host: str) -> str:
+        try:
+            return https_url(host)
+        except (BinderyError, DatabaseError) as error:
+            self.log.debug("The public address is not known: %s", error)
+            connection.close()
+            return url_make("https", host, self._https_port)
