@@ -1,0 +1,70 @@
+"""Shared by all tests: the clock, counterparts by fixture, and an end that leaves no directory behind."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.dns import DnsServer
+from tests.harness.need import need as need_counterparts
+from tests.harness.pebble import Pebble
+from tests.harness.portal import Portal
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if os.environ.get("BINDERY_TEST_HOME_OF") == os.environ.get("PYTEST_XDIST_WORKER", "main"):
+        shutil.rmtree(os.environ["BINDERY_HOME"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`proof` runs only when asked for by -m."""
+    if "proof" in config.getoption("markexpr", ""):
+        return
+    proofs = [item for item in items if item.get_closest_marker("proof")]
+    if proofs:
+        config.hook.pytest_deselected(items=proofs)
+        items[:] = [item for item in items if not item.get_closest_marker("proof")]
+
+
+@pytest.fixture
+def need() -> Callable[..., list[Path]]:
+    """`need("pebble", …)`: the programs' paths; skips naming what is missing, fails with CI=true."""
+    return need_counterparts
+
+
+@pytest.fixture
+def move_clock() -> Iterator[Callable[[float], None]]:
+    """Set how many seconds portal.clock is ahead of real time, in this process and those that share its HOME."""
+    from django.conf import settings
+
+    file: Path = settings.TEST_CLOCK_FILE
+
+    def move(seconds: float) -> None:
+        file.write_text(str(seconds))
+
+    yield move
+    file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def dns_server() -> Iterator[DnsServer]:
+    with DnsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    """A running portal on an empty data directory."""
+    with Portal() as running:
+        yield running
+
+
+@pytest.fixture
+def pebble(request: pytest.FixtureRequest) -> Iterator[Pebble]:
+    """Pebble whose VA reaches the plain HTTP port of the fixture `portal`."""
+    need_counterparts("pebble")
+    portal: Portal = request.getfixturevalue("portal")
+    with Pebble(http_port=portal.http_port) as running:
+        yield running

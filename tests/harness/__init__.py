@@ -1,0 +1,1 @@
+"""Starters of the real counterparts the tests meet: CAs, DNS, database, browser, and the portal itself."""

@@ -1,0 +1,87 @@
+"""Throw-away authorities and certificates for tests."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True)
+class Pair:
+    certificate: x509.Certificate
+    key: CertificateIssuerPrivateKeyTypes
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def key_pem(self) -> str:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def authority(name: str = "Test Root", issuer: Pair | None = None) -> Pair:
+    """A root, or an intermediate of `issuer`."""
+    return _make(name, [], issuer, is_ca=True, days=3650, start=None)
+
+
+def leaf(
+    issuer: Pair | None,
+    names: list[str],
+    *,
+    days: float = 90,
+    start: datetime | None = None,
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+) -> Pair:
+    """Names may be DNS names and addresses; self-signed without an issuer."""
+    return _make("", names, issuer, is_ca=False, days=days, start=start, key=key)
+
+
+def _make(
+    subject: str,
+    names: list[str],
+    issuer: Pair | None,
+    *,
+    is_ca: bool,
+    days: float,
+    start: datetime | None,
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+) -> Pair:
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    start = start or datetime.now(UTC) - timedelta(minutes=5)
+    common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (subject or names[0])[:64])])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common)
+        .issuer_name(issuer.certificate.subject if issuer else common)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    if issuer:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+    return Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
