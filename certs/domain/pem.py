@@ -2,7 +2,6 @@
 
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,13 +98,25 @@ def certificate_pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode("ascii")
 
 
+_UNREADABLE = (
+    ValueError,  # binascii.Error too
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 def _read(body: bytes, number: int) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(b64decode(b"".join(body.split()), validate=True))
+        if certificate.serial_number < 0:
+            raise ValueError("negative serial number")  # RFC 5280 §4.1.2.2; the library will refuse it too
         # Parsed lazily by the library: ask now, so that nothing later meets a broken part.
         certificate_info(certificate)
         certificate.public_key()
-    except (ValueError, TypeError, Base64Error, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise CertificateRefused(f"Certificate {number} of the text cannot be read.", advice=_WHOLE) from error
     return certificate
 
