@@ -43,7 +43,7 @@ class Problem:
             identifier=_text(identifier, "value") if isinstance(identifier, dict) else "",
             instance=_text(document, "instance"),
             subproblems=tuple(cls.from_document(item) for item in subproblems) if isinstance(subproblems, list) else (),
-            document=document,
+            document={"status": status, **document} if status else document,
         )
 
     @classmethod

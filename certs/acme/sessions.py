@@ -6,7 +6,7 @@ A session is lent to one flow at a time, since neither a nonce pool nor a connec
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ class Account:
     version: str  # of Bindery, for the User-Agent
     ca_bundle: str = ""
     allow_private: bool = False
-    key: Key | None = field(default=None, repr=False, compare=False)
+    key: Callable[[], Key] | None = field(default=None, repr=False, compare=False)  # opened only for a new session
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _take(account: Account) -> AcmeClient | None:
 
 def _open(account: Account) -> AcmeClient:
     network = Network(
-        _jwk(account.key) if account.key else None,
+        _jwk(account.key()) if account.key else None,
         label=directory_label(account.directory_url),
         version=account.version,
         ca_bundle=account.ca_bundle,

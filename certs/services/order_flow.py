@@ -1,0 +1,131 @@
+"""One order under way in this process: its row, its lease, its session with the CA, and the fenced save.
+
+Every change of state goes through `Flow.move`, which writes only while the row is still in the state we read and still
+leased to us. Whoever lost the lease stops at its next save, having changed nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import transaction
+
+from certs.acme.client import AcmeClient, AuthorizationView, OrderView
+from certs.acme.directories import directory_label
+from certs.acme.problems import poll_delay
+from certs.acme.sessions import session
+from certs.domain import states
+from certs.domain.errors import AcmeRetry
+from certs.models import Order
+from certs.services.accounts import account_session
+from certs.services.challenges import challenges_clear
+from certs.services.events import job_event
+from portal import clock
+
+log = logging.getLogger("bindery.order")
+T = TypeVar("T")
+
+POLL_FIRST_SECONDS, POLL_LAST_SECONDS = 0.03, 5.0
+POLL_DEADLINE_SECONDS = 30.0  # then the flow gives its place to another and comes back
+STEP_OF_STATE = {state: step for step, _, under_way in states.ORDER_STEPS for state in under_way}
+NO_ERROR: dict[str, Any] = {"error_code": "", "error_message": "", "error_advice": "", "problem": {}, "evidence": []}
+
+
+class LeaseLost(Exception):
+    """The row is no longer ours: another process took it over, or a person cancelled it."""
+
+
+@dataclass
+class Flow:
+    """`view` and `authorizations` are what the CA said in this run; None after a resume: look again first."""
+
+    order: Order
+    owner: UUID
+    view: OrderView | None = None
+    authorizations: list[AuthorizationView] | None = None
+    reregistered: bool = False
+    _client: AcmeClient | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def ca(self) -> str:
+        return directory_label(self.order.account.directory_url)
+
+    @property
+    def client(self) -> AcmeClient:
+        if self._client is None:
+            self._client = self._open.enter_context(session(account_session(self.order.account)))
+        return self._client
+
+    def client_return(self) -> None:
+        """Give the session back, as soon as the CA is not needed any more."""
+        self._client = None
+        self._open.close()
+
+    def client_drop(self) -> None:
+        """Close the session: after an error nobody knows what is still on its way."""
+        if self._client is not None:
+            self._client.net.close()
+            self._client = None
+            self._open.pop_all()
+
+    def move(
+        self,
+        after: str,
+        message: str,
+        *,
+        level: str = "info",
+        also: Callable[[], None] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Save the step: state, fields, what `also` writes, and the event, in one transaction. Raises LeaseLost."""
+        before = self.order.state
+        if after != before and not states.ORDER.allows(before, after):
+            raise ValueError(f"an order does not go from {before} to {after}")
+        now = clock.now()
+        fields = {**NO_ERROR, "attempts": 0, "next_attempt_at": now, **fields, "state": after, "updated_at": now}
+        if states.ORDER.is_final(after):
+            fields |= {"finished_at": now, "lease_owner": None, "lease_until": None}
+        with transaction.atomic():
+            self._fenced(before, fields)
+            if also:
+                also()
+            if states.ORDER.is_final(after):
+                challenges_clear(self.order.pk)
+            job_event(self.order.pk, message, step=STEP_OF_STATE.get(before, before), level=level)
+        for name, value in fields.items():
+            setattr(self.order, name, value)
+
+    def note(self, message: str, *, level: str = "info", **data: Any) -> None:
+        job_event(self.order.pk, message, step=STEP_OF_STATE.get(self.order.state, ""), level=level, **data)
+
+    def release(self, **fields: Any) -> None:
+        """Let go of the lease without a step; `fields` say when to come back and why."""
+        fields |= {"lease_owner": None, "lease_until": None, "updated_at": clock.now()}
+        self._fenced(self.order.state, fields)
+
+    def _fenced(self, before: str, fields: dict[str, Any]) -> None:
+        mine = Order.objects.filter(pk=self.order.pk, state=before, lease_owner=self.owner, finished_at=None)
+        if not mine.update(**fields):
+            raise LeaseLost
+
+    def poll(self, read: Callable[[], T], settled: Callable[[T], bool], retry_at: Callable[[T], datetime | None]) -> T:
+        """Ask until it is settled: soon, then ever later, or as the CA's Retry-After says.
+
+        Raises AcmeRetry with code "acme-waiting" when it takes longer than a flow should hold its place.
+        """
+        deadline = time.monotonic() + POLL_DEADLINE_SECONDS
+        own = POLL_FIRST_SECONDS
+        while not settled(view := read()):
+            now = datetime.now(UTC)
+            wait = poll_delay(retry_at(view), own, now)
+            if time.monotonic() + wait > deadline:
+                raise AcmeRetry(f"{self.ca} is still at it.", code="acme-waiting", retry_at=retry_at(view))
+            time.sleep(wait)
+            own = min(own * 2, POLL_LAST_SECONDS)
+        return view

@@ -1,0 +1,334 @@
+"""The steps of an order at the CA. Each: look again where this run does not know yet, act once, save behind the fence.
+
+What must survive a kill is saved before it is acted on: key and CSR before newOrder, the order's URL as soon as it is
+known, answers before the CA is told of them. A lost answer to newOrder costs an order that nobody finalizes; a lost
+answer to finalize is read from the order.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import transaction
+
+from certs.acme.client import AuthorizationView, OrderView
+from certs.acme.directories import is_test_directory
+from certs.acme.problems import Problem, advice_for, failure
+from certs.domain import states
+from certs.domain.certinfo import certificate_info
+from certs.domain.csr import csr_make
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused
+from certs.domain.pem import Chain, certificates_read, chain_order
+from certs.models import AcmeAccount, Certificate, Challenge
+from certs.services.accounts import account_missing, account_register
+from certs.services.certificates import version_add
+from certs.services.challenges import HTTP, ChallengeRows, challenge_evidence, challenges_clear, solver_get
+from certs.services.keys import key_create, key_open
+from certs.services.order_flow import POLL_FIRST_SECONDS, Flow
+from certs.solvers.base import Task
+from portal import clock
+
+T = TypeVar("T")
+RESTARTS = 2
+
+
+class ChallengeFailed(AcmeRefused):
+    """`evidence` is what this server sees where the CA looked."""
+
+    def __init__(self, message: str, *, evidence: list[dict[str, Any]], **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.evidence = evidence
+
+
+def step_register(flow: Flow) -> None:
+    """new → registered: an account at the CA, and the key and the request of the certificate to come."""
+    order = flow.order
+    if not order.account.account_url:
+        account_register(flow.client, order.account)
+        flow.note(f"Registered at {flow.ca}.")
+    key = order.key or key_create(order.certificate.key_type)
+    csr = order.csr_pem or csr_make(key_open(key), order.names)
+    flow.move(states.REGISTERED, f"The account at {flow.ca} is ready.", key=key, csr_pem=csr)
+
+
+def step_order(flow: Flow) -> None:
+    """registered → ordered."""
+    view = at_account(flow, lambda: _order_new(flow))
+    flow.view = view
+    flow.move(
+        states.ORDERED,
+        f"Ordered a certificate for {', '.join(flow.order.names)}.",
+        order_url=view.url,
+        finalize_url=view.finalize,
+    )
+
+
+def step_prepare(flow: Flow) -> None:
+    """ordered → challenged: the answers are in place before the CA is told of them."""
+    view = _look(flow)
+    if _moved_on(flow, view):
+        return
+    flow.authorizations = [_read(flow, url) for url in view.authorizations]
+    rows = ChallengeRows(flow.order)
+    solver = solver_get(HTTP)
+    for authorization in flow.authorizations:
+        if authorization.status != "pending":
+            continue
+        challenge = authorization.challenge(solver.challenge_type)
+        if challenge is None:
+            raise AcmeRefused(
+                f"{flow.ca} does not offer the {solver.label} challenge for {authorization.name}.",
+                advice="Ask another CA for this name.",
+                code="acme-no-challenge",
+            )
+        rows.expect(challenge.token, authorization_url=authorization.url, challenge_url=challenge.url)
+        answer = flow.client.key_authorization(challenge.token)
+        solver.present(Task(authorization.name, challenge.token, answer), rows)
+    flow.move(states.CHALLENGED, "The answers to the challenges are in place.", also=rows.save)
+
+
+def step_validate(flow: Flow) -> None:
+    """challenged → ready: tell the CA, and await its judgement of every name."""
+    if flow.authorizations is None:
+        view = _look(flow)
+        if _moved_on(flow, view):
+            return
+        flow.authorizations = [_read(flow, url) for url in view.authorizations]
+    _answer(flow, flow.authorizations)
+    _await_names(flow, flow.authorizations)
+    view = _await_order(flow, {"pending"})
+    if not _moved_on(flow, view):
+        raise AcmeRefused(f"{flow.ca} has the order in the state {view.status!r}.", code="acme-order")
+
+
+def step_finalize(flow: Flow) -> None:
+    """ready → finalized."""
+    order = flow.order
+    view = _look(flow)
+    if view.status != "ready" and _moved_on(flow, view):
+        return
+    try:
+        flow.view = flow.client.order_finalize(order.order_url, order.finalize_url, order.csr_pem)
+    except AcmeFailure as error:
+        if error.code != "acme-orderNotReady":
+            raise
+        flow.view = None  # an earlier request may have arrived: the order tells
+    flow.move(states.FINALIZED, f"Asked {flow.ca} to issue.")
+
+
+def step_download(flow: Flow) -> None:
+    """finalized → issued: the certificate is proven to be what was asked for, then kept for good."""
+    order = flow.order
+    view = _await_order(flow, {"processing", "pending"})
+    if view.status == "ready":
+        # The request to issue did not arrive.
+        flow.view = flow.client.order_finalize(order.order_url, order.finalize_url, order.csr_pem)
+        view = _await_order(flow, {"processing", "ready"})
+    if view.status != "valid" or not view.certificate:
+        _refused(flow, view)
+    chain = _chain(flow, flow.client.certificate_read(view.certificate))
+    certificate = Certificate.objects.get(pk=order.certificate_id)
+    info = certificate_info(chain.leaf)
+    with transaction.atomic():
+        version = version_add(
+            certificate,
+            leaf=chain.leaf,
+            chain=chain.intermediates,
+            key=order.key,
+            is_test=is_test_directory(order.account.directory_url),
+        )
+        flow.move(
+            states.ISSUED,
+            f"Issued by {info.issuer}, valid until {info.not_after:%Y-%m-%d %H:%M} UTC.",
+            certificate_url=view.certificate,
+            version=version,
+        )
+    order.certificate = certificate
+    flow.client_return()
+
+
+def at_account(flow: Flow, ask: Callable[[], T]) -> T:
+    """Ask; where the CA has forgotten the account, register again, once, and say so."""
+    try:
+        return ask()
+    except (AcmeRefused, AcmeRetry) as error:
+        if not account_missing(error) or flow.reregistered:
+            raise
+    account = flow.order.account
+    flow.note(f"{flow.ca} does not know our account any more; registering again.", level="warning")
+    AcmeAccount.objects.filter(pk=account.pk, account_url=account.account_url).update(account_url="")
+    account_register(flow.client, account)
+    flow.reregistered = True
+    return ask()
+
+
+def _order_new(flow: Flow) -> OrderView:
+    replaces = flow.order.replaces
+    try:
+        return flow.client.order_new(flow.order.names, replaces=replaces)
+    except AcmeRefused as error:
+        # A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it.
+        status = error.problem.get("status")
+        if not replaces or account_missing(error) or (status != 409 and "replace" not in error.message.lower()):
+            raise
+        flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
+        return flow.client.order_new(flow.order.names)
+
+
+def _look(flow: Flow) -> OrderView:
+    """The order as the CA has it. One it lost, or made invalid while we were away, is ordered anew, a bounded
+    number of times: nothing was issued on it, or it could not be fetched any more."""
+    if flow.view is None:
+        try:
+            flow.view = at_account(flow, lambda: flow.client.order_read(flow.order.order_url))
+        except AcmeRefused as error:
+            if error.problem.get("status") not in {403, 404} and error.code != "acme-malformed":
+                raise
+            raise OrderGone(f"{flow.ca} does not have the order any more.", problem=error.problem) from error
+        if flow.view.status == "invalid" and not _has_reason(flow, flow.view):
+            raise OrderGone(f"{flow.ca} has let the order lapse.")
+    return flow.view
+
+
+class OrderGone(AcmeRefused):
+    """The order at the CA cannot be gone on with, through no failure of a challenge."""
+
+    code = "acme-order-gone"
+
+
+def step_restart(flow: Flow, error: OrderGone) -> None:
+    """Back to registered. Raises the error itself where that was done often enough."""
+    if flow.order.restarts >= RESTARTS:
+        raise error
+    flow.view = flow.authorizations = None
+    flow.move(
+        states.REGISTERED,
+        f"{error.message} Ordering again.",
+        level="warning",
+        also=lambda: challenges_clear(flow.order.pk),
+        restarts=flow.order.restarts + 1,
+        order_url="",
+        finalize_url="",
+        certificate_url="",
+    )
+
+
+def _moved_on(flow: Flow, view: OrderView) -> bool:
+    """Take the order to where the CA already has it; False while its names are still to be proven."""
+    if view.status == "pending":
+        return False
+    if view.status == "ready":
+        flow.move(states.READY, f"{flow.ca} has validated every name.")
+        return True
+    if view.status in {"processing", "valid"}:
+        flow.move(states.FINALIZED, f"{flow.ca} is issuing already.")
+        return True
+    _refused(flow, view)
+    return False
+
+
+def _refused(flow: Flow, view: OrderView) -> None:
+    if view.error is not None:
+        raise failure(view.error, flow.ca)
+    for url in view.authorizations:
+        authorization = _read(flow, url)
+        if authorization.status != "valid":
+            raise _challenge_failed(flow, authorization)
+    raise AcmeRefused(f"{flow.ca} ended the order with status {view.status!r} and no reason.", code="acme-order")
+
+
+def _has_reason(flow: Flow, view: OrderView) -> bool:
+    """Whether an invalid order is so for a reason of ours: a problem of its own, or a challenge that failed."""
+    return view.error is not None or any(_read(flow, url).failed_challenge for url in view.authorizations)
+
+
+def _read(flow: Flow, url: str) -> AuthorizationView:
+    return flow.client.authorization_read(url)
+
+
+def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> None:
+    """Tell the CA of every answer it does not know of yet; on a resume some may have been told before the kill."""
+    kind = solver_get(HTTP).challenge_type
+    told: list[str] = []
+    for authorization in authorizations:
+        challenge = authorization.challenge(kind)
+        if authorization.status != "pending" or challenge is None or challenge.status != "pending":
+            continue
+        flow.client.challenge_answer(challenge.url)
+        told.append(challenge.token)
+    if told:
+        Challenge.objects.filter(token__in=told).update(answered_at=clock.now())
+        flow.note(f"Told {flow.ca} to look: {', '.join(item.name for item in authorizations)}.")
+        time.sleep(POLL_FIRST_SECONDS)
+
+
+def _await_names(flow: Flow, authorizations: list[AuthorizationView]) -> None:
+    """All in a round; the first that failed for good ends it, and the others are given up."""
+    waiting = [item.url for item in authorizations if item.status != "valid"]
+
+    def round_() -> list[AuthorizationView]:
+        views = [_read(flow, url) for url in waiting]
+        waiting[:] = [view.url for view in views if view.status == "pending"]
+        failed = next((view for view in views if view.status not in {"pending", "valid"}), None)
+        if failed is not None:
+            _give_up(flow, waiting)
+            raise _challenge_failed(flow, failed)
+        return [view for view in views if view.status == "pending"]
+
+    flow.poll(
+        round_,
+        lambda views: not views,
+        lambda views: max((view.retry_at for view in views if view.retry_at), default=None),
+    )
+    flow.view = None
+
+
+def _give_up(flow: Flow, urls: list[str]) -> None:
+    """Pending authorizations count against the CA's limits. Best effort: the order has failed in any case."""
+    for url in urls:
+        try:
+            flow.client.authorization_deactivate(url)
+        except AcmeFailure as error:
+            flow.note(f"A pending authorization could not be given up: {error.message}")
+
+
+def _await_order(flow: Flow, unsettled: set[str]) -> OrderView:
+    def read() -> OrderView:
+        view, flow.view = flow.view or _look(flow), None
+        return view
+
+    return flow.poll(read, lambda view: view.status not in unsettled, lambda view: view.retry_at)
+
+
+def _challenge_failed(flow: Flow, authorization: AuthorizationView) -> ChallengeFailed:
+    solver = solver_get(HTTP)
+    failed = authorization.failed_challenge
+    problem = (failed.error if failed else None) or Problem(detail="no reason was given")
+    message = (
+        f"The {flow.ca} {solver.label} challenge failed with status '{authorization.status}' "
+        f"for {authorization.name}: {problem.sentence}"
+    )
+    row = Challenge.objects.filter(authorization_url=authorization.url, order=flow.order).first()
+    return ChallengeFailed(
+        message,
+        advice=advice_for(problem.code) or "Make port 80 of the name reach this portal, then try again.",
+        code=f"acme-{problem.code}" if problem.code else "acme-challenge",
+        problem=problem.document,
+        evidence=[challenge_evidence(row, failed.asked if failed else ())] if row else [],
+    )
+
+
+def _chain(flow: Flow, pem: bytes) -> Chain:
+    """Leaf and intermediates as the CA sent them. Raises CertificateRefused when the names are not those asked for."""
+    order = flow.order
+    if order.key is None:
+        raise CertificateRefused("The order has lost its key.", code="pair")
+    chain = chain_order(certificates_read(pem), key_open(order.key).public_key())
+    names = certificate_info(chain.leaf).names
+    if sorted(names) != sorted(order.names):
+        raise CertificateRefused(
+            f"{flow.ca} issued for {', '.join(names) or 'no name'}, not for {', '.join(order.names)}.",
+            advice="It was not taken; report this to the CA.",
+            code="names",
+        )
+    return chain
