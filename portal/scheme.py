@@ -1,3 +1,51 @@
+"""HTTP or HTTPS: the redirect of Force SSL and the HSTS header, as `services/https.py` decides."""
+
+import time
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from certs.services.addresses import host_normalize
+from certs.services.https import HttpsPolicy, policy_read
+from portal.plainhttp import is_plain_http_path
+
+HEADER = "Strict-Transport-Security"
+
+
 class SchemePolicy:
-    def __init__(self, get_response): self.get_response = get_response
-    def __call__(self, request): return self.get_response(request)
+    """Stands behind `PlainHttpPaths`; the paths of that table are left alone here too, whatever the order.
+
+    The policy is read from the database at most once a second per process.
+    """
+
+    KEEP_SECONDS = 1.0
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self._policy = HttpsPolicy()
+        self._read_at = float("-inf")
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_plain_http_path(request.path_info):
+            return self.get_response(request)
+        policy = self._current()
+        if policy.redirect_to and not request.is_secure():
+            return _redirect(policy.redirect_to + request.get_full_path())
+        response = self.get_response(request)
+        if policy.hsts_header and request.is_secure() and _host(request) == policy.hsts_host:
+            response.headers[HEADER] = policy.hsts_header
+        return response
+
+    def _current(self) -> HttpsPolicy:
+        if time.monotonic() - self._read_at >= self.KEEP_SECONDS:
+            self._policy, self._read_at = policy_read(), time.monotonic()
+        return self._policy
+
+
+def _redirect(target: str) -> HttpResponse:
+    """307 and not to be stored: a permanent one would stay in browsers after Force SSL is switched off."""
+    return HttpResponse(status=307, headers={"Location": target, "Cache-Control": "no-store"})
+
+
+def _host(request: HttpRequest) -> str:
+    return host_normalize(request.META.get("HTTP_HOST", ""))

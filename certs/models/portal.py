@@ -19,6 +19,8 @@ class PortalState(models.Model):
     portal_certificate = models.ForeignKey(
         Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # The certificate that `portal_certificate` is to take over from; it stays bound and renewed until then.
+    portal_replaces = models.ForeignKey(Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Configuration ➜ HTTPS.
     force_ssl = models.BooleanField(default=False)
     force_ssl_confirm_by = models.DateTimeField(null=True, blank=True)  # set: on trial, off by itself after this
@@ -26,7 +28,8 @@ class PortalState(models.Model):
     hsts_host = models.CharField(max_length=255, blank=True)  # the host it was switched on for
     hsts_step = models.PositiveSmallIntegerField(default=0)  # index into domain.hsts.STEPS
     hsts_limit = models.PositiveSmallIntegerField(default=3)  # highest step allowed (a private CA: one day)
-    hsts_step_since = models.DateTimeField(null=True, blank=True)
+    hsts_step_since = models.DateTimeField(null=True, blank=True)  # every check since then was healthy
+    hsts_checked_at = models.DateTimeField(null=True, blank=True)  # the last healthy one
     hsts_clearing_until = models.DateTimeField(null=True, blank=True)  # after switching off: max-age=0 until then
     # Configuration ➜ Renewal.
     renew_before_days = models.PositiveSmallIntegerField(default=21)

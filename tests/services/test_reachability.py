@@ -1,0 +1,164 @@
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pytest_django import Settings
+
+from certs.services import reachability
+from certs.services.reachability import probe_answer, probe_token, reach_probe, reach_probe_all
+
+Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
+
+
+@contextmanager
+def server(answer: Answer) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = answer(self.path)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield running.server_address[1]
+        running.shutdown()
+        thread.join()
+
+
+def portal(path: str) -> tuple[int, dict[str, str], bytes]:
+    return 200, {}, (probe_answer(path.rpartition("/")[2]) or "").encode()
+
+
+def test_a_token_of_this_portal_is_answered() -> None:
+    answer = probe_answer(probe_token())
+    assert answer
+    assert answer.startswith("bindery-probe-")
+
+
+@pytest.mark.parametrize("token", ["", "x", "bindery-probe-", "bindery-probe-1-2-3", "bindery-probe-zz", "a" * 500])
+def test_any_other_token_is_not(token: str) -> None:
+    assert probe_answer(token) is None
+
+
+def test_a_changed_or_old_token_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = probe_token()
+    assert probe_answer(token[:-1] + ("0" if token[-1] != "0" else "1")) is None
+    later = time.time() + 301
+    monkeypatch.setattr(reachability.time, "time", lambda: later)
+    assert probe_answer(token) is None
+
+
+def test_another_secret_key_is_another_portal(settings: Settings) -> None:
+    token = probe_token()
+    settings.SECRET_KEY = "another"
+    assert probe_answer(token) is None
+
+
+def test_the_portal_is_found(settings: Settings) -> None:
+    with server(portal) as port:
+        settings.PROBE_PORT = port
+        result = reach_probe("localhost")
+    assert result.ok
+    assert result.vantage == "this server, through its DNS"
+    assert "127.0.0.1" in result.addresses
+
+
+def test_redirects_are_followed_like_a_ca(settings: Settings) -> None:
+    def moved(path: str) -> tuple[int, dict[str, str], bytes]:
+        return (302, {"Location": f"/moved{path}"}, b"") if not path.startswith("/moved") else portal(path)
+
+    with server(moved) as port:
+        settings.PROBE_PORT = port
+        assert reach_probe("localhost").ok
+
+
+def test_what_answers_instead_is_shown(settings: Settings) -> None:
+    with server(lambda _: (404, {}, b"<h1>\x00Welcome to nginx!</h1>" + b"x" * 9000)) as port:
+        settings.PROBE_PORT = port
+        result = reach_probe("localhost")
+    assert (result.outcome, result.status) == ("other", 404)
+    assert "Welcome to nginx!" in result.seen
+    assert len(result.seen) <= 300
+    assert result.seen.isprintable()
+
+
+def test_an_echo_is_not_taken_for_the_portal(settings: Settings) -> None:
+    with server(lambda path: (200, {}, path.rpartition("/")[2].encode())) as port:
+        settings.PROBE_PORT = port
+        assert reach_probe("localhost").outcome == "other"
+
+
+@pytest.mark.parametrize("location", ["ftp://localhost/x", "http://", "javascript:alert(1)", "http://local host/"])
+def test_a_redirect_to_nowhere_is_no_crash(settings: Settings, location: str) -> None:
+    with server(lambda _: (302, {"Location": location}, b"")) as port:
+        settings.PROBE_PORT = port
+        assert reach_probe("localhost").outcome in {"no-connection", "other"}
+
+
+def test_an_endless_redirect_ends(settings: Settings) -> None:
+    with server(lambda path: (302, {"Location": path}, b"")) as port:
+        settings.PROBE_PORT = port
+        assert "redirects more than" in reach_probe("localhost").detail
+
+
+def test_a_closed_port_is_a_refused_connection(settings: Settings) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings.PROBE_PORT = free.getsockname()[1]
+        result = reach_probe("127.0.0.1")
+    assert (result.outcome, "refused" in result.detail) == ("no-connection", True)
+
+
+def test_what_does_not_speak_http_is_said(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        settings.PROBE_PORT = listening.getsockname()[1]
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(b"SSH-2.0-OpenSSH_9\r\n")
+            connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        result = reach_probe("127.0.0.1")
+        thread.join()
+    assert "does not speak HTTP" in result.detail
+
+
+def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(reachability.socket, "getaddrinfo", unknown)
+    assert reach_probe("nowhere.example.com").outcome == "no-address"
+
+
+def test_one_name_that_hangs_keeps_no_other_waiting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(name: str, *args: object, **kwargs: object) -> object:
+        if name == "slow.example.com":
+            released.wait(10)
+        return real("localhost", *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reachability.socket, "getaddrinfo", slow)
+    monkeypatch.setattr(reachability, "_ALL_SECONDS", 1.0)
+    with server(portal) as port:
+        settings.PROBE_PORT = port
+        slow_result, quick = reach_probe_all(["slow.example.com", "localhost"])
+        released.set()
+    assert quick.ok
+    assert "No result within" in slow_result.detail
