@@ -47,6 +47,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "certs.views.setup.SetupGate",
     "certs.views.errors.ErrorPages",
 ]
 
@@ -127,6 +128,11 @@ STATIC_ROOT = BASE_DIR / "static-root"
 # Served from the finders, without collectstatic: `make run` has no build step.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "portal.staticfiles.VersionedStorage"},
+}
+WHITENOISE_MAX_AGE = 7 * 24 * 3600  # addresses change with the content
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -145,6 +151,10 @@ CONTENT_SECURITY_POLICY = {
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Other names per scheme, and Secure by it: portal/middleware.py.
+SESSION_COOKIE_NAME = "bindery_session"
+CSRF_COOKIE_NAME = "bindery_csrf"
+CSRF_FAILURE_VIEW = "certs.views.errors.csrf_failure"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
@@ -195,8 +205,10 @@ HELLO_SECONDS = 5.0
 HANDSHAKE_SECONDS = 5.0
 HEADER_SECONDS = 10.0
 REBIND_CONFIRM_SECONDS = 120
+FORCE_SSL_CONFIRM_SECONDS = 120
 IMPORT_SCAN_SECONDS = 60
 TICK_MINUTES = 5
+PROBE_PORT = 80  # where a CA asks for the answer; tests have no right to it
 
 LOG_LEVEL = env.choice("BINDERY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("BINDERY_LOG_FORMAT", "text", ("text", "json"))

@@ -1,7 +1,30 @@
+"""All addresses of the portal. Of allauth's only those that are wanted: no sign-up, no mail."""
+
+from allauth.account import views as account
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import TemplateView
+
+from portal import accounts
 
 urlpatterns = [
+    # The admin's own log-in page would pass by the throttle.
+    path("admin/login/", accounts.admin_login),
     path("admin/", admin.site.urls),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/login/", account.login, name="account_login"),
+    path("accounts/logout/", account.logout, name="account_logout"),
+    path("accounts/inactive/", account.account_inactive, name="account_inactive"),
+    path("accounts/password/change/", account.password_change, name="account_change_password"),
+    path("accounts/password/set/", account.password_set, name="account_set_password"),
+    path(
+        "accounts/password/reset/",
+        TemplateView.as_view(template_name="account/password_reset.html"),
+        name="account_reset_password",
+    ),
+    path("", include("certs.views.urls")),
 ]
+
+handler400 = "certs.views.errors.bad_request"
+handler403 = "certs.views.errors.forbidden"
+handler404 = "certs.views.errors.not_found"
+handler500 = "certs.views.errors.server_error"

@@ -37,6 +37,11 @@ def https_url(host: str | None = None) -> str:
     return url_make("https", wanted, listener_get("https").port)
 
 
+def https_host() -> str:
+    """The host that `https_url` names when none is asked for."""
+    return urlsplit(https_url()).hostname or ""
+
+
 def url_make(scheme: str, host: str, port: int | None = None) -> str:
     """The scheme's own port is left out, an IPv6 address is put in brackets."""
     shown = f"[{host}]" if ":" in host else host
@@ -49,9 +54,7 @@ def url_parse(text: str) -> str:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError as error:
-        raise InputError(
-            f"“{text}” is not an address.", advice="Type it like https://portal.example.com."
-        ) from error
+        raise InputError(f"“{text}” is not an address.", advice="Type it like https://portal.example.com.") from error
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InputError(
             f"“{text}” is not a web address.", advice="Type it with http:// or https://, as the browser shows it."

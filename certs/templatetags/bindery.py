@@ -1,5 +1,7 @@
 """What the templates need to speak plainly: states, dates, names, form fields, breadcrumbs."""
 
+import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,9 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from certs.domain import names
+from certs import selectors
+from certs.domain import names, states
+from certs.models import Certificate, Order
 from portal import clock
 
 register = template.Library()
@@ -60,17 +64,6 @@ def expires_in(moment: datetime | None) -> str:
     return f"expires in {words}" if left > timedelta(0) else f"expired {words} ago"
 
 
-@register.filter
-def expiry_state(moment: datetime | None) -> str:
-    """The state colour of an expiry: what is past is danger, the last three days are a warning."""
-    if moment is None:
-        return "unknown"
-    left = moment - clock.now()
-    if left <= timedelta(0):
-        return "danger"
-    return "warning" if left <= timedelta(days=3) else "ok"
-
-
 def _span(length: timedelta) -> str:
     for unit, word in _UNITS:
         count = int(length / unit)
@@ -91,6 +84,47 @@ def fingerprint(digest: str) -> str:
     """A hexadecimal digest in the pairs that browsers show."""
     pairs = digest.upper()
     return ":".join(pairs[i : i + 2] for i in range(0, len(pairs), 2))
+
+
+@register.filter
+def names_shown(found: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    return selectors.names_shown(found)
+
+
+@register.filter
+def issuer_short(issuer: str) -> str:
+    """The common name of an issuer, or its organization, where the whole is too long for a table."""
+    parts = dict(part.strip().split("=", 1) for part in re.split(r"(?<!\\),", issuer) if "=" in part)
+    return parts.get("CN") or parts.get("O") or issuer
+
+
+@register.filter
+def action_words(action: str) -> str:
+    """An audit action such as `binding.set` in words."""
+    return action.replace(".", ": ").replace("-", " ").capitalize()
+
+
+@register.filter
+def json_shown(document: object) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True)
+
+
+@register.simple_tag
+def certificate_state(certificate: Certificate) -> SafeString:
+    shown = selectors.certificate_shown(certificate)
+    return state(shown.kind, shown.words)
+
+
+@register.simple_tag
+def order_state(order: Order) -> SafeString:
+    """Green only for an order that did all it was asked for."""
+    label = states.ORDER.states[order.state].label
+    if order.state == states.DONE:
+        return state("warning", "issued, not served") if order.bind and order.served is False else state("ok", label)
+    if order.state == states.FAILED:
+        return state("danger", label)
+    return state("unknown", label)
 
 
 @register.inclusion_tag("includes/field.html")

@@ -1,2 +1,155 @@
-def portal(request):
-    return {}
+"""What the base layout shows on every page: the navigation, and the banners of what a person should know.
+
+Everything is worked out only when the layout is rendered: a fragment or a file costs nothing, and neither does anybody
+who has not logged in. A page costs one row of settings, one look for a binding and the worker's sign of life.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+from certs.models import User
+from certs.services.bindings import bindings_default_only_placeholder
+from certs.services.portal_state import state_get
+from certs.services.queue import worker_alive
+from portal import env, home
+
+
+@dataclass(frozen=True)
+class Page:
+    label: str
+    url: str
+    current: bool
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Banner:
+    """`kind` is ok, info, warning or danger; the action is a link (`url`) or a button (`post_url`)."""
+
+    kind: str
+    title: str
+    text: str
+    code: str = ""
+    action: str = ""
+    url: str = ""
+    post_url: str = ""
+
+
+_PAGES = (
+    ("Home", "home"),
+    ("Certificates", "certificates"),
+    ("Configuration", "configuration"),
+    ("Activity", "activity"),
+    ("Help", "help"),
+)
+
+
+class Shell:
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self.version = settings.VERSION
+
+    @cached_property
+    def pages(self) -> list[Page]:
+        path = self._request.path
+        return [
+            Page(
+                label,
+                url := reverse(name),
+                current=path == url or (url != "/" and path.startswith(url)),
+                exact=path == url,
+            )
+            for label, name in _PAGES
+        ]
+
+    @cached_property
+    def only_placeholder(self) -> bool:
+        return bindings_default_only_placeholder()
+
+    @cached_property
+    def banners(self) -> list[Banner]:
+        user = self._request.user
+        if not isinstance(user, User):
+            return []
+        found = [self._worker(), self._insecure(), self._placeholder()]
+        if user.is_superuser:
+            found += [self._key_ring(), self._import_offer(), self._import_error()]
+        return [banner for banner in found if banner is not None]
+
+    @cached_property
+    def _state(self) -> Any:
+        return state_get()
+
+    @cached_property
+    def _is_home(self) -> bool:
+        return self._request.path == reverse("home")
+
+    def _worker(self) -> Banner | None:
+        if worker_alive():
+            return None
+        return Banner(
+            "danger",
+            "The worker is not running.",
+            "The portal keeps serving; renewals and orders wait until it is back.",
+            action="What to do",
+            url=f"{reverse('help')}#worker",
+        )
+
+    def _insecure(self) -> Banner | None:
+        # The welcome page speaks of this itself.
+        if self._request.is_secure() or (self._is_home and self.only_placeholder):
+            return None
+        text = "What you type here can be read on the way."
+        if self.only_placeholder:
+            return Banner(
+                "warning", "This connection does not use TLS.", text, action="Set up TLS", url=reverse("home")
+            )
+        return Banner("warning", "This connection does not use TLS.", text, action="Use HTTPS", url=reverse("go"))
+
+    def _placeholder(self) -> Banner | None:
+        if self._is_home or not self.only_placeholder or not self._request.is_secure():
+            return None
+        return Banner(
+            "warning",
+            "HTTPS answers with a placeholder.",
+            "Browsers warn of it until a certificate is bound.",
+            action="Choose one",
+            url=reverse("home"),
+        )
+
+    def _key_ring(self) -> Banner | None:
+        if self._state.ring_saved_at is not None or env.is_set("BINDERY_KEY_RING"):
+            return None
+        return Banner(
+            "warning",
+            "Save a copy of the key ring.",
+            "Without it no private key in the database can be read, and no database backup holds it. It is",
+            code=str(home.key_ring_file()),
+            action="I have a safe copy",
+            post_url=reverse("ring-saved"),
+        )
+
+    def _import_offer(self) -> Banner | None:
+        if self._state.import_offer_id is None:
+            return None
+        return Banner(
+            "info",
+            "A certificate was found in the data directory.",
+            "It was taken in, but not bound, since another certificate is.",
+            action="Look at it",
+            url=reverse("certificate", args=[self._state.import_offer_id]),
+        )
+
+    def _import_error(self) -> Banner | None:
+        if not self._state.import_error:
+            return None
+        return Banner("warning", "server.crt and server.key:", self._state.import_error)
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    return {"shell": Shell(request)}

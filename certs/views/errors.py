@@ -1,6 +1,94 @@
+"""Where a failure becomes a page: one table of statuses, and an id that the person can quote and the log knows."""
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from certs.domain.errors import (
+    AcmeFailure,
+    BinderyError,
+    ConflictError,
+    InputError,
+    NotAllowed,
+    ServingError,
+    Unavailable,
+)
+
+log = logging.getLogger("bindery.web")
+
+# The first class that fits decides; anything else is a fault of ours.
+STATUS: tuple[tuple[type[BinderyError], int], ...] = (
+    (InputError, 400),
+    (NotAllowed, 403),
+    (ConflictError, 409),
+    (AcmeFailure, 502),
+    (ServingError, 503),
+    (Unavailable, 503),
+)
+
+
+def status_of(error: BinderyError) -> int:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
 class ErrorPages:
-    def __init__(self, get_response):
+    """Turns what a service refused into a page with cause, evidence and next step."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, BinderyError):
+            return None
+        status, quote = status_of(error), new_quote()
+        log.log(
+            logging.ERROR if status >= 500 else logging.INFO,
+            "%s",
+            error,
+            extra={"error_id": quote, "code": error.code, "path": request.path, "status": status},
+        )
+        context = {"error": error, "quote": quote, "evidence": getattr(error, "problem", {})}
+        return render(request, "errors/refused.html", context, status=status)
+
+
+def new_quote() -> str:
+    """An id to quote, short enough to be read over the phone."""
+    return secrets.token_hex(4)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(request, 400, "errors/400.html", exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(request, 403, "errors/403.html", exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "errors/404.html", status=404)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    quote = new_quote()
+    log.info("form refused: %s", reason, extra={"error_id": quote, "path": request.path})
+    return render(request, "errors/csrf.html", {"quote": quote}, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Rendered without the request: its session or the database may be what failed."""
+    quote = new_quote()
+    log.error("internal error", exc_info=True, extra={"error_id": quote, "path": request.path})
+    return HttpResponse(render_to_string("errors/500.html", {"quote": quote}), status=500)
+
+
+def _page(request: HttpRequest, status: int, template: str, exception: Exception) -> HttpResponse:
+    quote = new_quote()
+    log.info("%s", exception, extra={"error_id": quote, "path": request.path, "status": status})
+    return render(request, template, {"quote": quote}, status=status)

@@ -1,0 +1,126 @@
+"""What a load balancer, a monitor and a person should know: can this node answer, and should somebody look."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import Error as DatabaseProblem
+from django.db import connection
+
+from certs.models import Binding, Certificate, NodeProcess
+from certs.selectors import Shown
+from certs.services.listeners import listener_get
+from certs.services.nodes import node_name
+from certs.services.portal_state import generation_wanted, state_get
+from certs.services.queue import worker_alive
+from certs.services.serving import processes_live, served_now
+from portal import clock
+
+SWEEP_LATE = timedelta(hours=26)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`code` is stable and for programs, `text` a sentence for the person; it holds no secret."""
+
+    code: str
+    ok: bool
+    text: str
+
+
+def node_findings() -> list[Finding]:
+    """Whether this node can answer at all: its database, and TLS contexts of its own in this process."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM certs_portalstate")
+        return [Finding("database", True, "The database answers."), _listener()]
+    except DatabaseProblem as error:
+        return [Finding("database", False, f"The database cannot be used: {type(error).__name__}.")]
+
+
+def portal_findings() -> list[Finding]:
+    """What a person should know. Raises no database error of its own making: ask `node_findings` first."""
+    return [_worker(), _sweep(), *_bound(), _processes(), _import()]
+
+
+def certificate_installed(certificate: Certificate) -> Shown:
+    """Whether every live process serves the current version for each of the certificate's bindings."""
+    version = certificate.current
+    names = [binding.server_name for binding in certificate.bindings.all()]
+    processes = processes_live()
+    if version is None or not names:
+        return Shown("unknown", "not bound")
+    if not processes:
+        return Shown("unknown", "could not check: no process reports")
+    behind = [
+        process
+        for process in processes
+        if any(process.fingerprints.get(name) != version.fingerprint_sha256 for name in names)
+    ]
+    if behind:
+        return Shown("danger", f"{len(behind)} of {len(processes)} processes serve another one")
+    return Shown("ok", f"in all {len(processes)} processes" if len(processes) > 1 else "in the serving process")
+
+
+def certificate_served(certificate: Certificate) -> Shown:
+    """What a handshake with our own listener shows now; takes seconds where the listener is silent."""
+    result = served_now(certificate)
+    kind = {True: "ok", False: "danger", None: "unknown"}[result.ok]
+    return Shown(kind, result.detail if result.ok is not None else f"could not check: {result.detail}")
+
+
+def _listener() -> Finding:
+    if not listener_get("https").managed:
+        return Finding("listener", True, "Another server owns the listener.")
+    own = NodeProcess.objects.filter(node=node_name(), pid=os.getpid()).first()
+    if own is None or own.generation == 0:
+        return Finding("listener", False, "This process has no certificate to serve yet.")
+    return Finding("listener", True, "The listener serves.")
+
+
+def _worker() -> Finding:
+    if worker_alive():
+        return Finding("worker", True, "The worker is running.")
+    return Finding("worker", False, "The worker is not running: renewals and orders wait.")
+
+
+def _sweep() -> Finding:
+    finished = state_get().sweep_finished_at
+    if finished is None:
+        return Finding("sweep", False, "The certificates have not been checked yet.")
+    if clock.now() - finished > SWEEP_LATE:
+        return Finding("sweep", False, f"The last check of the certificates ended {finished:%Y-%m-%d %H:%M} UTC.")
+    return Finding("sweep", True, "The certificates were checked.")
+
+
+def _bound() -> list[Finding]:
+    bindings = list(
+        Binding.objects.exclude(certificate=state_get().placeholder_id).select_related("certificate__current")
+    )
+    if not any(binding.server_name == "" for binding in bindings):
+        found = [Finding("placeholder", False, "HTTPS answers with a placeholder by default.")]
+    else:
+        found = [Finding("placeholder", True, "A certificate is bound.")]
+    now = clock.now()
+    expired = {
+        binding.certificate.name
+        for binding in bindings
+        if binding.certificate.current is None or binding.certificate.current.not_after <= now
+    }
+    if expired:
+        return [*found, Finding("expired", False, f"Bound, but expired: {', '.join(sorted(expired))}.")]
+    return [*found, Finding("expired", True, "No bound certificate has expired.")]
+
+
+def _processes() -> Finding:
+    wanted = generation_wanted()
+    behind = [process for process in processes_live() if process.generation < wanted or process.error]
+    if behind:
+        named = ", ".join(f"{process.node}/{process.pid}" for process in behind)
+        return Finding("generation", False, f"Not every process serves what is bound: {named}.")
+    return Finding("generation", True, "Every process serves what is bound.")
+
+
+def _import() -> Finding:
+    error = state_get().import_error
+    return Finding("import", not error, error or "Nothing is wrong in the data directory.")

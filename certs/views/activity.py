@@ -1,0 +1,117 @@
+"""Activity: jobs with their steps as they happen, and who changed what."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from certs import selectors
+from certs.domain import states
+from certs.models import Order
+from certs.services import addresses
+from certs.services.trust import version_is_public
+from certs.views.access import actor_of
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class Step:
+    label: str
+    state: str  # done, now, stopped, waiting
+    words: str
+
+
+@login_required
+@require_safe
+def activity(request: HttpRequest) -> HttpResponse:
+    found = selectors.orders_visible_to(actor_of(request))
+    return render(request, "activity/jobs.html", {"page": Paginator(found, PAGE).get_page(request.GET.get("page"))})
+
+
+@login_required
+@require_safe
+def changes(request: HttpRequest) -> HttpResponse:
+    found = selectors.audit_visible_to(actor_of(request))
+    return render(request, "activity/changes.html", {"page": Paginator(found, PAGE).get_page(request.GET.get("page"))})
+
+
+@login_required
+@never_cache
+@require_safe
+def job(request: HttpRequest, pk: UUID) -> HttpResponse:
+    order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
+    if order is not None:
+        return render(request, "activity/job.html", job_context(request, order))
+    lines = list(selectors.job_lines(pk))
+    if not lines:
+        raise Http404
+    return render(request, "activity/lines.html", {"lines": lines, "pk": pk})
+
+
+@login_required
+@never_cache
+@require_safe
+def job_steps(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The fragment that the job's page asks for every second until the job has ended."""
+    order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
+    if order is None:
+        raise Http404
+    return render(request, "activity/_job.html", job_context(request, order))
+
+
+def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
+    """What `activity/_job.html` needs, on whatever page it stands."""
+    context: dict[str, object] = {
+        "order": order,
+        "steps": order_steps(order),
+        "lines": selectors.job_lines(order.pk),
+        "ended": order.finished_at is not None,
+    }
+    if order.state == states.DONE and order.bind:
+        context |= arrival(request, order)
+    return context
+
+
+def order_steps(order: Order) -> list[Step]:
+    """The steps of `domain.states.ORDER_STEPS` as a person sees them: done, under way, stopped, still to come."""
+    reached = _reached(order)
+    wanted = [step for step in states.ORDER_STEPS if order.bind or step[0] not in ("binding", "check")]
+    steps = []
+    for number, (_, label, _) in enumerate(wanted):
+        if order.state == states.DONE or number < reached:
+            steps.append(Step(label, "done", "done"))
+        elif number > reached:
+            steps.append(Step(label, "waiting", "to come"))
+        elif order.finished_at is not None or order.state in (states.FAILED, states.CANCELLED):
+            steps.append(Step(label, "stopped", states.ORDER.states[order.state].label))
+        else:
+            steps.append(Step(label, "now", "under way"))
+    return steps
+
+
+def _reached(order: Order) -> int:
+    """The number of the step under way; for an order that failed, the step in which it did."""
+    by_state = {state: number for number, step in enumerate(states.ORDER_STEPS) for state in step[2]}
+    if order.state in by_state:
+        return by_state[order.state]
+    keys = [step[0] for step in states.ORDER_STEPS]
+    last = selectors.job_lines(order.pk).exclude(step="").order_by("-id").first()
+    return keys.index(last.step) if last is not None and last.step in keys else 0
+
+
+def arrival(request: HttpRequest, order: Order) -> dict[str, object]:
+    """The new HTTPS address, whether the browser will warn there, and whether this page came from there already."""
+    host = order.names[0]
+    url = addresses.https_url(host)
+    here = f"{request.scheme}://{request.get_host()}"
+    version = order.version
+    warning = ""
+    if version is not None and not version_is_public(version, host):
+        warning = selectors.why_not_trusted(version)
+    return {"https_url": url, "host": host, "arrived": here == url, "warning": warning}

@@ -1,0 +1,153 @@
+"""The certificates: list, one of them, and what can be done with it."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from certs import selectors
+from certs.domain.names import is_address
+from certs.forms.base import ConfirmForm
+from certs.forms.certificates import SelfSignedForm, UploadForm
+from certs.models import Certificate
+from certs.services import addresses, health
+from certs.services.bindings import binding_set
+from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
+from certs.services.orders import order_create
+from certs.views.access import actor_of, administrator_required
+
+PAGE = 50
+
+
+@login_required
+@require_safe
+def certificates(request: HttpRequest) -> HttpResponse:
+    search, state = request.GET.get("q", "").strip()[:255], request.GET.get("state", "")
+    sort = request.GET.get("sort", "expiry")
+    found = selectors.certificates_list(actor_of(request), search=search, state=state, sort=sort)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "rows": [(certificate, selectors.certificate_shown(certificate)) for certificate in page],
+        "search": search,
+        "state": state,
+        "sort": sort if sort in selectors.CERTIFICATE_SORTS else "expiry",
+        "filters": selectors.CERTIFICATE_FILTERS,
+    }
+    return render(request, "certificates/list.html", context)
+
+
+@login_required
+@require_safe
+def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
+    row = _visible(request, pk)
+    context = {
+        "certificate": row,
+        "shown": selectors.certificate_shown(row),
+        "installed": health.certificate_installed(row),
+        "bindings": list(row.bindings.all()),
+        "versions": row.versions.defer("leaf_pem", "chain_pem").select_related("key")[:20],
+        "orders": row.orders.all()[:10],
+        "open_order": row.orders.filter(finished_at=None).first(),
+        "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
+        "confirm": ConfirmForm(expected=row.name),
+    }
+    return render(request, "certificates/certificate.html", context)
+
+
+@login_required
+@require_safe
+def served(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """A fragment: what handshakes with our own listener show just now."""
+    row = _visible(request, pk)
+    return render(request, "certificates/_served.html", {"served": health.certificate_served(row)})
+
+
+@administrator_required
+@sensitive_post_parameters("key_text", "password")
+@require_http_methods(["GET", "POST"])
+def upload(request: HttpRequest) -> HttpResponse:
+    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+    if form.is_valid():
+        given = form.cleaned_data
+        taken = form.attempt(
+            lambda: certificate_import(
+                chain=given["chain"],
+                key=given["key"],
+                actor=actor_of(request),
+                name=given["name"],
+                password=given["password"].encode() or None,
+            )
+        )
+        if taken is not None:
+            messages.success(request, f"{taken.name} was checked and taken: certificate, chain and key fit together.")
+            return redirect("certificate", pk=taken.pk)
+    return render(request, "certificates/upload.html", {"form": form})
+
+
+@administrator_required
+@require_http_methods(["GET", "POST"])
+def self_signed(request: HttpRequest) -> HttpResponse:
+    form = SelfSignedForm(request.POST if request.method == "POST" else None, initial=_own_names(request))
+    if form.is_valid():
+        given = form.cleaned_data
+        made = form.attempt(
+            lambda: certificate_self_sign(
+                name=given["names"][0],
+                names=given["names"],
+                actor=actor_of(request),
+                days=given["days"],
+                key_type=given["key_type"],
+            )
+        )
+        if made is not None:
+            messages.success(request, f"{made.name} was made. It is served once you bind it.")
+            return redirect("certificate", pk=made.pk)
+    return render(request, "certificates/self_signed.html", {"form": form})
+
+
+@administrator_required
+@require_POST
+def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Let it answer by default (`server_name` empty) or for one of its names."""
+    row = _visible(request, pk)
+    binding = binding_set(request.POST.get("server_name", ""), row, actor=actor_of(request))
+    messages.success(
+        request, f"{row.name} is bound: {binding.server_name or 'default'}. Every process follows within seconds."
+    )
+    return redirect("certificate", pk=pk)
+
+
+@administrator_required
+@require_POST
+def renew(request: HttpRequest, pk: UUID) -> HttpResponse:
+    order = order_create(_visible(request, pk), reason="asked", actor=actor_of(request))
+    return redirect("job", pk=order.pk)
+
+
+@administrator_required
+@require_POST
+def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
+    row = _visible(request, pk)
+    form = ConfirmForm(request.POST, expected=row.name)
+    if not form.is_valid():
+        messages.error(request, f"Nothing was deleted: type {row.name} to confirm.")
+        return redirect("certificate", pk=pk)
+    certificate_delete(row, actor=actor_of(request))
+    messages.success(request, f"{row.name} was deleted.")
+    return redirect("certificates")
+
+
+def _visible(request: HttpRequest, pk: UUID) -> Certificate:
+    return get_object_or_404(selectors.certificates_visible_to(actor_of(request)).prefetch_related("bindings"), pk=pk)
+
+
+def _own_names(request: HttpRequest) -> dict[str, str]:
+    """The host of this request first: it is the name that this person's browser will look for."""
+    here = addresses.host_normalize(request.get_host())
+    return {"names": ", ".join(dict.fromkeys([here, addresses.https_host()]))}

@@ -1,0 +1,23 @@
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from certs.services import addresses
+from certs.services.listeners import listener_get
+from portal import home
+
+
+@login_required
+@require_safe
+def help_page(request: HttpRequest) -> HttpResponse:
+    """Where things are, with this portal's own names and paths filled in."""
+    context = {
+        "data_directory": home.path(),
+        "key_ring": home.key_ring_file(),
+        "public_url": addresses.public_url(),
+        "host": addresses.https_host(),
+        "http": listener_get("http"),
+        "https": listener_get("https"),
+    }
+    return render(request, "help.html", context)
