@@ -1,19 +1,16 @@
 """Certificates and their versions: made, imported, renewed into, set back, deleted."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
 from django.db import transaction
-from django.db.models import F
 
 from certs.domain.certinfo import CertInfo, certificate_info, covers
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
 from certs.domain.keys import key_from_pem, key_type_of, spki_sha256
 from certs.domain.names import name_reversed
 from certs.domain.pem import Chain, certificate_pem, certificates_read, chain_order, pair_check
-from certs.domain.renewal import backoff
 from certs.issuers.self_signed import MAX_DAYS, self_signed_make
 from certs.models import (
     AcmeAccount,
@@ -192,26 +189,6 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
     with transaction.atomic():
         certificate.save(update_fields=[*fields, "next_check_at"])
         audit_record(actor, "certificate.change", certificate, before=before, after=_summary(certificate))
-
-
-def certificate_attempt_failed(certificate: Certificate, *, retry_after_at: datetime | None = None) -> datetime:
-    """Count a failed order and say when the next may begin: by count and time left, never before the CA's word.
-
-    The sweep looks at the certificate again at that moment.
-    """
-    moment = clock.now()
-    certificate.refresh_from_db(fields=["failures", "current"])
-    left = certificate.current.not_after - moment if certificate.current else timedelta(days=365)
-    next_attempt = moment + backoff(certificate.failures + 1, left)
-    if retry_after_at:
-        next_attempt = max(next_attempt, retry_after_at)
-    Certificate.objects.filter(pk=certificate.pk).update(
-        failures=F("failures") + 1,
-        next_attempt_at=next_attempt,
-        retry_after_at=retry_after_at,
-        next_check_at=next_attempt,
-    )
-    return next_attempt
 
 
 def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
