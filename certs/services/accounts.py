@@ -88,7 +88,9 @@ def account_get_or_create(
                 audit_record(actor, "account.create", made, after={"terms": terms_url})
             return made
         except IntegrityError:
-            found = AcmeAccount.objects.get(directory_url=directory_url, email=email)
+            found = AcmeAccount.objects.filter(directory_url=directory_url, email=email).first()
+            if found is None:
+                raise
     changed = {name: value for name, value in fields.items() if getattr(found, name) != value}
     if terms_url and (found.terms_agreed_at is None or "terms_url" in changed):
         changed["terms_agreed_at"] = clock.now()

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from uuid import UUID, uuid4
 
@@ -19,6 +20,7 @@ log = logging.getLogger("bindery.runner")
 LANES = 8
 CLAIM_SECONDS = 60.0
 _LOOK_SECONDS = 0.5  # how often a runner with free lanes looks for more
+_SOON = timedelta(seconds=10)  # a flow that comes back so soon is waited for; later ones the supervisor requeues
 
 
 def orders_run(*, lanes: int = LANES, claim_seconds: float = CLAIM_SECONDS) -> int:
@@ -32,9 +34,12 @@ def orders_run(*, lanes: int = LANES, claim_seconds: float = CLAIM_SECONDS) -> i
     with runner.working():
         while time.monotonic() < until:
             runner.claim()
-            if not runner.busy:
+            if runner.busy:
+                runner.await_one(_LOOK_SECONDS)
+            elif orders_due(within=_SOON).exists():
+                time.sleep(_LOOK_SECONDS)
+            else:
                 break
-            runner.await_one(_LOOK_SECONDS)
     if orders_due().exists():
         queue_enqueue(RUNNER)
     return runner.taken

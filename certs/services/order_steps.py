@@ -168,8 +168,8 @@ def _order_new(flow: Flow) -> OrderView:
         return flow.client.order_new(flow.order.names, replaces=replaces)
     except AcmeRefused as error:
         # A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it.
-        status = error.problem.get("status")
-        if not replaces or account_missing(error) or (status != 409 and "replace" not in error.message.lower()):
+        named = error.code in {"acme-alreadyReplaced", "acme-malformed"} or "replace" in error.message.lower()
+        if not replaces or not (named or error.problem.get("status") == 409):
             raise
         flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
         return flow.client.order_new(flow.order.names)

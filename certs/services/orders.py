@@ -103,12 +103,11 @@ def order_create(
     return order
 
 
-def orders_due() -> QuerySet[Order]:
-    """Open orders that somebody should work on now, the longest waiting first."""
+def orders_due(within: timedelta = timedelta(0)) -> QuerySet[Order]:
+    """Open orders that nobody works on and somebody should, now or `within` that time; the longest waiting first."""
     unleased = Q(lease_until=None) | Q(lease_until__lt=_real_now())
-    return Order.objects.filter(unleased, finished_at=None, next_attempt_at__lte=clock.now()).order_by(
-        "next_attempt_at"
-    )
+    due = Order.objects.filter(unleased, finished_at=None, next_attempt_at__lte=clock.now() + within)
+    return due.order_by("next_attempt_at")
 
 
 def orders_claim(limit: int, owner: UUID) -> list[UUID]:

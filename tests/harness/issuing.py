@@ -12,8 +12,8 @@ from tests.harness.ports import LOOPBACK, free_port
 class Responder:
     """Answers http-01 as the portal does. `override` maps a token to what is said instead; `asked` counts requests."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
         self.asked: list[str] = []
         self.override: dict[str, tuple[int, str]] = {}
         self.everything: tuple[int, str] | None = None

@@ -1,0 +1,69 @@
+"""kill -9 of the worker at every step of an order: the same order completes, and the CA issues exactly once."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kill_points import POINTS
+from tests.harness.need import need
+from tests.harness.pebble import Pebble
+from tests.harness.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.e2e
+def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
+    need("pebble")
+    with tempfile.TemporaryDirectory(prefix="bindery-kill-") as home, Answers(home) as answers:
+        with Pebble(http_port=answers.port, nonce_reject=0) as ca:
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.e2e.kill_points", ca.directory_url, str(ca.ca_bundle_file)],
+                cwd=ROOT,
+                env={**os.environ, "BINDERY_HOME": home},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr[-4000:]
+            results = [json.loads(line) for line in done.stdout.splitlines()]
+            issued = ca.issued()
+
+    wrong = [
+        result
+        for result in results
+        if (result["died"], result["state"], result["orders"], result["versions"], result["challenges"])
+        != (True, "done", 1, 1, 0)
+    ]
+    assert not wrong
+    assert len(results) == len(POINTS)
+    assert len({result["serial"] for result in results}) == len(POINTS)
+    assert all(result["restarts"] == 0 for result in results)
+    assert issued == len(POINTS)
+
+
+class Answers:
+    """The challenge responder as a process of its own, on the database in `home`."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self.port = free_port()
+
+    def __enter__(self) -> "Answers":
+        program = "from tests.e2e.answers import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program, str(self.port)],
+            cwd=ROOT,
+            env={**os.environ, "BINDERY_HOME": self._home},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
