@@ -1,0 +1,121 @@
+"""Certificates and bindings in the database of a portal that runs elsewhere, through a child process on its home.
+
+`PortalData(home).call("bind", "a.test")` runs the function of that name below in the child and returns what it returns.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.harness.web import ROOT, python_env
+
+
+class PortalData:
+    def __init__(self, home: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.harness.portal_data"],
+            cwd=ROOT,
+            env=python_env(home),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, command: str, *args: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([command, *args]) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{command} failed; see standard error")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> "PortalData":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    from certs.domain.keys import key_generate
+    from certs.models import Binding, Certificate, NodeProcess, PrivateKey
+    from certs.services import serving
+    from certs.services.bindings import binding_set
+    from certs.services.certificates import certificate_import
+    from certs.services.keys import key_import
+    from certs.services.portal_state import generation_bump, generation_wanted
+    from tests.harness import pki
+
+    def bind(server_name: str, name: str = "") -> str:
+        """An uploaded certificate for the name, bound to it; "" binds the default."""
+        pair = pki.leaf(None, [name or server_name or "default.test"])
+        certificate = certificate_import(chain=pair.pem.encode(), key=pair.key_pem.encode(), actor="test")
+        binding_set(server_name, certificate, actor="test")
+        return pair.fingerprint
+
+    def renew(server_name: str) -> str:
+        """Another version of what is bound there."""
+        certificate = Binding.objects.get(server_name=server_name).certificate
+        pair = pki.leaf(None, certificate.names)
+        certificate_import(chain=pair.pem.encode(), key=pair.key_pem.encode(), actor="test", into=certificate)
+        return pair.fingerprint
+
+    def wait(server_name: str, timeout: float) -> dict[str, Any]:
+        result = serving.served_await(Binding.objects.get(server_name=server_name).certificate, timeout=timeout)
+        return {"ok": result.ok, "detail": result.detail, "fingerprint": result.fingerprint}
+
+    def spoil(server_name: str) -> None:
+        """Give the bound version a key that does not fit."""
+        version = Binding.objects.get(server_name=server_name).certificate.current
+        assert version is not None
+        version.key = key_import(key_generate("ec-p256"))
+        version.save()
+        generation_bump()
+
+    def mend(server_name: str) -> None:
+        version = Binding.objects.get(server_name=server_name).certificate.current
+        assert version is not None
+        from certs.domain.keys import spki_sha256
+        from certs.domain.pem import certificates_read
+
+        wanted = spki_sha256(certificates_read(version.leaf_pem.encode())[0].public_key())
+        version.key = PrivateKey.objects.get(spki_sha256=wanted)
+        version.save()
+        generation_bump()
+
+    def rows() -> list[dict[str, Any]]:
+        return list(NodeProcess.objects.values("pid", "generation", "error", "fingerprints"))
+
+    def generation() -> int:
+        return generation_wanted()
+
+    def placeholder() -> str:
+        current = serving.placeholder_ensure().current
+        assert current is not None
+        return current.fingerprint_sha256
+
+    def count() -> int:
+        return Certificate.objects.count()
+
+    commands = {each.__name__: each for each in (bind, renew, wait, spoil, mend, rows, generation, placeholder, count)}
+    for line in sys.stdin:
+        command, *args = json.loads(line)
+        print(json.dumps(commands[command](*args)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
