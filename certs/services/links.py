@@ -6,7 +6,6 @@ Only the SHA-256 of a token is stored. A link is used by compare-and-swap, so of
 import hashlib
 import secrets
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -15,6 +14,7 @@ from django.db import transaction
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import OneTimeLink, PortalState, User
+from certs.services.addresses import url_parse
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_update
 from portal import clock
@@ -29,7 +29,7 @@ def setup_is_open() -> bool:
 
 
 def setup_link_make() -> str:
-    """The raw token of a new set-up link, valid for an hour; older ones end. Raises NotAllowed when set-up is closed."""
+    """The raw token of a new set-up link, valid for an hour; older ones end. Raises NotAllowed once it is closed."""
     if not setup_is_open():
         raise NotAllowed(
             "There is an administrator already, so no set-up link is made any more.",
@@ -51,10 +51,9 @@ def setup_link_use(token: str, *, email: str, password: str, public_url: str) ->
     Raises NotAllowed for a link that is used, too old or late; InputError for an e-mail, password or URL that cannot
     be used, which leaves the link usable.
     """
-    email, public_url = email.strip().lower(), public_url.strip().rstrip("/")
+    email, public_url = email.strip().lower(), url_parse(public_url) if public_url.strip() else ""
     _check_email(email)
     _check_password(password, email)
-    _check_public_url(public_url)
     state_get()
     with transaction.atomic():
         # The lock of the one row of settings keeps two links from making two first administrators at once.
@@ -140,19 +139,3 @@ def _check_password(password: str, email: str) -> None:
         validate_password(password, User(email=email))
     except ValidationError as error:
         raise InputError(" ".join(error.messages), code="password") from error
-
-
-def _check_public_url(url: str) -> None:
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        # Reading the port checks that it is a number in range.
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise InputError(
-            f"{url!r} is not the address of a portal.",
-            advice="Type scheme, name and port only, such as https://bindery.example.org:8443.",
-        )

@@ -1,0 +1,58 @@
+"""What a person reads on the terminal when the portal is up: where it is, and how to get in."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from certs.domain.addresses import address_is_any
+from certs.models import Binding, CertificateVersion, Listener
+from certs.services.addresses import url_make
+from certs.services.listeners import listener_get
+from certs.services.portal_state import state_get
+
+
+@dataclass(frozen=True)
+class Addresses:
+    http: str
+    https: str
+    fingerprint: str  # SHA-256 of what HTTPS answers with by default, AB:CD:…; empty while unknown
+    self_signed: bool
+
+
+def addresses_here() -> Addresses:
+    """As seen from this machine, or by the public URL's host where the environment names one."""
+    public = urlsplit(settings.PUBLIC_URL).hostname
+    http, https = listener_get("http"), listener_get("https")
+    version = _default_version()
+    return Addresses(
+        http=url_make("http", public or _host(http), http.port),
+        https=url_make("https", public or _host(https), https.port),
+        fingerprint=_colons(version.fingerprint_sha256) if version else "",
+        self_signed=version is None or version.self_signed,
+    )
+
+
+def link_lines(addresses: Addresses, token: str) -> list[str]:
+    """The one-time link in both forms; over HTTPS with what to compare the browser's warning against."""
+    lines = [f"{addresses.http}/setup/{token}/", f"{addresses.https}/setup/{token}/"]
+    if addresses.self_signed:
+        lines.append("  over HTTPS the browser will warn, since this certificate signs itself; compare its SHA-256:")
+        lines.append(f"  {addresses.fingerprint or 'not known yet'}")
+    return lines
+
+
+def _host(listener: Listener) -> str:
+    if any(address_is_any(address) for address in listener.addresses):
+        return "localhost"
+    return str(listener.addresses[0])
+
+
+def _default_version() -> CertificateVersion | None:
+    binding = Binding.objects.filter(server_name="").select_related("certificate__current").first()
+    certificate = binding.certificate if binding else state_get().placeholder
+    return certificate.current if certificate else None
+
+
+def _colons(fingerprint: str) -> str:
+    return ":".join(fingerprint[at : at + 2] for at in range(0, len(fingerprint), 2)).upper()

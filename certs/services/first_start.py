@@ -1,0 +1,134 @@
+"""What `manage.py up` can do for the listener without a browser: sign a certificate itself, or ask a CA for one."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from certs.acme.directories import KNOWN, directory_label
+from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
+from certs.domain.names import NameRules, name_parse, names_parse
+from certs.models import Binding, Certificate
+from certs.services.accounts import DirectoryInfo, account_get_or_create, directory_read
+from certs.services.bindings import binding_set
+from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.listeners import local_addresses
+from certs.services.orders import order_create
+from certs.services.own_certificate import own_certificate_is_there
+from certs.services.portal_state import state_get, state_update
+from portal import clock
+
+ACTOR = "command line"
+
+
+@dataclass(frozen=True)
+class CertificateWish:
+    """A request as given on the command line, checked by `wish_parse` before anything is started."""
+
+    names: list[str]
+    directory_url: str
+    terms_accepted: bool
+    email: str = ""
+    ca_bundle: str = ""
+    allow_private: bool = False
+
+
+def wish_parse(
+    *, hostnames: str, directory: str, terms_accepted: bool, email: str, ca_bundle: str, allow_private: bool
+) -> CertificateWish:
+    """`directory` is a key of the known CAs or a URL, `ca_bundle` a file. Raises InputError; no network."""
+    url = KNOWN[directory].url if directory in KNOWN else directory
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise InputError(
+            f"“{directory}” is neither a known CA nor the https:// address of a directory.",
+            advice=f"Known are {', '.join(KNOWN)}.",
+        )
+    bundle = _bundle(ca_bundle)
+    return CertificateWish(names_parse(hostnames), url, terms_accepted, email.strip(), bundle, allow_private)
+
+
+def own_certificate_create(home: Path) -> Certificate | None:
+    """A self-signed one for this machine, bound by default; None when a certificate or key is there already."""
+    if own_certificate_is_there(home) or _something_is_bound():
+        return None
+    certificate = certificate_self_sign(name="self-signed", names=_own_names(), actor=ACTOR)
+    binding_set("", certificate, actor=ACTOR)
+    return certificate
+
+
+def certificate_request(wish: CertificateWish) -> str:
+    """Order the certificate of the wish once, to be bound; returns the sentence that says what was done.
+
+    Nothing is asked of the CA while a valid certificate for these names is there. Raises NotAllowed naming the terms
+    when they were not accepted, AcmeFailure when the CA cannot be reached.
+    """
+    known = _certificate_of(wish)
+    if known is not None and known.current is not None and known.current.is_valid_at(clock.now()):
+        return f"A valid certificate for {', '.join(wish.names)} is there; nothing was requested."
+    directory = directory_read(wish.directory_url, ca_bundle=wish.ca_bundle, allow_private=wish.allow_private)
+    if not wish.terms_accepted:
+        raise _terms_missing(wish, directory)
+    account = account_get_or_create(
+        directory_url=wish.directory_url,
+        email=wish.email,
+        ca_bundle=wish.ca_bundle,
+        allow_private=wish.allow_private,
+        terms_url=directory.terms_url,
+        actor=ACTOR,
+    )
+    certificate = known or certificate_new(name=wish.names[0], names=wish.names, account=account, actor=ACTOR)
+    state_update(portal_certificate=certificate)
+    try:
+        order_create(certificate, reason="asked", actor=ACTOR, bind=True)
+    except ConflictError:
+        return f"An order for {', '.join(wish.names)} is under way."
+    return f"A certificate for {', '.join(wish.names)} was requested from {directory_label(wish.directory_url)}."
+
+
+def _bundle(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The CA bundle {file} cannot be read: {getattr(error, 'strerror', None) or 'it is not PEM text'}."
+        ) from error
+
+
+def _certificate_of(wish: CertificateWish) -> Certificate | None:
+    """The one for exactly these names from exactly this CA, the newest if there are several."""
+    candidates = Certificate.objects.filter(
+        source=Certificate.Source.ACME, deleted_at=None, account__directory_url=wish.directory_url
+    ).select_related("current")
+    return next((found for found in candidates.order_by("-created_at") if found.names == wish.names), None)
+
+
+def _terms_missing(wish: CertificateWish, directory: DirectoryInfo) -> NotAllowed:
+    ca = directory_label(wish.directory_url)
+    where = f"its terms of service, {directory.terms_url}," if directory.terms_url else "its terms (it names none)"
+    return NotAllowed(
+        f"{ca} issues only to those who accept {where} and this was not said.",
+        advice="Read them, then add --accept-le-sa.",
+        code="terms",
+    )
+
+
+def _something_is_bound() -> bool:
+    return Binding.objects.exclude(certificate=state_get().placeholder_id).exists()
+
+
+def _own_names() -> list[str]:
+    """The host name, localhost and every address of this machine; what a certificate cannot hold is left out."""
+    rules = NameRules(dotless=True, address=True)
+    public = urlsplit(settings.PUBLIC_URL).hostname or ""
+    names = set()
+    for candidate in (public, socket.gethostname(), socket.getfqdn(), "localhost", *local_addresses()):
+        try:
+            names.add(name_parse(candidate, rules))
+        except BinderyError:
+            continue
+    return sorted(names)
