@@ -52,11 +52,12 @@ def main() -> None:
 
     django.setup()
     from certs.domain.keys import key_generate
-    from certs.models import Binding, Certificate, NodeProcess, PrivateKey
+    from certs.models import Binding, Listener, NodeProcess, PrivateKey
     from certs.services import serving
     from certs.services.bindings import binding_set
     from certs.services.certificates import certificate_import
     from certs.services.keys import key_import
+    from certs.services.nodes import node_name
     from certs.services.portal_state import generation_bump, generation_wanted
     from tests.harness import pki
 
@@ -97,6 +98,10 @@ def main() -> None:
         version.save()
         generation_bump()
 
+    def listen(port: int) -> None:
+        """Where served_await asks, as the supervisor notes it."""
+        Listener.objects.create(node=node_name(), protocol="https", addresses=["127.0.0.1"], port=port)
+
     def rows() -> list[dict[str, Any]]:
         return list(NodeProcess.objects.values("pid", "generation", "error", "fingerprints"))
 
@@ -108,10 +113,7 @@ def main() -> None:
         assert current is not None
         return current.fingerprint_sha256
 
-    def count() -> int:
-        return Certificate.objects.count()
-
-    commands = {each.__name__: each for each in (bind, renew, wait, spoil, mend, rows, generation, placeholder, count)}
+    commands = {each.__name__: each for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder)}
     for line in sys.stdin:
         command, *args = json.loads(line)
         print(json.dumps(commands[command](*args)), flush=True)

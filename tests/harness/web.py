@@ -23,6 +23,7 @@ from tests.harness.ports import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = "python:portal.server.gunicorn_conf"
+START_SECONDS = 30
 ECHO = "tests.harness.echo_wsgi:application"
 
 
@@ -114,7 +115,7 @@ class Web:
         self.processes.append(process)
         wait_until(
             lambda: process.poll() is not None or self.log.count("Serving generation") >= ready + self.workers,
-            timeout=30,
+            timeout=START_SECONDS,
             what="workers that serve",
         )
         if process.poll() is not None:
