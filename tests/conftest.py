@@ -7,13 +7,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import alone, coverage
 from tests.harness.dns import DnsServer
 from tests.harness.need import need as need_counterparts
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    coverage.save()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    coverage.show(terminalreporter)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    with alone.turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        alone.forget()
     if os.environ.get("BINDERY_TEST_HOME_OF") == os.environ.get("PYTEST_XDIST_WORKER", "main"):
         shutil.rmtree(os.environ["BINDERY_HOME"], ignore_errors=True)
 

@@ -101,7 +101,16 @@ def _install(wanted: Counterpart) -> None:
             policy.write_text("#!/bin/sh\nexit 101\n")
             policy.chmod(0o755)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", wanted.package]
+        install = [
+            "apt-get",
+            "install",
+            "-y",
+            "-qq",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "--no-install-recommends",
+            wanted.package,
+        ]
         if _quiet(install, environment) is not None:
             _quiet(["apt-get", "update", "-qq"], environment)
             trouble = _quiet(install, environment)

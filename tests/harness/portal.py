@@ -163,7 +163,7 @@ class Portal:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("BINDERY_", "DJANGO_", "COV_", "PYTEST_")) and name != "DATABASE_URL"
+            if not name.startswith(("BINDERY_", "DJANGO_", "COVERAGE_", "PYTEST_")) and name != "DATABASE_URL"
         }
         return {**inherited, **self.environment}
 

@@ -1,0 +1,93 @@
+# Bindery's commands. `make` alone lists them. Works from a fresh clone with Python 3.11 or newer and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# PYTHON=… names another interpreter for the virtual environment.
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Two workers suit two cores; ARGS go to the command behind the target, as in `make unit ARGS="-k renewal"`.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help run test proof lint types unit e2e bench format counterparts container migrations migrate setup-link clean
+
+help: ## List these targets
+	@echo "Bindery: make TARGET [ARGS=\"…\"]"
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+run: $(VENV)/ready-run ## Start the portal; makes all it needs the first time
+	@exec $(BIN)/python manage.py up $(ARGS)
+
+test: $(VENV)/ready-dev ## Lint, types, unit and end-to-end tests with coverage: all that continuous integration runs
+	@$(MAKE) --no-print-directory counterparts
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) $(ARGS)
+
+proof: $(VENV)/ready-dev counterparts ## The long versions of the end-to-end tests
+	@$(BIN)/python -m pytest -q -m proof $(ARGS)
+
+lint: $(VENV)/ready-dev ## Format and lint rules (ruff)
+	@$(BIN)/ruff format --check --quiet . || { echo "Run \`make format\`." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: $(VENV)/ready-dev ## Static types (mypy, strict)
+	@$(BIN)/mypy --no-error-summary
+
+unit: $(VENV)/ready-dev ## Unit tests only, with coverage
+	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) --ignore=tests/e2e $(ARGS)
+
+e2e: $(VENV)/ready-dev counterparts ## End-to-end tests only, against the real counterparts
+	@$(PYTEST) tests/e2e $(ARGS)
+
+bench: $(VENV)/ready-dev counterparts ## Measure hot swap and issuance; prints tables
+	@for script in bench/[a-z]*.py; do PYTHONPATH=. $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+format: $(VENV)/ready-dev ## Rewrite the code in the project's format
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+counterparts: $(VENV)/ready-dev ## Fetch what the end-to-end tests meet: pebble, Caddy, Chromium, PostgreSQL
+	@$(BIN)/python -m tests.harness.counterparts
+
+container: $(VENV)/ready-dev ## Walk through the Dockerfile's steps in a clean directory, without a container engine
+	@$(BIN)/python -m tests.harness.container $(ARGS)
+
+migrations: $(VENV)/ready-dev ## Write migrations for changed models
+	@BINDERY_HOME=$${BINDERY_HOME:-.cache/migrations} BINDERY_SECRET_KEY=x $(BIN)/python manage.py makemigrations $(ARGS)
+
+migrate: $(VENV)/ready-run ## Bring the database up to date without starting the portal
+	@$(BIN)/python manage.py migrate $(ARGS)
+
+setup-link: $(VENV)/ready-run ## Print a new one-time link while there is no administrator
+	@$(BIN)/python manage.py setup_link
+
+clean: ## Remove the virtual environment, caches and artefacts; the data directory stays
+	@rm -rf $(VENV) .cache artifacts static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready-run: requirements.txt | $(VENV)/made
+	@echo "Installing Bindery's packages into $(VENV) …" >&2
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: requirements.txt requirements-dev.txt | $(VENV)/made
+	@echo "Installing Bindery's packages and the developer tools into $(VENV) …" >&2
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@ $(VENV)/ready-run
+
+$(VENV)/made:
+	@if $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for each in $(PYTHONS); do \
+	  "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  "$$each" -c 'import ensurepip, venv' >/dev/null 2>&1 || { lacks="$$each"; continue; }; \
+	  "$$each" -m venv --clear $(VENV) && touch $@ && exit 0; \
+	  echo "bindery: $$each could not make the virtual environment $(VENV); its message is above." >&2; exit 1; \
+	done; \
+	if [ -n "$$lacks" ]; then \
+	  echo "bindery: $$lacks has no venv module. Install it (on Debian and Ubuntu: apt install python3-venv) and try again." >&2; \
+	else \
+	  echo "bindery: Python 3.11 or newer is needed. Install it, or name it: make PYTHON=/path/to/python3 run" >&2; \
+	fi; exit 1
