@@ -62,7 +62,7 @@ class RenewalInput:
     ari_retry_at: datetime | None = None
     revoked: bool = False
     asked: bool = False
-    forced: bool = False
+    forced: bool = False  # past the brake and the back-off
     order_open: bool = False
     last_success: datetime | None = None  # unforced, for the same set of names
     next_attempt_at: datetime | None = None  # back-off
@@ -147,7 +147,7 @@ def _date_rule(given: RenewalInput) -> datetime | None:
 
 
 def _not_issued(given: RenewalInput) -> str:
-    if given.not_after or given.asked or given.forced:
+    if given.not_after or given.asked:
         return ""
     return "No CA has issued it yet; it is not ordered by itself."
 
@@ -192,7 +192,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
             "The CA asks for its renewal now." if given.ari_selected and given.now >= given.ari_selected else ""
         ),
     ),
-    (Code.ASKED, lambda given: "Asked for." if given.asked or given.forced else ""),
+    (Code.ASKED, lambda given: "Asked for." if given.asked else ""),
     (Code.NOT_DUE, _not_due),
 )
 
@@ -227,7 +227,7 @@ def _by_hand(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, Non
 def _renews(given: RenewalInput, code: Code) -> bool:
     if code not in _REASONS_TO_RENEW:
         return False
-    return given.renewable or (given.can_ask and (given.asked or given.forced))
+    return given.renewable or (given.can_ask and given.asked)
 
 
 def _hold(given: RenewalInput, code: Code) -> tuple[datetime, str] | None:

@@ -168,7 +168,7 @@ def test_the_brake_counts_successes_for_the_same_names() -> None:
     assert renewal_decision(elsewhere, asked=True).due
     wider = stock.issued("a.example", "b.example")
     assert renewal_decision(wider, asked=True).due
-    assert renewal_decision(certificate, force=True).due
+    assert renewal_decision(certificate, asked=True, force=True).due
 
 
 def test_a_forced_success_does_not_count() -> None:
@@ -189,10 +189,10 @@ def test_four_tries_within_an_hour_are_enough_even_by_force() -> None:
             state="failed",
             finished_at=clock.now(),
         )
-    decision = renewal_decision(certificate, force=True)
+    decision = renewal_decision(certificate, asked=True, force=True)
     assert (decision.code, decision.due) == ("held-back", False)
     assert "tried 4 times within an hour" in decision.text
-    assert renewal_decision(stock.issued("x1.example"), force=True).due
+    assert renewal_decision(stock.issued("x1.example"), asked=True, force=True).due
 
 
 def test_a_failure_is_tried_again_when_its_wait_is_over(move_clock: Clock) -> None:

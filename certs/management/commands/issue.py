@@ -1,0 +1,130 @@
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from certs.acme.directories import KNOWN
+from certs.domain.errors import BinderyError, InputError
+from certs.domain.keys import KEY_TYPES
+from certs.domain.names import names_parse
+from certs.management.outcome import Outcome, outcome_failed
+from certs.management.reporting import ACTOR, RenewingCommand
+from certs.management.waiting import worker_required
+from certs.models import AcmeAccount
+from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account
+from certs.services.sweeps import SweepLine
+
+_SIZE_LIMIT = 1024 * 1024
+
+
+class Command(RenewingCommand):
+    help = "Get certificates from a CA, one per argument or line, and wait for them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "names", nargs="*", metavar="NAME[,NAME…]", help="the DNS names of one certificate, with commas between"
+        )
+        parser.add_argument(
+            "--file", metavar="FILE", help="more of them, one certificate per line; - is standard input"
+        )
+        parser.add_argument(
+            "--directory",
+            metavar="KEY|URL",
+            default="",
+            help=f"the CA: {', '.join(KNOWN)} or the URL of an ACME directory; by default the one the portal uses",
+        )
+        parser.add_argument(
+            "--ca-bundle", metavar="FILE", default="", help="PEM of the roots to trust for the directory"
+        )
+        parser.add_argument(
+            "--allow-private-ca", action="store_true", help="the directory may be on a private or loopback address"
+        )
+        parser.add_argument("--email", metavar="ADDRESS", default="", help="where the CA may write to")
+        parser.add_argument("--accept-terms", action="store_true", help="accept the terms of service of the CA")
+        parser.add_argument("--key-type", choices=list(KEY_TYPES), default="ec-p256", help="kind of the private key")
+        parser.add_argument("--bind", action="store_true", help="let the portal's HTTPS answer with it")
+        parser.add_argument("--force", action="store_true", help="order anew even where a good one is there")
+
+    def run(self, *args: Any, **options: Any) -> int:
+        # Everything typed is judged before anything is stored or asked.
+        wishes = self._wishes(options["names"], options["file"])
+        choice = self._choice(options)
+        if options["bind"] and len(wishes) > 1:
+            raise InputError("--bind is for one certificate at a time.", advice="Bind the others on the page Bindings.")
+        worker_required(options["inline"])
+        account = account_for(choice, actor=ACTOR)
+        lines, failed = self._order(wishes, account, options)
+        return self.conclude(lines, options, failed=failed)
+
+    def _order(
+        self, wishes: list[list[str]], account: AcmeAccount, options: dict[str, Any]
+    ) -> tuple[list[SweepLine], list[Outcome]]:
+        lines: list[SweepLine] = []
+        failed: list[Outcome] = []
+        wanted = {name: options[name] for name in ("key_type", "bind", "force")}
+        for names in wishes:
+            try:
+                lines.append(certificate_order(names, account, actor=ACTOR, **wanted))
+            except BinderyError as error:
+                failed.append(outcome_failed(names, str(error)))
+        return lines, failed
+
+    def _wishes(self, arguments: list[str], file: str | None) -> list[list[str]]:
+        texts = list(arguments)
+        if file is not None:
+            lines = [line.split("#", 1)[0].strip() for line in _read(file).splitlines()]
+            texts += [line for line in lines if line]
+            if not texts:
+                raise InputError(f"{file} holds no names.", advice="Write one certificate per line: NAME[,NAME…].")
+        if not texts:
+            raise InputError("No names were given.", advice="Write: manage.py issue portal.example.com")
+        unique = dict.fromkeys(tuple(names_parse(text)) for text in texts)
+        return [list(names) for names in unique]
+
+    def _choice(self, options: dict[str, Any]) -> CaChoice:
+        return CaChoice(
+            directory_url=_directory(options["directory"]),
+            email=options["email"].strip(),
+            ca_bundle=_read(options["ca_bundle"]) if options["ca_bundle"] else "",
+            allow_private=options["allow_private_ca"],
+            terms_accepted=options["accept_terms"],
+        )
+
+
+def _directory(word: str) -> str:
+    if word in KNOWN:
+        return KNOWN[word].url
+    if not word:
+        own = portal_account()
+        return own.directory_url if own else KNOWN["letsencrypt"].url
+    try:
+        parts = urlsplit(word)
+        usable = parts.scheme == "https" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(
+            f"“{word}” is neither a known CA nor the https:// address of a directory.",
+            advice=f"Known are {', '.join(KNOWN)}.",
+        )
+    return word
+
+
+def _read(file: str) -> str:
+    """The text of a small file. Raises InputError naming the file."""
+    try:
+        data = sys.stdin.buffer.read(_SIZE_LIMIT + 1) if file == "-" else _bytes(Path(file))
+        text = data.decode("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"{file} cannot be read: {reason}.") from error
+    if len(data) > _SIZE_LIMIT:
+        raise InputError(f"{file} is larger than 1 MiB.", advice="Split it.")
+    return text
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_SIZE_LIMIT + 1)

@@ -1,0 +1,65 @@
+"""The base of the commands that renew: their shared options, the wait, and what they print and return."""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
+from typing import Any
+
+from certs.management.base import BinderyCommand
+from certs.management.outcome import Outcome, document, exit_code, outcome_of, summary
+from certs.management.waiting import TIMEOUT, orders_await
+from certs.services.sweeps import SweepLine
+
+FAILED = 4
+ACTOR = "command line"
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 86400:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
+    return value
+
+
+class RenewingCommand(BinderyCommand):
+    error_code = FAILED
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        parser.add_argument("--exit-code", action="store_true", help="exit with 10 when something was renewed")
+        parser.add_argument(
+            "--inline", action="store_true", help="do the work in this process instead of the queue's workers"
+        )
+        parser.add_argument(
+            "--timeout", type=seconds, default=TIMEOUT, metavar="S", help="wait at most so long (600); orders go on"
+        )
+
+    def conclude(
+        self,
+        lines: Sequence[SweepLine],
+        options: dict[str, Any],
+        *,
+        failed: Sequence[Outcome] = (),
+        dry_run: bool = False,
+    ) -> int:
+        """Wait for the orders of the lines, print what became of each certificate, and return the exit code."""
+        made = {line.order for line in lines if line.due and line.order}
+        orders = orders_await(made, timeout=options["timeout"], inline=options["inline"])
+        outcomes = [
+            outcome_of(line, orders.get(line.order) if line.due and line.order else None, dry_run=dry_run)
+            for line in lines
+        ]
+        return self.report([*failed, *outcomes], options)
+
+    def report(self, outcomes: Sequence[Outcome], options: dict[str, Any]) -> int:
+        code = exit_code(outcomes, tell_renewed=options["exit_code"])
+        if options["json"]:
+            self.stdout.write(json.dumps(document(outcomes, code), indent=2))
+            return code
+        for outcome in outcomes:
+            self.stdout.write(outcome.text)
+        self.stdout.write(summary(outcomes))
+        return code
