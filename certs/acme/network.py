@@ -153,7 +153,9 @@ class Network(client.ClientNetwork):
         kwargs["timeout"] = self._timeout
         kwargs["allow_redirects"] = False
         response = super()._send_request(method, url, *args, **kwargs)
-        self._add_nonce(response)
+        nonce = response.headers.get(self.REPLAY_NONCE_HEADER, "")
+        if _NONCE.fullmatch(nonce):
+            self._pool.append(nonce)
         return response
 
     def _check_address(self, url: str) -> None:
@@ -170,9 +172,7 @@ class Network(client.ClientNetwork):
             self._proxied = True
 
     def _add_nonce(self, response: requests.Response) -> None:
-        nonce = response.headers.get(self.REPLAY_NONCE_HEADER, "")
-        if _NONCE.fullmatch(nonce):
-            self._pool.append(nonce)
+        """Kept already, in `_send_request`: a nonce twice in the pool would be refused the second time."""
 
     def _get_nonce(self, url: str, new_nonce_url: str) -> Any:
         """First in, first out: the oldest is the likeliest to be forgotten by the CA, and is best tried early."""

@@ -297,7 +297,8 @@ def _await_order(flow: Flow, unsettled: set[str]) -> OrderView:
         view, flow.view = flow.view or _look(flow), None
         return view
 
-    return flow.poll(read, lambda view: view.status not in unsettled, lambda view: view.retry_at)
+    flow.view = flow.poll(read, lambda view: view.status not in unsettled, lambda view: view.retry_at)
+    return flow.view
 
 
 def _challenge_failed(flow: Flow, authorization: AuthorizationView) -> ChallengeFailed:

@@ -1,7 +1,7 @@
 """Kills a worker at every step of an order and lets another go on; run as a program by test_kill.py.
 
-Prints one JSON line per kill point. Django is loaded once; each worker is a forked child, so a kill is a real SIGKILL of
-a real process, with its connections, its session and its lease.
+Prints one JSON line per kill point. Django is loaded once; each worker is a forked child, so a kill is a real SIGKILL
+of a real process, with its connections, its session and its lease.
 """
 
 import json

@@ -20,20 +20,23 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.e2e
 def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
     need("pebble")
-    with tempfile.TemporaryDirectory(prefix="bindery-kill-") as home, Answers(home) as answers:
-        with Pebble(http_port=answers.port, nonce_reject=0) as ca:
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.e2e.kill_points", ca.directory_url, str(ca.ca_bundle_file)],
-                cwd=ROOT,
-                env={**os.environ, "BINDERY_HOME": home},
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr[-4000:]
-            results = [json.loads(line) for line in done.stdout.splitlines()]
-            issued = ca.issued()
+    with (
+        tempfile.TemporaryDirectory(prefix="bindery-kill-") as home,
+        Answers(home) as answers,
+        Pebble(http_port=answers.port, nonce_reject=0, retry_after=0) as ca,
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.e2e.kill_points", ca.directory_url, str(ca.ca_bundle_file)],
+            cwd=ROOT,
+            env={**os.environ, "BINDERY_HOME": home},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        issued = ca.issued()
 
     wrong = [
         result
