@@ -4,13 +4,11 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from portal import home
+from portal.server.child import ForkedProcess
 
 log = logging.getLogger("bindery.supervisor")
 
@@ -21,7 +19,7 @@ SETTLED_AFTER = 60.0  # a child that lived this long starts again with the first
 
 @dataclass
 class Child:
-    """One command kept alive. `fds` are inherited under their own numbers; `env` is added to ours.
+    """One module kept running as a program; `env` is added to ours, of open files only `fds` are inherited.
 
     Each child leads a process group of its own: Ctrl-C on the terminal reaches the supervisor only, which then ends
     them in order, and a child that hangs can be killed with all that it forked.
@@ -33,9 +31,8 @@ class Child:
     env: Mapping[str, str] = field(default_factory=dict)
     fds: Sequence[int] = ()
     grace: float = 10.0  # seconds between TERM and KILL
-    spawn: Callable[..., "subprocess.Popen[bytes]"] = subprocess.Popen
 
-    process: "subprocess.Popen[bytes] | None" = None
+    process: ForkedProcess | None = None
     started_at: float = 0.0
     restart_at: float = 0.0
     delay: float = FIRST_DELAY
@@ -54,13 +51,7 @@ class Child:
         return self.kill_at is not None
 
     def start(self) -> None:
-        self.process = self.spawn(
-            [sys.executable, "-m", "portal.server.child", str(os.getpid()), self.module, *self.arguments],
-            env={**os.environ, "PYTHONPATH": _python_path(), **self.env},
-            pass_fds=tuple(self.fds),
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-        )
+        self.process = ForkedProcess(self.name, self.module, self.arguments, self.env, self.fds)
         self.started_at = time.monotonic()
         self.kill_at = None
         log.debug("%s started as process %s", self.name, self.process.pid)
@@ -71,7 +62,7 @@ class Child:
             self._kill_if_late()
             return
         if self.process is not None:
-            self._buried(self.process.returncode)
+            self._buried(self.process.returncode or 0)
         if not self.restart_at or time.monotonic() < self.restart_at:
             return
         self.restart_at = 0.0
@@ -159,12 +150,6 @@ def reap_orphans(children: Sequence[Child]) -> None:
         if found is None or found.si_pid in own:
             return
         os.waitpid(found.si_pid, 0)
-
-
-def _python_path() -> str:
-    """The checkout first: the supervisor may have been started from any directory."""
-    given = os.environ.get("PYTHONPATH")
-    return f"{home.BASE_DIR}{os.pathsep}{given}" if given else str(home.BASE_DIR)
 
 
 def _ending(code: int) -> str:

@@ -5,6 +5,7 @@ nothing but those duties, while the children go on serving.
 """
 
 import ctypes
+import gc
 import json
 import logging
 import signal
@@ -140,13 +141,15 @@ class Supervisor:
         self._before_children()
         if self._serves:
             self._safely("import", lambda: own_certificate_scan(home.path()))
-        connection.close()
+        # What is loaded by now stays shared with the children: the collector no longer writes to it.
+        gc.collect()
+        gc.freeze()
         if self._serving:
             self._serving.web.start()
             self._rebinder = Rebinder(self._serving, self._make_web)
             self._readiness = _Readiness(self._serving.http[0])
         if self._works:
-            self._queue = Child("queue", "django", ["qcluster"], grace=_QUEUE_GRACE)
+            self._queue = Child("queue", "portal.server.cluster", grace=_QUEUE_GRACE)
             self._queue.start()
             # A sweep that was missed while the portal was down is caught up now.
             self._safely("tick", lambda: queue_enqueue("certs.tasks.tick"))

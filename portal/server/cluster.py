@@ -1,0 +1,17 @@
+"""The queue's process: django-q's cluster, until SIGTERM.
+
+Its own command `qcluster` returns once the cluster runs and leaves the waiting to multiprocessing's exit handler, which
+a forked child does not run.
+"""
+
+from django_q.cluster import Cluster
+
+
+def main() -> None:
+    cluster = Cluster()
+    cluster.start()
+    cluster.sentinel.join()
+
+
+if __name__ == "__main__":
+    main()
