@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test proof lint types unit e2e bench format counterparts container migrations migrate setup-link clean
+.PHONY: help run test proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
 
 help: ## List these targets
 	@echo "Bindery: make TARGET [ARGS=\"…\"]"
@@ -52,7 +52,7 @@ format: $(VENV)/ready-dev ## Rewrite the code in the project's format
 counterparts: $(VENV)/ready-dev ## Fetch what the end-to-end tests meet: pebble, Caddy, Chromium, PostgreSQL
 	@$(BIN)/python -m tests.harness.counterparts
 
-container: $(VENV)/ready-dev ## Walk through the Dockerfile's steps in a clean directory, without a container engine
+check-container: $(VENV)/ready-dev ## Walk through the Dockerfile's steps in a clean directory, without a container engine
 	@$(BIN)/python -m tests.harness.container $(ARGS)
 
 migrations: $(VENV)/ready-dev ## Write migrations for changed models

@@ -1,0 +1,114 @@
+"""The documents say what the code does: variables, make targets, commands, links."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+ROOT = Path(__file__).resolve().parents[1]
+READERS = {"text", "is_set", "integer", "port", "boolean", "words", "choice"}
+ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTILINE)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def variables_read() -> dict[str, str]:
+    """Name → default, as the typed readers of portal/env.py are called."""
+    found: dict[str, str] = {}
+    for file in [*(ROOT / "portal").rglob("*.py"), *(ROOT / "certs").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in READERS):
+                continue
+            if not (isinstance(node.func.value, ast.Name) and node.func.value.id == "env" and node.args):
+                continue
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                default = node.args[1] if len(node.args) > 1 else None
+                text = str(default.value) if isinstance(default, ast.Constant) else ""
+                found[name.value] = found.get(name.value) or text
+    return found
+
+
+def variables_documented() -> dict[str, str]:
+    return {name: default for name, default, _ in ROW.findall((ROOT / "docs" / "settings.md").read_text())}
+
+
+def test_every_variable_read_is_documented_and_every_one_documented_is_read() -> None:
+    assert set(variables_read()) == set(variables_documented())
+
+
+def test_documented_defaults_are_the_real_ones() -> None:
+    documented = variables_documented()
+    wrong = {
+        name: (default, documented.get(name))
+        for name, default in variables_read().items()
+        if default and f"`{default}`" not in documented.get(name, "") and not default.startswith(("True", "False"))
+    }
+    assert not wrong
+
+
+def make_targets() -> dict[str, str]:
+    """Target → help line; every target of .PHONY must have one."""
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony
+    helps = dict(re.findall(r"^([a-z0-9-]+):[^#\n]*## (.+)$", text, re.MULTILINE))
+    return {target: helps.get(target, "") for target in phony.group(1).split()}
+
+
+def test_every_make_target_has_a_help_line() -> None:
+    assert [target for target, line in make_targets().items() if not line] == []
+    ruled = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert ruled == set(make_targets())
+
+
+def test_make_alone_lists_all_targets() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for target, line in make_targets().items():
+        assert re.search(rf"^\s+{target}\s+{re.escape(line)}$", shown, re.MULTILINE), target
+
+
+def own_commands() -> list[str]:
+    return sorted(name for name, app in get_commands().items() if app == "certs")
+
+
+@pytest.mark.parametrize("name", own_commands())
+def test_every_command_and_each_of_its_options_says_what_it_does(name: str) -> None:
+    command = load_command_class("certs", name)
+    assert len(command.help) > 20
+    own = [
+        action
+        for action in command.create_parser("manage.py", name)._actions
+        if action.option_strings and not action.help
+    ]
+    assert not own
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    wrong = [
+        target
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
+        if "://" not in target and not target.startswith("mailto:") and not (document.parent / target).exists()
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_commands_named_in_documents_exist(document: Path) -> None:
+    text = document.read_text()
+    known = {*get_commands(), "help"}
+    targets = set(make_targets())
+    wrong = [f"manage.py {name}" for name in re.findall(r"manage\.py ([a-z_]+)", text) if name not in known]
+    wrong += [f"make {name}" for name in re.findall(r"`make ([a-z0-9-]+)", text) if name not in targets]
+    assert not wrong
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_documents_name_only_known_variables(document: Path) -> None:
+    named = {name.removesuffix("_FILE") for name in re.findall(r"\b(BINDERY_[A-Z0-9_]+)\b", document.read_text())}
+    assert named <= set(variables_read())
