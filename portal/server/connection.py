@@ -118,6 +118,10 @@ class Connection:
         """A request began and did not end."""
         return self.phase is Phase.REQUEST and bool(self._inbox)
 
+    @property
+    def held_bytes(self) -> int:
+        return len(self._inbox) + len(self.sock.outbox)
+
     def cap(self, moment: float) -> None:
         self.deadline = min(self.deadline, moment)
 

@@ -6,10 +6,7 @@ from typing import Any
 
 from gunicorn import glogging
 
-CHALLENGE = "/.well-known/acme-challenge/"
 _NOISE = ("Listening at: ", "Booting worker with pid", "Worker exiting (pid")
-
-challenge_log = logging.getLogger("bindery.challenge")
 
 
 def _is_telling(record: logging.LogRecord) -> bool:
@@ -28,18 +25,13 @@ class Logger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no type inf
         self.error_log.filters[:] = [_is_telling]
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Every request of a CA for its challenge; any other request at debug level."""
-        path = environ.get("PATH_INFO", "")
-        log, level = self.access_log, logging.DEBUG
-        if path.startswith(CHALLENGE):
-            log, level = challenge_log, logging.INFO
-        if not log.isEnabledFor(level):
+        """At debug level: the requests that matter to a person are told by the views that answer them."""
+        if not self.access_log.isEnabledFor(logging.DEBUG):
             return
-        log.log(
-            level,
+        self.access_log.debug(
             "%s %s",
             environ.get("REQUEST_METHOD", "-"),
-            path,
+            environ.get("PATH_INFO", ""),
             extra={
                 "status": str(resp.status).split(maxsplit=1)[0],
                 "source": environ.get("REMOTE_ADDR", "-"),

@@ -1,7 +1,16 @@
 """Answers of the server itself, where a request came in the wrong protocol or is too large for any page."""
 
+import logging
 import re
 from http import HTTPStatus
+from typing import Any
+
+from django.db import DatabaseError, connection
+
+from certs.domain.errors import BinderyError
+from certs.services.addresses import https_url, url_make
+
+log = logging.getLogger("bindery.web")
 
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 
@@ -33,3 +42,26 @@ def to_https(base: str, target: str) -> bytes:
     """The redirect that keeps method and path (308, RFC 9110 section 15.4.9); `base` is https://name[:port]."""
     location = base + (target if target.startswith("/") else "/")
     return answer(HTTPStatus.PERMANENT_REDIRECT, f"Please use {location}", location)
+
+
+def wrong_protocol(req: Any, *, on_tls_port: bool, https_port: int | None) -> bytes:
+    """TLS on the plain port, or plain HTTP on the TLS port: the same address over HTTPS.
+
+    `req` is gunicorn's request, `https_port` the one that this process listens on.
+    """
+    authority = authority_split(next((value for name, value in req.headers if name == "HOST"), ""))
+    if authority is None:
+        return answer(HTTPStatus.BAD_REQUEST, "This request names no host.")
+    host, port = authority
+    # On the TLS port, the port that the client used leads here, whatever stands before it outside.
+    base = url_make("https", host, port) if on_tls_port and port else _https_base(host, https_port)
+    return to_https(base, f"{req.path}?{req.query}" if req.query else req.path)
+
+
+def _https_base(host: str, https_port: int | None) -> str:
+    try:
+        return https_url(host)
+    except (BinderyError, DatabaseError) as error:
+        log.debug("The public address is not known: %s", error)
+        connection.close()
+        return url_make("https", host, https_port)

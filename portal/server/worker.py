@@ -18,12 +18,9 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
 from gunicorn import http
 from gunicorn.workers import gthread
 
-from certs.domain.errors import BinderyError
-from certs.services.addresses import https_url, url_make
 from portal.plainhttp import is_plain_http_path
 from portal.server import inherited, redirects
 from portal.server.connection import LINGER_SECONDS, Connection, Limits, Phase, Wish
@@ -31,6 +28,7 @@ from portal.server.swap import Follower
 
 _SWEEP_SECONDS = 1.0
 _ACCEPTS = 4  # at once, then connections that wait have their turn
+_HELD_BYTES = 64 * 1024 * 1024  # of all waiting connections together, looked at once a sweep
 _LANE_SECONDS = 30.0  # a request waits so long for its turn to be read
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
 _AGAIN = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK})
@@ -119,13 +117,28 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         if now < self._sweep_at and not force:
             return
         self._sweep_at = now + _SWEEP_SECONDS
-        for conn in [conn for conn in self.waiting if conn.deadline <= now]:
+        overdue = [conn for conn in self.waiting if conn.deadline <= now]
+        self._shed_bytes()
+        for conn in overdue:
+            if conn not in self.waiting:
+                continue
             # A request that came at the last moment is served: closing would drop it.
             if conn.phase is Phase.REQUEST and conn.is_idle and conn.has_input():
                 continue
             if conn.is_late:
                 conn.reproach()
             self._drop(conn)
+
+    def _shed_bytes(self) -> None:
+        """What waiting clients have sent and not yet read must not fill the memory: the largest go first."""
+        held = sum(conn.held_bytes for conn in self.waiting)
+        if held <= _HELD_BYTES:
+            return
+        for conn in sorted(self.waiting, key=lambda conn: conn.held_bytes, reverse=True):
+            held -= conn.held_bytes
+            self._drop(conn)
+            if held <= _HELD_BYTES:
+                return
 
     # From the listener to a thread and back; all on the main thread.
 
@@ -150,8 +163,13 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
                 return
 
     def _ready(self, conn: Connection, _fileobj: Any) -> None:
-        if conn in self.waiting:  # else it was closed after the poller had reported it
+        if conn not in self.waiting:  # it was closed after the poller had reported it
+            return
+        try:
             self._proceed(conn, conn.advance())
+        except Exception:  # a fault in the handling of one connection must not end all the others; it is logged whole
+            self.log.exception("A connection could not be handled.")
+            self._drop(conn)
 
     def finish_request(self, conn: Connection, fs: "Future[Wish]") -> None:
         """A pool thread is done with `conn` (called through gunicorn's method queue)."""
@@ -159,10 +177,13 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             conn.in_lane = False
             self._in_lane -= 1
             self._next_in_lane()
-        if fs.cancelled() or fs.exception() is not None:
+        if fs.cancelled():
             self._drop(conn)
             return
-        self._proceed(conn, fs.result())
+        error = fs.exception()
+        if error is not None:
+            self.log.error("A connection could not be handled.", exc_info=error)
+        self._proceed(conn, Wish.CLOSE if error else fs.result())
 
     def _proceed(self, conn: Connection, wish: Wish) -> None:
         if wish in _WATCH:
@@ -252,7 +273,8 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             if continued:
                 req._expected_100_continue = False
             if conn.is_tls != conn.secure_listener and not (conn.secure_listener and is_plain_http_path(req.path)):
-                self._redirect(conn, req)
+                answer = redirects.wrong_protocol(req, on_tls_port=conn.secure_listener, https_port=self._https_port)
+                conn.sock.sendall(answer)
                 return False
             return self._keepalive_after(conn, self.handle_request(req, conn))  # type: ignore[no-any-return]
         except (http.errors.NoMoreData, StopIteration) as error:
@@ -275,23 +297,3 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             status, text = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body of this request is too large."
         with suppress(OSError):
             conn.sock.sendall(redirects.answer(status, text))
-
-    def _redirect(self, conn: Connection, req: Any) -> None:
-        """TLS on the plain port, or plain HTTP on the TLS port: the same address over HTTPS."""
-        authority = redirects.authority_split(next((value for name, value in req.headers if name == "HOST"), ""))
-        target = f"{req.path}?{req.query}" if req.query else req.path
-        if authority is None:
-            conn.sock.sendall(redirects.answer(HTTPStatus.BAD_REQUEST, "This request names no host."))
-            return
-        host, port = authority
-        # On the TLS port, the port that the client used leads here, whatever stands before it outside.
-        base = url_make("https", host, port) if conn.secure_listener and port else self._https_base(host)
-        conn.sock.sendall(redirects.to_https(base, target))
-
-    def _https_base(self, host: str) -> str:
-        try:
-            return https_url(host)
-        except (BinderyError, DatabaseError) as error:
-            self.log.debug("The public address is not known: %s", error)
-            connection.close()
-            return url_make("https", host, self._https_port)

@@ -347,6 +347,38 @@ def client_hello() -> bytes:
     return outgoing.read()
 
 
+def test_silent_clients_at_the_limit_of_connections_make_room(tmp_path: Path) -> None:
+    with web_running(make_home(tmp_path), env={"GUNICORN_CMD_ARGS": "--worker-connections 40"}) as web:
+        held = [socket.create_connection(web.plain, timeout=5) for _ in range(120)]
+        started = time.monotonic()
+        assert ask(web.secure, get(), tls=True).status == 200
+        assert ask(web.plain, get()).status == 200
+        assert time.monotonic() - started < 1
+        for sock in held:
+            sock.close()
+
+
+def test_unfinished_bodies_do_not_fill_the_memory(tmp_path: Path) -> None:
+    with web_running(make_home(tmp_path)) as web:
+        held = [socket.create_connection(web.plain, timeout=5) for _ in range(100)]
+        for sock in held:
+            sock.sendall(post(b"x" * 1_000_000)[:-1])
+        time.sleep(1.5)
+        ended = 0
+        for sock in held:
+            sock.setblocking(False)
+            try:
+                ended += sock.recv(1) == b""
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                ended += 1
+        assert 30 < ended < 50  # 64 MiB are kept
+        assert ask(web.plain, get()).status == 200
+        for sock in held:
+            sock.close()
+
+
 def test_idle_process_uses_hardly_any_cpu(tmp_path: Path) -> None:
     import psutil
 
