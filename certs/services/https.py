@@ -5,7 +5,8 @@ ends without any process that would have to end it. HSTS climbs `domain.hsts.STE
 checks. `portal/scheme.py` carries out what `policy_read` says.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -14,14 +15,14 @@ from django.db import transaction
 
 from certs.domain import hsts
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import PortalState, User
+from certs.models import Binding, Certificate, PortalState, User
 from certs.services.addresses import public_url, url_make
 from certs.services.events import audit_record
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import reach_probe_all
 from certs.services.serving import served_now
-from certs.services.trust import answering_read, version_answering, version_is_public
+from certs.services.trust import answering_of, answering_read, server_names, version_answering, version_is_public
 from portal import clock
 
 Actor = User | str
@@ -51,10 +52,12 @@ class HttpsPolicy:
 
 @dataclass(frozen=True)
 class HstsStanding:
-    """For the page: what stands against HSTS, and whether the CA is one that browsers trust."""
+    """What stands against HSTS, and whether the CA is one that browsers trust. `blocking` are those of the obstacles
+    that a look at port 80 cannot lift."""
 
     host: str
     obstacles: list[str]
+    blocking: list[str]
     public: bool
 
 
@@ -141,9 +144,11 @@ def hsts_standing(*, probe: bool = False) -> HstsStanding:
     public = urlsplit(public_url())
     host = (public.hostname or "") if public.scheme == "https" else ""
     situation = hsts.Situation(host, public.port or 443, _plain_port(host, probe=probe), answering_read(host))
-    version = version_answering(host)
-    found = hsts.obstacles(situation, clock.now()) if host else hsts.host_obstacles(host)
-    return HstsStanding(host, found, bool(version and host and version_is_public(version, host)))
+    version, moment = version_answering(host), clock.now()
+    found = hsts.obstacles(situation, moment) if host else hsts.host_obstacles(host)
+    plain_known = replace(situation, http_port=80)
+    blocking = hsts.obstacles(plain_known, moment) if host else found
+    return HstsStanding(host, found, blocking, bool(version and host and version_is_public(version, host)))
 
 
 def hsts_enable(arrival: Arrival, *, typed_host: str = "", actor: Actor) -> None:
@@ -200,6 +205,30 @@ def hsts_disable(*, actor: Actor) -> None:
     with transaction.atomic():
         state_update(hsts=False, hsts_clearing_until=_remembered_until(state))
         audit_record(actor, "https.hsts-off", state.hsts_host, before=_shown(state), after=_shown(state_get()))
+
+
+def hsts_guard(changes: Mapping[str, Certificate | None]) -> None:
+    """Before bindings change (server name -> certificate, None: no binding any more) while HSTS is on.
+
+    Raises ConflictError where what then answers for the host is refused by browsers that remember.
+    """
+    state = state_get()
+    if not state.hsts:
+        return
+    bound: dict[str, Certificate | None] = {
+        binding.server_name: binding.certificate for binding in Binding.objects.select_related("certificate__current")
+    }
+    after = {**bound, **changes}
+    certificate = next((after[name] for name in server_names(state.hsts_host) if after.get(name)), None)
+    version = certificate.current if certificate else None
+    answering = answering_of(version, state.hsts_host) if version else None
+    found = hsts.certificate_obstacles(hsts.Situation(state.hsts_host, 443, 80, answering), clock.now())
+    if found:
+        raise ConflictError(
+            f"HSTS is on for {state.hsts_host}, and browsers that remember it would be locked out. {found[0]}",
+            advice="Switch HSTS off first, under Configuration ➜ HTTPS.",
+            code="hsts",
+        )
 
 
 def hsts_advance() -> None:

@@ -18,9 +18,15 @@ from portal import clock
 log = logging.getLogger("bindery.trust")
 
 
+def server_names(host: str) -> list[str]:
+    """Under which names a binding answers for this host, the first that is there wins: its own, its domain's wildcard,
+    the default."""
+    return [host, f"*.{host.partition('.')[2]}", ""]
+
+
 def version_answering(host: str) -> CertificateVersion | None:
-    """The version bound for this server name: its own binding, its domain's wildcard, else the default."""
-    names = [host, f"*.{host.partition('.')[2]}", ""]
+    """The version bound for this server name; None where nothing but the placeholder answers."""
+    names = server_names(host)
     bound = {
         binding.server_name: binding.certificate.current
         for binding in Binding.objects.filter(server_name__in=names).select_related("certificate__current")
@@ -28,12 +34,14 @@ def version_answering(host: str) -> CertificateVersion | None:
     return next((bound[name] for name in names if name in bound), None)
 
 
+def answering_of(version: CertificateVersion, host: str) -> Answering:
+    return Answering(version.self_signed, version.not_before, version.not_after, covers(version.names, host))
+
+
 def answering_read(host: str) -> Answering | None:
     """As `domain.hsts` judges it; None where nothing but the placeholder answers."""
     version = version_answering(host)
-    if version is None:
-        return None
-    return Answering(version.self_signed, version.not_before, version.not_after, covers(version.names, host))
+    return answering_of(version, host) if version else None
 
 
 def version_is_public(version: CertificateVersion, host: str) -> bool:

@@ -1,0 +1,135 @@
+"""Configuration: the four pages with their state in words, the public URL and the accepted hosts."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from certs.domain import hsts
+from certs.domain.addresses import addresses_shown
+from certs.forms.bindings import HostForm, PublicUrlForm
+from certs.models import Binding, PortalState
+from certs.selectors import Shown, certificate_shown
+from certs.services import addresses
+from certs.services.https import force_ssl_is_on
+from certs.services.listeners import listener_get
+from certs.services.nodes import node_name
+from certs.services.portal_state import state_get
+from certs.services.public_url import public_url_change
+from certs.services.rebinds import rebind_open
+from certs.services.renewal_settings import schedule_state
+from certs.views.access import actor_of, administrator_required
+from certs.views.configuration.common import public_url_offer
+
+
+@dataclass(frozen=True)
+class Entry:
+    label: str
+    url_name: str
+    about: str
+    shown: Shown
+
+
+@login_required
+@require_safe
+def configuration(request: HttpRequest) -> HttpResponse:
+    return _page(request, PublicUrlForm(initial={"public_url": addresses.public_url()}), HostForm())
+
+
+@administrator_required
+@require_POST
+def public_url(request: HttpRequest) -> HttpResponse:
+    form = PublicUrlForm(request.POST, initial={"public_url": addresses.public_url()})
+    if form.is_valid():
+        stored = form.attempt(lambda: public_url_change(form.cleaned_data["public_url"], actor=actor_of(request)))
+        if stored is not None:
+            messages.success(request, f"The public URL is {stored}.")
+            return redirect(_back(request))
+    return _page(request, form, HostForm())
+
+
+@administrator_required
+@require_POST
+def host_add(request: HttpRequest) -> HttpResponse:
+    form = HostForm(request.POST)
+    if form.is_valid():
+        host = form.attempt(lambda: addresses.host_allow(form.cleaned_data["host"], actor=actor_of(request)))
+        if host is not None:
+            messages.success(request, f"The portal's pages are shown under {host} too.")
+            return redirect("configuration")
+    return _page(request, PublicUrlForm(initial={"public_url": addresses.public_url()}), form)
+
+
+@administrator_required
+@require_POST
+def host_remove(request: HttpRequest) -> HttpResponse:
+    host = addresses.host_disallow(request.POST.get("host", ""), actor=actor_of(request))
+    messages.success(request, f"{host} is no longer among the added hosts.")
+    return redirect("configuration")
+
+
+def _back(request: HttpRequest) -> str:
+    """A page of ours that showed the same form; never an address from elsewhere."""
+    target = request.POST.get("next", "")
+    return target if url_has_allowed_host_and_scheme(target, allowed_hosts=None) else "configuration"
+
+
+def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostForm) -> HttpResponse:
+    state = state_get()
+    context = {
+        "entries": [
+            Entry(
+                "Let's Encrypt",
+                "lets-encrypt",
+                "A certificate for the portal itself, from Let's Encrypt or another ACME server, renewed by itself.",
+                _lets_encrypt(state),
+            ),
+            Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
+            Entry("HTTPS", "https", "Force SSL and HSTS.", _https(state)),
+            Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
+        ],
+        "public_url_form": public_url_form,
+        "public_url_confirmed": bool(settings.PUBLIC_URL or state.public_url),
+        "offer": public_url_offer(request),
+        "host_form": host_form,
+        "extra_hosts": state.extra_hosts,
+        "accepted_hosts": sorted(addresses.accepted_hosts() - set(state.extra_hosts)),
+    }
+    return render(request, "configuration/index.html", context)
+
+
+def _lets_encrypt(state: PortalState) -> Shown:
+    certificate = state.portal_certificate
+    if certificate is None:
+        return Shown("unknown", "not configured")
+    return certificate_shown(certificate)
+
+
+def _bindings() -> Shown:
+    if rebind_open(node_name()) is not None:
+        return Shown("warning", "a change of the listener is under way")
+    listener = listener_get("https")
+    if not Binding.objects.filter(server_name="").exists():
+        return Shown("warning", f"{addresses_shown(listener.addresses, listener.port)}, placeholder")
+    return Shown("ok", addresses_shown(listener.addresses, listener.port))
+
+
+def _https(state: PortalState) -> Shown:
+    if not force_ssl_is_on(state):
+        words = "Force SSL off"
+    else:
+        words = "Force SSL on trial" if state.force_ssl_confirm_by else "Force SSL on"
+    step = hsts.STEPS[min(state.hsts_step, state.hsts_limit)].label
+    both = force_ssl_is_on(state) and state.hsts
+    return Shown("ok" if both else "unknown", f"{words}, HSTS {step}" if state.hsts else f"{words}, HSTS off")
+
+
+def _renewal(state: PortalState) -> Shown:
+    schedule = schedule_state()
+    words = f"within {state.renew_before_days} days of expiry, checked every {state.check_hours} hours"
+    return Shown("ok", words) if schedule.next_run else Shown("warning", f"{words}; the schedule has not begun")

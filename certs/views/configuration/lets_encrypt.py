@@ -1,0 +1,246 @@
+"""Configuration ➜ Let's Encrypt: the summary, the form behind Configure, and what follows Register."""
+
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from certs import selectors
+from certs.acme.directories import KNOWN, directory_label
+from certs.domain import states
+from certs.domain.names import is_address
+from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
+from certs.models import AcmeAccount, Binding, Certificate, Order
+from certs.services import addresses
+from certs.services.health import certificate_installed
+from certs.services.lets_encrypt import lets_encrypt_register, lets_encrypt_renew, lets_encrypt_stop
+from certs.services.listeners import listener_get, local_addresses
+from certs.services.nodes import node_name
+from certs.services.portal_state import state_get
+from certs.services.reachability import CHALLENGE_PATH, ReachResult, reach_probe_all
+from certs.services.rebinds import rebind_open
+from certs.services.trust import browser_warning
+from certs.views.access import actor_of, administrator_required
+from certs.views.activity import job_context
+from certs.views.configuration.common import arrival_of, public_url_offer
+from portal import clock
+
+REAL = next(known for known in KNOWN.values() if not known.is_test)
+
+
+@login_required
+@never_cache
+@require_safe
+def lets_encrypt(request: HttpRequest) -> HttpResponse:
+    state = state_get()
+    certificate = state.portal_certificate
+    if certificate is None:
+        bound = Binding.objects.filter(server_name="").select_related("certificate").first()
+        return render(request, "configuration/lets_encrypt_start.html", {"bound": bound, "name": _own_name(request)})
+    order = selectors.orders_visible_to(actor_of(request)).filter(certificate=certificate).first()
+    context = {
+        "certificate": certificate,
+        "version": certificate.current,
+        "ca": directory_label(certificate.account.directory_url) if certificate.account else "",
+        "replaces": state.portal_replaces,
+        "bound": Binding.objects.filter(certificate=certificate).exists(),
+        "installed": certificate_installed(certificate),
+        "stop_form": StopForm(own=_own_certificates(request, certificate)),
+        "real_ca": REAL.label,
+        "offer": public_url_offer(request),
+        "rebind": rebind_open(node_name()),
+        **_job(request, order),
+        **_address(request, certificate),
+    }
+    return render(request, "configuration/lets_encrypt.html", context)
+
+
+@administrator_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def configure(request: HttpRequest) -> HttpResponse:
+    """The form; with POST the button Register. Nothing is stored before names, CA, terms and address are in order."""
+    if request.method != "POST":
+        return _form_page(request, LetsEncryptForm(initial=_initial(request), listener=listener_get("https")))
+    form = LetsEncryptForm(request.POST, request.FILES, listener=listener_get("https"))
+    if not form.is_valid() or not form.read_ca():
+        return _form_page(request, form)
+    if "anyway" not in request.POST:
+        unreached = [result for result in reach_probe_all(form.cleaned_data["dns_names"]) if not result.ok]
+        if unreached:
+            return _form_page(request, form, unreached)
+    order = form.attempt(lambda: lets_encrypt_register(form.wish(), actor=actor_of(request)))
+    return _form_page(request, form) if order is None else redirect("lets-encrypt")
+
+
+@administrator_required
+@require_POST
+def terms(request: HttpRequest) -> HttpResponse:
+    """A fragment: the terms of the CA that is chosen in the form just now, read from its directory. Stores nothing."""
+    form = LetsEncryptForm(request.POST, listener=listener_get("https"))
+    form.is_valid()  # fields that have nothing to do with the CA may still be empty
+    trouble = next(
+        (form.errors[name][0] for name in ("directory", "directory_url", "ca_bundle") if name in form.errors), ""
+    )
+    if not trouble:
+        form.errors.clear()
+        form.read_ca(ask_terms=False)
+        trouble = next((str(messages_of[0]) for messages_of in form.errors.values()), "")
+    return render(request, "configuration/_terms.html", {**_terms_context(form), "trouble": trouble})
+
+
+@login_required
+@never_cache
+@require_safe
+def watch(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Asked every second while an order is open; when it has ended the page is loaded anew, with what came of it."""
+    order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
+    if order is None:
+        raise Http404
+    response = HttpResponse(status=204 if order.finished_at is None else 200)
+    if order.finished_at is not None:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@administrator_required
+@require_POST
+def renew(request: HttpRequest) -> HttpResponse:
+    lets_encrypt_renew(actor=actor_of(request))
+    return redirect("lets-encrypt")
+
+
+@administrator_required
+@require_POST
+def stop(request: HttpRequest) -> HttpResponse:
+    own = _own_certificates(request, state_get().portal_certificate)
+    form = StopForm(request.POST, own=own)
+    if not form.is_valid():
+        messages.error(request, "Nothing was changed: choose what answers from now on.")
+        return redirect("lets-encrypt")
+    chosen = form.cleaned_data["instead"]
+    instead = None
+    if chosen not in (StopForm.KEEP, StopForm.PLACEHOLDER):
+        instead = selectors.certificates_visible_to(actor_of(request)).get(pk=chosen)
+    lets_encrypt_stop(instead=instead, keep=chosen == StopForm.KEEP, actor=actor_of(request))
+    messages.success(request, "Stopped: the certificate is not renewed any more.")
+    return redirect("lets-encrypt")
+
+
+def _job(request: HttpRequest, order: Order | None) -> dict[str, object]:
+    if order is None:
+        return {}
+    failed = order.state == states.FAILED
+    return {**job_context(request, order), "open": order.finished_at is None, "failed": failed}
+
+
+def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
+    host = certificate.names[0] if certificate.names else ""
+    url = addresses.https_url(host)
+    return {
+        "https_url": url,
+        "host": host,
+        "arrived": arrival_of(request).origin == url,
+        "warning": browser_warning(certificate.current, host),
+    }
+
+
+def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[ReachResult] | None = None) -> HttpResponse:
+    names: list[str] = []
+    if form.is_bound:
+        form.keep_file()
+        names = form.cleaned_data.get("dns_names") or []
+    name = names[0] if names else _own_name(request)
+    context: dict[str, Any] = {
+        "form": form,
+        "other": OTHER,
+        "name": name,
+        "challenge_path": CHALLENGE_PATH,
+        "unreached": unreached or [],
+        "locked": not listener_get("https").managed,
+        **_terms_context(form),
+        **_recipe(unreached[0].name if unreached else name),
+    }
+    return render(request, "configuration/lets_encrypt_form.html", context)
+
+
+def _terms_context(form: LetsEncryptForm) -> dict[str, object]:
+    return {
+        "ca": form.ca_label if form.url else "",
+        "terms_url": form.info.terms_url if form.info else "",
+        "info": form.info,
+    }
+
+
+def _recipe(name: str) -> dict[str, object]:
+    """What the ready recipes fill in: the name, our own port, and an address under which other machines reach it."""
+    plain = listener_get("http")
+    own = next((one for one in local_addresses() if not one.startswith("127.") and one != "::1"), "127.0.0.1")
+    return {
+        "recipe_name": name,
+        "http_port": plain.port,
+        "own_address": own,
+        "upstream": f"[{own}]" if ":" in own else own,
+    }
+
+
+def _initial(request: HttpRequest) -> dict[str, object]:
+    """What is configured, also where it failed; `?ca=real` asks for the same names from the real CA."""
+    initial: dict[str, object] = {
+        "directory": REAL.key,
+        "dns_names": _own_name(request, example=False),
+        "email": actor_of(request).email,
+        "form_id": token_hex(16),
+    }
+    certificate = state_get().portal_certificate
+    if certificate is not None:
+        initial |= {"dns_names": ", ".join(certificate.names)} | _account(certificate.account)
+        initial |= _wished(Order.objects.filter(certificate=certificate).first())
+    if request.GET.get("ca") == "real":
+        initial |= {"directory": REAL.key, "directory_url": "", "ca_bundle": ""}
+    return initial
+
+
+def _account(account: AcmeAccount | None) -> dict[str, object]:
+    if account is None:
+        return {}
+    known = next((key for key, one in KNOWN.items() if one.url == account.directory_url), OTHER)
+    return {
+        "directory": known,
+        "directory_url": account.directory_url if known == OTHER else "",
+        "ca_bundle": account.ca_bundle,
+        "allow_private_ca": account.allow_private,
+        "email": account.email,
+    }
+
+
+def _wished(order: Order | None) -> dict[str, object]:
+    """Address and port of an order that did not come so far."""
+    if order is None or order.state not in (states.FAILED, states.CANCELLED):
+        return {}
+    wished = {"ip_address": order.bind_address, "port": order.bind_port}
+    return {name: value for name, value in wished.items() if value}
+
+
+def _own_name(request: HttpRequest, *, example: bool = True) -> str:
+    """The portal's name as far as it is known: of the public URL, else of this request; else an example or nothing."""
+    hosts = (urlsplit(addresses.public_url()).hostname or "", addresses.host_normalize(request.get_host()))
+    found = next((host for host in hosts if "." in host and not is_address(host)), "")
+    return found or ("portal.example.com" if example else "")
+
+
+def _own_certificates(request: HttpRequest, managed: Certificate | None) -> list[tuple[str, str]]:
+    """Uploaded and self-signed ones that could answer now."""
+    found = (
+        selectors.certificates_visible_to(actor_of(request))
+        .exclude(source=Certificate.Source.ACME)
+        .filter(current__not_after__gt=clock.now(), current__key__isnull=False)
+    )
+    return [(str(one.pk), f"{one.name} ({one.get_source_display()})") for one in found if one != managed]
