@@ -32,6 +32,7 @@ class PlainHttpPaths:
         except Resolver404:
             return HttpResponseNotFound("Not found.\n", content_type="text/plain")
         response: HttpResponse = view(request, *args, **kwargs)
+        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
@@ -44,7 +45,6 @@ class AcceptedHosts:
     """
 
     KEEP_SECONDS = 2.0
-    LOOK_AGAIN_SECONDS = 0.2  # for a host that was not in the set: perhaps it has just been added
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -56,7 +56,8 @@ class AcceptedHosts:
             return self.get_response(request)
         header = request.META.get("HTTP_HOST", "") or request.META.get("SERVER_NAME", "")
         host = addresses.host_normalize(header)
-        if self._accepts(host, self.KEEP_SECONDS) or self._accepts(host, self.LOOK_AGAIN_SECONDS):
+        # A host that is not in the set is looked for once more: perhaps it has just been added.
+        if self._accepts(host, self.KEEP_SECONDS) or self._accepts(host, 0):
             return self.get_response(request)
         if host and links.setup_is_open():
             return self.get_response(request)
@@ -108,6 +109,6 @@ class SecureCookies:
     def _secure(self, response: HttpResponseBase) -> None:
         for name in list(response.cookies):
             morsel: Morsel[str] = response.cookies.pop(name)
-            attributes = {key: value for key, value in morsel.items() if value and key not in ("domain", "path")}
+            attributes = {key: value for key, value in morsel.items() if value != "" and key not in ("domain", "path")}
             response.cookies[self.PREFIX + name] = morsel.value
             response.cookies[self.PREFIX + name].update({**attributes, "path": "/", "secure": True})

@@ -11,6 +11,13 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 T = TypeVar("T")
 
 
+class SecretTextarea(forms.Textarea):
+    """What was typed is never rendered back, as with a password."""
+
+    def format_value(self, value: object) -> str | None:
+        return None
+
+
 class PortalForm(forms.Form):
     """`error_fields` says which field a refusal belongs to, by the error's code; others stand above the form."""
 

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from certs.domain.errors import NameRefused
 from certs.domain.keys import KEY_TYPES
 from certs.domain.names import SELF_SIGNED, names_parse
-from certs.forms.base import PortalForm
+from certs.forms.base import PortalForm, SecretTextarea
 from certs.issuers.self_signed import MAX_DAYS
 
 LARGEST = 256 * 1024  # bytes of a PEM file; a chain of ten certificates is a tenth of it
@@ -40,7 +40,7 @@ class UploadForm(PortalForm):
         label="… or its text",
         required=False,
         max_length=LARGEST,
-        widget=forms.Textarea(attrs={**_AREA, "placeholder": "-----BEGIN PRIVATE KEY-----"}),
+        widget=SecretTextarea(attrs={**_AREA, "placeholder": "-----BEGIN PRIVATE KEY-----"}),
     )
     password = forms.CharField(
         label="Password of the key",

@@ -128,14 +128,22 @@ def order_state(order: Order) -> SafeString:
 
 
 @register.inclusion_tag("includes/field.html")
-def field(bound: BoundField) -> dict[str, Any]:
-    """A form field with label, help and errors, in the kit's classes; works for any form, allauth's too."""
+def field(bound: BoundField, *, say_optional: bool = True) -> dict[str, Any]:
+    """A form field with label, help and errors, in the kit's classes; works for any form, allauth's too.
+
+    `say_optional` is off where one of several fields is needed.
+    """
     widget = bound.field.widget
     kind, css = _widget_kind(widget)
     if bound.errors:
         css += " is-invalid"
     # Attributes of the widget itself win, so that a form can still say autocomplete, rows and the like.
-    return {"field": bound, "kind": kind, "widget": bound.as_widget(attrs={**widget.attrs, "class": css})}
+    return {
+        "field": bound,
+        "kind": kind,
+        "widget": bound.as_widget(attrs={**widget.attrs, "class": css}),
+        "optional": say_optional and not bound.field.required,
+    }
 
 
 def _widget_kind(widget: forms.Widget) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable
+from typing import TypeVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -18,6 +19,7 @@ from certs.domain.errors import (
     Unavailable,
 )
 
+R = TypeVar("R", bound=HttpResponseBase)
 log = logging.getLogger("bindery.web")
 
 # The first class that fits decides; anything else is a fault of ours.
@@ -36,13 +38,20 @@ def status_of(error: BinderyError) -> int:
 
 
 class ErrorPages:
-    """Turns what a service refused into a page with cause, evidence and next step."""
+    """Turns what a service refused into a page with cause, evidence and next step.
+
+    A fragment that asks to go elsewhere (to log in again, mostly) makes the whole page go: htmx would put the other
+    page's content into the fragment's place.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if response.status_code == 302 and request.headers.get("HX-Request") and request.method == "GET":
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, BinderyError):
@@ -56,6 +65,12 @@ class ErrorPages:
         )
         context = {"error": error, "quote": quote, "evidence": getattr(error, "problem", {})}
         return render(request, "errors/refused.html", context, status=status)
+
+
+def as_expected(response: R) -> R:
+    """Keeps Django from logging an answer such as 503 as a failure: it says what is so, and is asked every minute."""
+    response._has_been_logged = True  # type: ignore[attr-defined]  # what Django's own log_response looks for
+    return response
 
 
 def new_quote() -> str:

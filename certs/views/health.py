@@ -7,6 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from certs.services.health import Finding, node_findings, portal_findings
+from certs.views.errors import as_expected
 
 
 @never_cache
@@ -41,4 +42,5 @@ def statusz(request: HttpRequest) -> JsonResponse:
 def _answer(findings: list[Finding], otherwise: str) -> JsonResponse:
     ok = all(finding.ok for finding in findings)
     checks = [{"code": finding.code, "ok": finding.ok, "text": finding.text} for finding in findings]
-    return JsonResponse({"status": "ok" if ok else otherwise, "checks": checks}, status=200 if ok else 503)
+    body = {"status": "ok" if ok else otherwise, "checks": checks}
+    return as_expected(JsonResponse(body, status=200 if ok else 503))

@@ -17,6 +17,8 @@ from certs.services.trust import version_is_public
 from certs.views.access import actor_of, administrator_required
 from portal import home as data
 
+BANNERS = ("worker", "import")  # findings that the layout shows on every page
+
 
 @login_required
 @require_safe
@@ -29,7 +31,8 @@ def home(request: HttpRequest) -> HttpResponse:
         ],
         "state": state_get(),
         "orders": selectors.orders_visible_to(actor_of(request))[:6],
-        "findings": [finding for finding in health.portal_findings() if not finding.ok],
+        "findings": [found for found in health.portal_findings() if not found.ok and found.code not in BANNERS],
+        "answering": selectors.certificate_for(addresses.host_normalize(request.get_host())),
         "https_url": addresses.https_url(),
     }
     return render(request, "home/dashboard.html", context)

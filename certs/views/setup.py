@@ -17,6 +17,7 @@ from certs.forms.setup import SetupForm
 from certs.models import User
 from certs.services import addresses, links
 from certs.services.events import audit_record
+from certs.views.errors import as_expected
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
@@ -31,7 +32,7 @@ class SetupGate:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not self._closed and links.setup_is_open():
             if not request.path_info.startswith("/setup/"):
-                return render(request, "setup/unfinished.html", status=503)
+                return as_expected(render(request, "setup/unfinished.html", status=503))
         else:
             self._closed = True
         return self.get_response(request)

@@ -1,0 +1,129 @@
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from certs.domain import states
+from certs.models import Order, User
+from certs.services.events import audit_record, job_event
+from certs.services.portal_state import state_update
+from certs.views.activity import order_steps
+from portal import clock
+from tests import stock
+
+
+@pytest.fixture
+def order(alice: User) -> Order:
+    certificate = stock.issued("www.example.com")
+    return Order.objects.create(
+        certificate=certificate,
+        account=certificate.account,
+        requested_by=alice,
+        reason="asked",
+        names=certificate.names,
+        bind=True,
+        version=certificate.current,
+    )
+
+
+def _end(order: Order, state: str, **fields: object) -> None:
+    Order.objects.filter(pk=order.pk).update(state=state, finished_at=clock.now(), **fields)
+
+
+@pytest.mark.parametrize("state", [name for name in states.ORDER.states if name not in ("failed", "cancelled")])
+def test_steps_before_the_state_are_done_and_one_is_under_way(order: Order, state: str) -> None:
+    order.state = state
+    seen = [step.state for step in order_steps(order)]
+    assert seen == sorted(seen, key=("done", "now", "waiting").index)
+    assert seen.count("now") == (0 if state == "done" else 1)
+
+
+def test_a_failure_stops_at_the_step_it_happened_in(order: Order) -> None:
+    job_event(order.pk, "Asked the CA to look.", step="validation")
+    order.state, order.finished_at = "failed", clock.now()
+    assert [(step.label, step.state) for step in order_steps(order)][2:5] == [
+        ("Challenge", "done"),
+        ("Validation", "stopped"),
+        ("Certificate", "waiting"),
+    ]
+
+
+def test_without_binding_there_are_no_steps_for_it(order: Order) -> None:
+    order.bind = False
+    assert [step.label for step in order_steps(order)][-1] == "Certificate"
+
+
+def test_the_page_asks_for_the_steps_until_the_job_has_ended(client: Client, order: Order) -> None:
+    page = client.get(reverse("job", args=[order.pk])).content.decode()
+    assert f'hx-get="{reverse("job-steps", args=[order.pk])}"' in page
+    assert 'http-equiv="refresh"' in page
+    job_event(order.pk, "The account is ready.", step="account")
+    assert "The account is ready." in client.get(reverse("job-steps", args=[order.pk])).content.decode()
+    _end(order, "done", served=True)
+    fragment = client.get(reverse("job-steps", args=[order.pk])).content.decode()
+    assert "hx-get" not in fragment
+    assert "<html" not in fragment
+    assert "refresh" not in client.get(reverse("job", args=[order.pk])).content.decode()
+
+
+def test_when_bound_it_names_the_new_address_and_whether_the_browser_will_warn(client: Client, order: Order) -> None:
+    state_update(public_url="https://www.example.com")
+    _end(order, "done", served=True)
+    page = client.get(reverse("job", args=[order.pk])).content.decode()
+    assert "https://www.example.com" in page
+    assert "The browser will warn:" in page
+    assert f'action="{reverse("go")}"' in page
+    there = client.get(reverse("job", args=[order.pk]), secure=True, headers={"host": "www.example.com"})
+    assert "You are there." in there.content.decode()
+
+
+@pytest.mark.parametrize(("served", "kind"), [(False, "state-warning"), (None, "state-unknown")])
+def test_issued_but_not_proven_served_is_not_green(
+    client: Client, order: Order, served: bool | None, kind: str
+) -> None:
+    _end(order, "done", served=served)
+    page = client.get(reverse("job", args=[order.pk])).content.decode().split('aria-label="Result"')[1]
+    assert kind in page
+    assert "Done: the portal serves" not in page
+
+
+def test_a_failure_shows_the_ca_its_url_our_evidence_and_what_to_do(client: Client, order: Order) -> None:
+    url = "http://www.example.com/.well-known/acme-challenge/abc"
+    _end(
+        order,
+        "failed",
+        error_message="The Let's Encrypt HTTP challenge failed with status 'invalid'.",
+        error_advice="Open port 80.",
+        problem={"type": "urn:ietf:params:acme:error:connection", "detail": "Connection <refused>"},
+        evidence=[{"url": url, "curl": f"curl -v {url}", "seen": "no answer"}],
+    )
+    page = client.get(reverse("job", args=[order.pk])).content.decode()
+    for words in ("Connection &lt;refused&gt;", url, f"curl -v {url}", "no answer", "Open port 80.", "acme:error"):
+        assert words in page
+    assert f'href="{url}"' not in page  # a browser that saw HSTS would be led elsewhere
+
+
+def test_a_job_that_is_no_order_shows_its_lines(client: Client) -> None:
+    job = uuid.uuid4()
+    job_event(job, "Port 8444 is open now.")
+    assert "Port 8444 is open now." in client.get(reverse("job", args=[job])).content.decode()
+
+
+def test_secrets_in_lines_are_masked_before_they_come_here(client: Client, order: Order) -> None:
+    job_event(order.pk, "tried password=hunter2")
+    assert "hunter2" not in client.get(reverse("job", args=[order.pk])).content.decode()
+
+
+def test_lists_show_jobs_and_changes(client: Client, order: Order) -> None:
+    assert "www.example.com" in client.get(reverse("activity")).content.decode()
+    audit_record("schedule", "certificate.renew", "www.example.com", before={"x": "<b>"}, after={"x": 1})
+    page = client.get(reverse("changes")).content.decode()
+    assert "Certificate: renew" in page
+    assert "&lt;b&gt;" in page
+
+
+def test_a_fragment_whose_session_ended_makes_the_whole_page_log_in_again(stranger: Client, order: Order) -> None:
+    response = stranger.get(reverse("job-steps", args=[order.pk]), headers={"hx-request": "true"})
+    assert response.status_code == 204
+    assert response["HX-Refresh"] == "true"

@@ -1,0 +1,205 @@
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from certs.models import AuditEvent, Binding, Certificate, Order, PrivateKey, User
+from certs.services.bindings import binding_set
+from tests import stock
+from tests.harness import pki
+
+UPLOAD = "/certificates/upload/"
+
+
+@pytest.fixture
+def pair() -> pki.Pair:
+    return pki.leaf(stock.CA, ["own.example.com"])
+
+
+def _file(text: str, name: str = "x.pem") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, text.encode())
+
+
+def test_upload_by_file_shows_what_was_taken_and_binds_nothing(client: Client, pair: pki.Pair) -> None:
+    response = client.post(UPLOAD, {"chain_file": _file(pair.pem), "key_file": _file(pair.key_pem)}, follow=True)
+    certificate = Certificate.objects.get()
+    page = response.content.decode()
+    assert response.redirect_chain[-1][0] == reverse("certificate", args=[certificate.pk])
+    assert "own.example.com" in page
+    assert "fit together" in page
+    assert not Binding.objects.exists()
+
+
+def test_upload_by_text_takes_the_same_certificate_once(client: Client, pair: pki.Pair) -> None:
+    for _ in range(2):
+        client.post(UPLOAD, {"chain_text": pair.pem, "key_text": pair.key_pem})
+    assert Certificate.objects.count() == 1
+    assert PrivateKey.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "Choose a file, or paste its text below."),
+        ({"chain_text": "hello", "key_text": "hello"}, "key"),
+        ({"chain_text": "{pem}", "key_text": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "key"),
+        ({"chain_text": "{pem}", "key_text": "{other}"}, "does not belong"),
+        ({"chain_text": "\x00", "key_text": "{key}"}, ""),
+        ({"chain_text": "{pem}" * 400, "key_text": "{key}"}, "at most"),
+    ],
+)
+def test_what_cannot_be_used_is_said_and_nothing_is_stored(
+    client: Client, pair: pki.Pair, given: dict[str, str], sentence: str
+) -> None:
+    other = pki.leaf(stock.CA, ["other.example.com"])
+    filled = {
+        name: text.replace("{pem}", pair.pem).replace("{key}", pair.key_pem).replace("{other}", other.key_pem)
+        for name, text in given.items()
+    }
+    response = client.post(UPLOAD, filled)
+    assert response.status_code == 200
+    assert "notice-danger" in response.content.decode()
+    assert sentence in response.content.decode()
+    assert not Certificate.objects.exists()
+    assert not PrivateKey.objects.exists()
+
+
+def test_a_file_that_is_no_pem_file_is_refused_by_its_size(client: Client, pair: pki.Pair) -> None:
+    big = SimpleUploadedFile("disk.img", b"\x00" * 300_000)
+    response = client.post(UPLOAD, {"chain_file": big, "key_text": pair.key_pem})
+    assert "too large" in response.content.decode()
+    assert not Certificate.objects.exists()
+
+
+def test_the_key_is_never_shown_again(client: Client, pair: pki.Pair) -> None:
+    page = client.post(UPLOAD, {"chain_text": "", "key_text": pair.key_pem, "password": "hunter2"}).content.decode()
+    assert "hunter2" not in page
+    assert pair.key_pem.strip().splitlines()[1] not in page
+
+
+def test_self_signed_starts_with_this_portals_name_and_the_warning(client: Client) -> None:
+    page = client.get(reverse("certificate-self-signed"), headers={"host": "localhost:8000"}).content.decode()
+    assert "only use this kind of certificate for personal use" in page
+    assert "localhost" in page
+
+
+def test_self_signed_is_made_and_can_be_bound(client: Client) -> None:
+    given = {"names": "portal.example.com, bücher.example", "days": 30, "key_type": "ec-p256"}
+    client.post(reverse("certificate-self-signed"), given)
+    certificate = Certificate.objects.get()
+    assert certificate.current is not None
+    assert certificate.current.names == ["portal.example.com", "xn--bcher-kva.example"]
+    client.post(reverse("certificate-bind", args=[certificate.pk]), {"server_name": ""})
+    assert Binding.objects.get(server_name="").certificate == certificate
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"names": "https://x.example", "days": 30, "key_type": "ec-p256"},
+        {"names": "a b", "days": 30, "key_type": "ec-p256"},
+        {"names": "", "days": 30, "key_type": "ec-p256"},
+        {"names": "x.example", "days": 0, "key_type": "ec-p256"},
+        {"names": "x.example", "days": "many", "key_type": "ec-p256"},
+        {"names": "x.example", "days": 30, "key_type": "rot13"},
+    ],
+)
+def test_self_signed_refuses_bad_input_with_a_message(client: Client, given: dict[str, object]) -> None:
+    response = client.post(reverse("certificate-self-signed"), given)
+    assert response.status_code == 200
+    assert "field-error" in response.content.decode()
+    assert not Certificate.objects.exists()
+
+
+def test_binding_a_name_it_does_not_hold_is_a_page_with_the_reason(client: Client) -> None:
+    certificate = stock.issued("www.example.com")
+    address = reverse("certificate-bind", args=[certificate.pk])
+    for name in ("other.example.com", "https://x", "\x00"):
+        response = client.post(address, {"server_name": name})
+        assert response.status_code == 400
+        assert "This was not done" in response.content.decode()
+    assert not Binding.objects.exists()
+
+
+def test_renew_now_begins_a_job_and_a_second_press_finds_it(client: Client, alice: User) -> None:
+    certificate = stock.issued("www.example.com")
+    first = client.post(reverse("certificate-renew", args=[certificate.pk]))
+    order = Order.objects.get()
+    assert first["Location"] == reverse("job", args=[order.pk])
+    assert order.requested_by == alice
+    second = client.post(reverse("certificate-renew", args=[certificate.pk]))
+    assert second.status_code == 409
+    assert Order.objects.count() == 1
+
+
+def test_delete_wants_the_name_typed(client: Client) -> None:
+    certificate = stock.issued("www.example.com")
+    address = reverse("certificate-delete", args=[certificate.pk])
+    client.post(address, {"typed": "yes"})
+    certificate.refresh_from_db()
+    assert certificate.deleted_at is None
+    client.post(address, {"typed": certificate.name})
+    certificate.refresh_from_db()
+    assert certificate.deleted_at is not None
+    assert AuditEvent.objects.filter(action="certificate.delete").exists()
+    assert client.get(reverse("certificate", args=[certificate.pk])).status_code == 404
+
+
+def test_a_bound_certificate_is_not_deleted(client: Client) -> None:
+    certificate = stock.issued("www.example.com")
+    binding_set("", certificate, actor="test")
+    response = client.post(reverse("certificate-delete", args=[certificate.pk]), {"typed": certificate.name})
+    assert response.status_code == 409
+    certificate.refresh_from_db()
+    assert certificate.deleted_at is None
+
+
+class TestList:
+    @pytest.fixture(autouse=True)
+    def _rows(self, alice: User) -> None:
+        stock.issued("good.example.com")
+        stock.issued("soon.example.com", days=90, age=85)
+        stock.issued("gone.example.com", days=90, age=91)
+        stock.issued("staging.example.com", is_test=True)
+
+    @pytest.mark.parametrize(
+        ("query", "seen", "unseen"),
+        [
+            ("q=soon", ["soon."], ["good.", "gone."]),
+            ("state=expired", ["gone."], ["good.", "soon."]),
+            ("state=soon", ["soon."], ["good.", "gone."]),
+            ("state=test", ["staging."], ["good."]),
+            ("state=valid", ["good.", "soon."], ["gone."]),
+            ("q=%25", [], ["good."]),
+            ("q=nothing-like-it", [], ["good."]),
+            ("state=bogus&sort=bogus&page=99", ["good."], []),
+        ],
+    )
+    def test_search_and_filter(self, client: Client, query: str, seen: list[str], unseen: list[str]) -> None:
+        page = client.get(f"{reverse('certificates')}?{query}").content.decode()
+        assert all(f"{name}example.com</a>" in page for name in seen)
+        assert not any(f"{name}example.com</a>" in page for name in unseen)
+
+    def test_the_first_to_expire_comes_first(self, client: Client) -> None:
+        page = client.get(reverse("certificates")).content.decode()
+        assert page.index("gone.example.com") < page.index("soon.example.com") < page.index("good.example.com")
+        turned = client.get(f"{reverse('certificates')}?sort=-expiry").content.decode()
+        assert turned.index("soon.example.com") < turned.index("gone.example.com")
+
+    def test_an_expired_one_is_never_green(self, client: Client) -> None:
+        page = client.get(f"{reverse('certificates')}?state=expired").content.decode()
+        assert '<span class="state state-danger">expired</span>' in page
+        assert "state-ok" not in page
+
+    def test_many_rows_cost_no_more_queries_and_load_no_pem(self, client: Client) -> None:
+        client.get(reverse("certificates"))  # what is asked for once per process
+        with CaptureQueriesContext(connection) as few:
+            client.get(reverse("certificates"))
+        for number in range(10):
+            stock.issued(f"more-{number}.example.com")
+        with CaptureQueriesContext(connection) as many:
+            client.get(reverse("certificates"))
+        assert len(many) == len(few)
+        assert not any("leaf_pem" in query["sql"] for query in many.captured_queries)
