@@ -73,7 +73,8 @@ def host_normalize(header: str) -> str:
         host, _port = parts.hostname, parts.port  # reading the port refuses one that is no number
     except ValueError:
         return ""
-    return (host or "").rstrip(".") if not (parts.path or parts.username or parts.query) else ""
+    more = parts.path or parts.username or parts.query or parts.fragment
+    return "" if more else (host or "").rstrip(".")
 
 
 def accepted_hosts() -> frozenset[str]:
