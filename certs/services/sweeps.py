@@ -4,7 +4,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -146,28 +146,33 @@ class _Facts:
 
 
 def _decide(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Decision:
+    given = _given(row, facts, asked=asked, force=force)
+    decision = decide(given, _dice.random)
+    if not decision.due or force:
+        return decision
+    # Only what is to be renewed costs the search for the last success.
+    return decide(replace(given, last_success=_last_success(row)), _dice.random)
+
+
+def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> RenewalInput:
     version, from_ca = row.current, row.source == Certificate.Source.ACME and row.account_id is not None
-    return decide(
-        RenewalInput(
-            now=facts.moment,
-            not_before=version.not_before if version else None,
-            not_after=version.not_after if version else None,
-            key_here=version is not None and key_is_here(version.key),
-            renewable=from_ca and row.auto_renew,
-            can_ask=from_ca,
-            renew_before_days=row.renew_before_days or facts.settings.renew_before_days,
-            check_hours=row.check_hours or facts.settings.check_hours,
-            ari_selected=_moment(row.ari.get("selected")),
-            ari_retry_at=_moment(row.ari.get("retry_at")),
-            asked=asked,
-            forced=force,
-            order_open=row.pk in facts.open_orders,
-            last_success=_last_success(row),
-            next_attempt_at=row.next_attempt_at,
-            retry_after_at=row.retry_after_at,
-            tries=facts.tries(row),
-        ),
-        _dice.random,
+    return RenewalInput(
+        now=facts.moment,
+        not_before=version.not_before if version else None,
+        not_after=version.not_after if version else None,
+        key_here=version is not None and key_is_here(version.key),
+        renewable=from_ca and row.auto_renew,
+        can_ask=from_ca,
+        renew_before_days=row.renew_before_days or facts.settings.renew_before_days,
+        check_hours=row.check_hours or facts.settings.check_hours,
+        ari_selected=_moment(row.ari.get("selected")),
+        ari_retry_at=_moment(row.ari.get("retry_at")),
+        asked=asked,
+        forced=force,
+        order_open=row.pk in facts.open_orders,
+        next_attempt_at=row.next_attempt_at,
+        retry_after_at=row.retry_after_at,
+        tries=facts.tries(row),
     )
 
 

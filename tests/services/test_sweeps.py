@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from certs.domain.errors import InputError
 from certs.models import AuditEvent, Certificate, CertificateVersion, Order, PrivateKey
+from certs.selectors import certificates_due_for_check
 from certs.services import sweeps
 from certs.services.certificates import certificate_delete, certificate_new, certificate_update
 from certs.services.portal_state import state_get, state_update
@@ -66,6 +67,13 @@ def test_not_due_is_one_query_that_writes_nothing() -> None:
         assert sweep_run() == []
     assert len(queries) <= 3
     assert not [query for query in queries.captured_queries if not query["sql"].startswith("SELECT")]
+
+
+def test_what_is_due_for_a_look_is_found_by_the_index() -> None:
+    plan = certificates_due_for_check(clock.now()).explain().lower()
+    if connection.vendor == "sqlite":
+        assert "using index certs_certificate_next_check_at" in plan
+        assert "scan certs_certificate\n" not in plan
 
 
 def test_an_hour_of_empty_ticks_leaves_a_mark_for_the_alarm(move_clock: Clock) -> None:
