@@ -3,7 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -45,6 +45,9 @@ class BoundPair:
         return key_to_pem(self.key)
 
 
+Check = Callable[[BoundPair], object]
+
+
 @dataclass(frozen=True)
 class ServingMaterial:
     """`pairs` by server name, "" is the default; `problems` tells for server names left out why they are."""
@@ -68,13 +71,14 @@ class ServedResult:
     detail: str
 
 
-def serving_material(*, partial: bool = False) -> ServingMaterial:
+def serving_material(*, partial: bool = False, check: Check | None = None) -> ServingMaterial:
     """What every process is to serve now: the bindings, with the placeholder as default where none is bound.
 
     Raises ServingError naming the binding whose certificate or key is missing or does not fit. With `partial` such a
     binding is left out and named in `problems`, so that one bad item does not take the others down; a default that is
-    left out is replaced by the placeholder.
+    left out is replaced by the placeholder. `check` may raise ServingError for a pair that cannot be used after all.
     """
+    check = check or (lambda _pair: None)
     generation = generation_wanted()  # first: what changes while we read brings another generation
     wanted = {
         binding.server_name: binding.certificate
@@ -88,7 +92,9 @@ def serving_material(*, partial: bool = False) -> ServingMaterial:
     problems: dict[str, str] = {}
     for server_name, certificate in wanted.items():
         try:
-            pairs[server_name] = _pair(server_name, certificate)
+            pair = _pair(server_name, certificate)
+            check(pair)
+            pairs[server_name] = pair
         except ServingError as error:
             if not partial:
                 raise
@@ -97,7 +103,7 @@ def serving_material(*, partial: bool = False) -> ServingMaterial:
         if not partial:
             raise ServingError("No certificate answers by default.", advice="Run `manage.py up`, or bind one.")
         if placeholder is not None and problems.get(""):
-            _add_placeholder(pairs, placeholder)
+            _add_placeholder(pairs, placeholder, check)
     return ServingMaterial(generation, pairs, problems)
 
 
@@ -232,9 +238,11 @@ def _pair(server_name: str, certificate: Certificate) -> BoundPair:
     return BoundPair(certificate.name, version.fullchain_pem, key, version.fingerprint_sha256)
 
 
-def _add_placeholder(pairs: dict[str, BoundPair], placeholder: Certificate) -> None:
+def _add_placeholder(pairs: dict[str, BoundPair], placeholder: Certificate, check: Check) -> None:
     try:
-        pairs[""] = _pair("", placeholder)
+        pair = _pair("", placeholder)
+        check(pair)
+        pairs[""] = pair
     except ServingError:
         return  # what is wrong with the default is told already; `placeholder_ensure` makes a new one
 

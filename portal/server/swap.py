@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from certs.domain.errors import BinderyError
 from certs.services import serving
 from certs.services.portal_state import generation_wanted
-from portal.server.contexts import Contexts, contexts_build
+from portal.server.contexts import Contexts, context_make, contexts_build
 
 log = logging.getLogger("bindery.swap")
 
@@ -104,7 +104,7 @@ class Follower:
     def _load(self, wanted: int) -> None:
         first = self._contexts is None or self._partial
         try:
-            material = serving.serving_material(partial=first)
+            material = serving.serving_material(partial=first, check=context_make if first else None)
             contexts = contexts_build(material)
         except BinderyError as error:
             self._fail(wanted, str(error))

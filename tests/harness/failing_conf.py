@@ -21,9 +21,9 @@ def post_worker_init(worker: Any) -> None:
     material = serving.serving_material
     flag = Path(os.environ["BINDERY_TEST_FAIL"])
 
-    def failing(*, partial: bool = False) -> serving.ServingMaterial:
+    def failing(**options: Any) -> serving.ServingMaterial:
         if flag.exists():
             raise ServingError("The test made this process fail.")
-        return material(partial=partial)
+        return material(**options)
 
     serving.serving_material = failing

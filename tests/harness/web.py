@@ -42,12 +42,10 @@ def python_env(home: Path, **extra: str) -> dict[str, str]:
 def template_home() -> Path:
     """A migrated data directory, made once per test run."""
     home = Path(tempfile.mkdtemp(prefix="bindery-template-"))
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0", "--skip-checks"],
-        cwd=ROOT,
-        env=python_env(home),
-        check=True,
-    )
+    for command in (["migrate", "--skip-checks"], ["createcachetable"]):
+        subprocess.run(
+            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=python_env(home), check=True
+        )
     with contextlib.closing(sqlite3.connect(home / "bindery.sqlite3")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return home

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import ssl
 from itertools import pairwise
 
 import pytest
 from django.db import OperationalError
 
+from certs.domain.errors import ServingError
 from certs.domain.keys import key_generate
 from certs.models import Binding, Certificate, NodeProcess, PrivateKey
 from certs.services import serving
@@ -14,7 +16,7 @@ from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_import
 from certs.services.keys import key_import
 from certs.services.portal_state import generation_bump, generation_wanted
-from portal.server import swap
+from portal.server import contexts, swap
 from portal.server.swap import Follower
 from tests.harness import pki
 
@@ -155,6 +157,28 @@ def test_a_fresh_process_with_a_bad_default_serves_the_placeholder(follower: Fol
     assert row().fingerprints == {"": placeholder.fingerprint_sha256}
     assert row().generation == 0
     assert row().error
+
+
+@pytest.mark.parametrize("server_name", ["", "a.test"])
+def test_a_fresh_process_does_without_what_openssl_refuses(
+    follower: Follower, server_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was good enough once may be too weak for the OpenSSL of today."""
+    refused = bind(server_name).versions.get().fingerprint_sha256
+    make = contexts.context_make
+
+    def strict(pair: serving.BoundPair) -> ssl.SSLContext:
+        if pair.fingerprint == refused:
+            raise ServingError("key too small")
+        return make(pair)
+
+    for module in (contexts, swap):
+        monkeypatch.setattr(module, "context_make", strict)
+    follower.step()
+    assert follower.context is not None
+    assert list(row().fingerprints) == [""]
+    assert row().fingerprints[""] != refused
+    assert (row().generation, row().error) == (0, "key too small")
 
 
 def test_an_unreachable_database_changes_nothing(

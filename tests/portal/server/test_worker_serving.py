@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def connect(web: Web, request: pytest.FixtureRequest) -> Connect:
         return socket.create_connection(web.plain, timeout=5)
 
     return plain if request.param == "http" else lambda: tls_connect(web.secure)
+
+
+@contextmanager
+def many(address: tuple[str, int], count: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(count)]
 
 
 def post(body: bytes, *, path: str = "/", headers: str = "") -> bytes:
@@ -206,8 +213,7 @@ def test_slow_readers_hold_no_thread(web: Web) -> None:
 
 def test_streamed_bodies_hold_only_a_share_of_the_threads(web: Web) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"
-    held = [socket.create_connection(web.plain, timeout=5) for _ in range(THREADS * 4)]
-    try:
+    with many(web.plain, THREADS * 4) as held:
         for sock in held:
             sock.sendall(head)
         time.sleep(0.3)
@@ -217,9 +223,6 @@ def test_streamed_bodies_hold_only_a_share_of_the_threads(web: Web) -> None:
         for sock in held:
             sock.sendall(b"lo\r\n0\r\n\r\n")
         assert [read_reply(sock).json["received"] for sock in held] == [5] * len(held)
-    finally:
-        for sock in held:
-            sock.close()
 
 
 # The wrong protocol.
@@ -348,35 +351,31 @@ def client_hello() -> bytes:
 
 
 def test_silent_clients_at_the_limit_of_connections_make_room(tmp_path: Path) -> None:
-    with web_running(make_home(tmp_path), env={"GUNICORN_CMD_ARGS": "--worker-connections 40"}) as web:
-        held = [socket.create_connection(web.plain, timeout=5) for _ in range(120)]
+    few = {"GUNICORN_CMD_ARGS": "--worker-connections 40"}
+    with web_running(make_home(tmp_path), env=few) as web, many(web.plain, 120):
         started = time.monotonic()
         assert ask(web.secure, get(), tls=True).status == 200
         assert ask(web.plain, get()).status == 200
         assert time.monotonic() - started < 1
-        for sock in held:
-            sock.close()
 
 
 def test_unfinished_bodies_do_not_fill_the_memory(tmp_path: Path) -> None:
-    with web_running(make_home(tmp_path)) as web:
-        held = [socket.create_connection(web.plain, timeout=5) for _ in range(100)]
+    with web_running(make_home(tmp_path)) as web, many(web.plain, 100) as held:
         for sock in held:
             sock.sendall(post(b"x" * 1_000_000)[:-1])
         time.sleep(1.5)
-        ended = 0
-        for sock in held:
-            sock.setblocking(False)
-            try:
-                ended += sock.recv(1) == b""
-            except BlockingIOError:
-                continue
-            except ConnectionError:
-                ended += 1
-        assert 30 < ended < 50  # 64 MiB are kept
+        assert 30 < sum(is_ended(sock) for sock in held) < 50  # 64 MiB are kept
         assert ask(web.plain, get()).status == 200
-        for sock in held:
-            sock.close()
+
+
+def is_ended(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_idle_process_uses_hardly_any_cpu(tmp_path: Path) -> None:
