@@ -129,7 +129,7 @@ def listener_wish_check(address: str, port: int | None) -> None:
         return
     listener, plain = listener_get("https"), listener_get("http")
     wanted = _addresses(address) or listener.addresses
-    number = port or listener.port
+    number = listener.port if port is None else port
     if not 1 <= number <= 65535:
         raise InputError(f"{number} is not a port.", advice="Type a number from 1 to 65535.", code="port")
     for one in wanted:
