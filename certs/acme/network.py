@@ -14,7 +14,7 @@ from typing import Any
 import certifi
 import requests
 from acme import client, errors, messages
-from josepy.b64 import b64decode
+from josepy.b64 import b64decode, b64encode
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 from requests.adapters import HTTPAdapter
@@ -27,7 +27,6 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, InputError
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 BAD_NONCE_RETRIES = 10
 LOST_CONNECTION_RETRIES = 3
-_NONCE = re.compile(r"[A-Za-z0-9_-]+")  # RFC 8555 §6.5.1
 
 # RFC 8555 §7.1.6 knows it, acme 5.9.0 does not: without it the reading of such an authorization raises.
 if "expired" not in messages.Status.POSSIBLE_NAMES:
@@ -81,7 +80,7 @@ def trust_context(ca_bundle: str = "") -> ssl.SSLContext:
     if ca_bundle.strip():
         try:
             context.load_verify_locations(cadata=ca_bundle)
-        except (ssl.SSLError, ValueError) as error:
+        except (ssl.SSLError, ValueError, TypeError) as error:
             raise InputError(
                 "The CA bundle is not readable.", advice="Give the PEM text of the CA's root certificate."
             ) from error
@@ -154,7 +153,7 @@ class Network(client.ClientNetwork):
         kwargs["allow_redirects"] = False
         response = super()._send_request(method, url, *args, **kwargs)
         nonce = response.headers.get(self.REPLAY_NONCE_HEADER, "")
-        if _NONCE.fullmatch(nonce):
+        if _is_nonce(nonce):
             self._pool.append(nonce)
         return response
 
@@ -179,7 +178,7 @@ class Network(client.ClientNetwork):
         if not self._pool:
             self._check_response(self.head(new_nonce_url or url))
         if not self._pool:
-            raise AcmeRetry(f"{self.label} gave no nonce.", advice="The CA has trouble of its own; try again later.")
+            raise AcmeRetry(f"{self.label} gave no usable nonce.", advice="The CA has trouble; try again later.")
         return b64decode(self._pool.popleft())
 
     @classmethod
@@ -212,6 +211,14 @@ class Network(client.ClientNetwork):
             advice="Check that this machine may connect to the directory's address.",
             code="acme-unreachable",
         )
+
+
+def _is_nonce(text: str) -> bool:
+    """base64url without padding (RFC 8555 §6.5.1), in the form that encoding brings back: it goes out as it came."""
+    try:
+        return bool(text) and b64encode(b64decode(text)).decode() == text
+    except ValueError:
+        return False
 
 
 def _algorithm(key: JWK | None) -> JWASignature:

@@ -71,7 +71,7 @@ def session(account: Account) -> Iterator[AcmeClient]:
 def directory_fetch(network: Network, url: str) -> messages.Directory:
     """Ask for the directory. Raises AcmeRefused when the answer is no directory of RFC 8555 §7.1.1."""
     document = network.get(url).json()
-    if not isinstance(document, dict) or not all(isinstance(document.get(name), str) for name in DIRECTORY_FIELDS):
+    if not _is_directory(document):
         raise AcmeRefused(
             f"{url} answers, but not with an ACME directory.",
             advice="Give the directory's whole address, as the CA documents it.",
@@ -82,6 +82,12 @@ def directory_fetch(network: Network, url: str) -> messages.Directory:
         return messages.Directory.from_json({**document, "meta": document.get("meta") or {}})
     except DeserializationError as error:
         raise AcmeRefused(f"{url} answers with an ACME directory whose meta data cannot be read.") from error
+
+
+def _is_directory(document: object) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get("meta") or {}, dict):
+        return False
+    return all(isinstance(document.get(name), str) for name in DIRECTORY_FIELDS)
 
 
 def sessions_forget() -> None:
