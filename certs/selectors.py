@@ -8,8 +8,8 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q, QuerySet
 
-from certs.domain.errors import InputError
-from certs.domain.names import name_covers, name_display, name_reversed
+from certs.domain.errors import InputError, NameRefused
+from certs.domain.names import SERVER_NAME, name_covers, name_display, name_parse, name_reversed
 from certs.models import AuditEvent, Binding, Certificate, CertificateVersion, JobEvent, Order, PortalState, User
 from portal import clock
 
@@ -106,7 +106,7 @@ def certificates_list(
     """The certificates page: PEM columns are left where they are. Unknown words count as none."""
     found = certificates_visible_to(person).defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
     if search:
-        by_name = Q(name__icontains=search) | Q(name_rows__name__icontains=search)
+        by_name = Q(name__icontains=search) | Q(name_rows__name__icontains=_as_stored(search))
         found = found.filter(pk__in=Certificate.objects.filter(by_name).values("pk"))
     moment = clock.now()
     conditions = {
@@ -122,23 +122,29 @@ def certificates_list(
     return found.order_by(*CERTIFICATE_SORTS.get(sort, CERTIFICATE_SORTS["expiry"]))
 
 
+def _as_stored(search: str) -> str:
+    """A name in its own script is looked for by its A-label; anything else as it was typed."""
+    try:
+        return name_parse(search, SERVER_NAME)
+    except NameRefused:
+        return search
+
+
 def certificate_shown(certificate: Certificate, moment: datetime | None = None) -> Shown:
     """The worst that is to be said of what we hold; what is installed and served are truths of their own."""
     now = moment or clock.now()
     version = certificate.current
     if version is None:
         return Shown("danger", "not issued") if certificate.failures else Shown("unknown", "not issued yet")
-    if version.not_after <= now:
-        return Shown("danger", "expired")
-    if version.key_id is None:
-        return Shown("danger", "key missing")
-    if version.not_before > now:
-        return Shown("warning", "not valid yet")
-    if certificate.failures:
-        return Shown("warning", "renewal fails")
-    if version.not_after - now <= min(SOON, version.lifetime / 6):
-        return Shown("warning", "expires soon")
-    return Shown("warning", "test certificate") if version.is_test else Shown("ok", "valid")
+    worst_first = (
+        (version.not_after <= now, "danger", "expired"),
+        (version.key_id is None, "danger", "key missing"),
+        (version.not_before > now, "warning", "not valid yet"),
+        (certificate.failures > 0, "warning", "renewal fails"),
+        (version.not_after - now <= min(SOON, version.lifetime / 6), "warning", "expires soon"),
+        (version.is_test, "warning", "test certificate"),
+    )
+    return next((Shown(kind, words) for is_so, kind, words in worst_first if is_so), Shown("ok", "valid"))
 
 
 def bound_certificates() -> list[Certificate]:

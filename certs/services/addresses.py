@@ -68,13 +68,15 @@ def url_parse(text: str) -> str:
 
 def host_normalize(header: str) -> str:
     """The host of a Host header in lower case, without port, brackets and trailing dot; empty when it is none."""
+    if not (header.isascii() and header.isprintable()):
+        return ""
     try:
         parts = urlsplit(f"//{header}")
         host, _port = parts.hostname, parts.port  # reading the port refuses one that is no number
     except ValueError:
         return ""
     more = parts.path or parts.username or parts.query or parts.fragment
-    return "" if more else (host or "").rstrip(".")
+    return "" if more else (host or "").lower().rstrip(".")
 
 
 def accepted_hosts() -> frozenset[str]:

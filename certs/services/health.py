@@ -66,7 +66,10 @@ def certificate_served(certificate: Certificate) -> Shown:
     """What a handshake with our own listener shows now; takes seconds where the listener is silent."""
     result = served_now(certificate)
     kind = {True: "ok", False: "danger", None: "unknown"}[result.ok]
-    return Shown(kind, result.detail if result.ok is not None else f"could not check. {result.detail}")
+    words = (
+        f"seen from {result.vantage}: {result.detail}" if result.ok is not None else f"could not check. {result.detail}"
+    )
+    return Shown(kind, words)
 
 
 def _listener() -> Finding:

@@ -1,0 +1,183 @@
+"""Every page in real Chromium: light, dark, at 360 px, by keyboard and without scripts. Screenshots are kept."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Error, expect
+
+from tests.harness import person as people
+from tests.harness.browser import Visitor, chromium, visitor
+from tests.harness.need import need
+from tests.harness.portal import Portal
+
+pytestmark = pytest.mark.e2e
+
+PATHS = (
+    "/",
+    "/certificates/",
+    "/certificates/upload/",
+    "/certificates/self-signed/",
+    "/configuration/",
+    "/configuration/lets-encrypt/",
+    "/configuration/bindings/",
+    "/configuration/https/",
+    "/configuration/renewal/",
+    "/activity/",
+    "/activity/changes/",
+    "/help/",
+    "/go/",
+    "/accounts/password/change/",
+    "/nowhere/",
+)
+MODES = {"light": ("light", 1200), "dark": ("dark", 1200), "narrow": ("light", 360)}  # the system's setting, width
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    need("chromium")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def place(browser: Browser) -> Iterator[Portal]:
+    """A portal whose administrator is Alice, with a self-signed certificate bound by her."""
+    with Portal() as portal, visitor(browser) as alice:
+        people.first_administrator(alice, portal)
+        page = alice.page
+        alice.go(f"{portal.http_url}/certificates/self-signed/")
+        page.fill("[name=names]", "portal.test, bücher.test")
+        page.select_option("[name=key_type]", "ec-p256")
+        page.get_by_role("button", name="Make it").click()
+        page.get_by_role("button", name="Bind", exact=True).click()
+        expect(page.locator("body")).to_contain_text("is bound: default")
+        yield portal
+
+
+def _name(path: str) -> str:
+    return path.strip("/").replace("/", "-") or "home"
+
+
+def _wide(person: Visitor) -> int:
+    """Pixels that a person would have to scroll sideways."""
+    return int(person.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_page_keeps_to_the_policy_and_to_its_width(browser: Browser, place: Portal, mode: str) -> None:
+    scheme, width = MODES[mode]
+    with visitor(browser, f"{mode}-", color_scheme=scheme) as alice:
+        alice.page.set_viewport_size({"width": width, "height": 800})
+        people.log_in(alice, place.http_url)
+        wide: dict[str, int] = {}
+        for path in PATHS:
+            alice.go(place.http_url + path)
+            expect(alice.page.locator("h1")).to_have_count(1)
+            alice.shot(_name(path))
+            wide[path] = _wide(alice)
+        assert max(wide.values()) <= 0, wide
+        theme = alice.page.evaluate("document.documentElement.dataset.bsTheme")
+        assert theme == scheme
+
+
+def test_what_is_served_is_looked_up_and_shown_on_home(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        people.log_in(alice, place.http_url)
+        alice.go(f"{place.http_url}/")
+        served = alice.page.locator("dl.facts", has_text="Served").first
+        expect(served.locator(".state-ok", has_text="serves it")).to_be_visible(timeout=15_000)
+        alice.shot("home")
+
+
+def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        people.log_in(alice, place.http_url)
+        page = alice.page
+        alice.go(f"{place.http_url}/help/")
+        page.keyboard.press("Tab")
+        expect(page.locator("a.skip")).to_be_focused()
+        expect(page.locator("a.skip")).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#content")
+        # Every stop can be seen: an outline, never none.
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement === document.body"):
+                break  # past the last stop
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            shadow = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
+            assert outline != "none" or shadow != "none"
+
+
+def test_the_account_menu_opens_and_logs_out_by_keyboard(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        people.log_in(alice, place.http_url)
+        alice.page.locator("details.account > summary").focus()
+        alice.page.keyboard.press("Enter")
+        alice.shot("menu")
+        alice.page.get_by_role("button", name="Log out").press("Enter")
+        alice.page.wait_for_url("**/accounts/login/**")
+        alice.go(f"{place.http_url}/help/")
+        assert "/accounts/login/" in alice.page.url
+
+
+def test_it_works_without_scripts(browser: Browser, place: Portal) -> None:
+    with visitor(browser, java_script_enabled=False) as alice:
+        people.log_in(alice, place.http_url)
+        alice.go(f"{place.http_url}/certificates/?q=bücher&state=valid")
+        alice.page.get_by_role("link", name="portal.test").click()
+        alice.page.get_by_role("link", name="Check now").click()
+        expect(alice.page.locator("body")).to_contain_text("serves it")
+
+
+def test_a_log_in_over_https_leaves_the_one_over_http_alone(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        for base in (place.https_url, place.http_url):
+            people.log_in(alice, base)
+        for base in (place.http_url, place.https_url):
+            alice.go(f"{base}/help/")
+            expect(alice.page.locator("h1")).to_have_text("Help")
+        names = {cookie["name"]: cookie["secure"] for cookie in alice.context.cookies()}
+        assert names["__Host-bindery_session"] is True
+        assert names["bindery_session"] is False
+
+
+def test_the_way_to_https_takes_the_session_along(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        people.log_in(alice, place.http_url)
+        alice.go(f"{place.http_url}/go/")
+        expect(alice.page.locator("body")).to_contain_text("will warn")
+        alice.page.get_by_role("button", name="Go there").click()
+        alice.page.wait_for_url(f"{place.https_url}/")
+        expect(alice.page.locator("body")).to_contain_text("This connection uses TLS")
+
+
+def test_a_form_pressed_twice_is_sent_once(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        people.log_in(alice, place.http_url)
+        page = alice.page
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+        alice.go(f"{place.http_url}/certificates/self-signed/")
+        page.fill("[name=names]", "twice.test")
+        page.get_by_role("button", name="Make it").dblclick()
+        page.wait_for_url(lambda url: "self-signed" not in url)
+        assert len(sent) == 1
+
+
+def test_an_unknown_host_gets_a_page_with_its_looks(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        alice.go(f"http://unknown.test:{place.http_port}/")
+        expect(alice.page.locator("body")).to_contain_text("manage.py allow_host unknown.test")
+        alice.shot("unknown-host")
+        assert alice.page.evaluate("getComputedStyle(document.querySelector('.panel')).borderTopStyle") == "solid"
+
+
+def test_scripts_of_others_are_stopped_by_the_policy(browser: Browser, place: Portal) -> None:
+    with visitor(browser) as alice:
+        alice.watch.allow("Content Security Policy|CSP violation")
+        people.log_in(alice, place.http_url)
+        alice.go(f"{place.http_url}/help/")
+        with pytest.raises(Error):
+            alice.page.add_script_tag(content="window.got = 1")
+        assert alice.page.evaluate("window.got === undefined")
