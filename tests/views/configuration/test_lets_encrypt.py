@@ -1,0 +1,367 @@
+"""The form behind Configure: what is wrong is said at its field, what was typed stays, and nothing is stored."""
+
+import socket
+from collections.abc import Callable
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from certs.domain import states
+from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
+from certs.forms import lets_encrypt as form_module
+from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, User
+from certs.services.accounts import DirectoryInfo
+from certs.services.bindings import binding_set
+from certs.services.portal_state import state_get, state_update
+from certs.services.reachability import ReachResult
+from certs.views.configuration import lets_encrypt as view_module
+from tests import stock
+from tests.harness import pki
+from tests.standing import HOST, certificate_make, stand
+
+PAGE = "/configuration/lets-encrypt/"
+FORM = f"{PAGE}configure/"
+TERMS = "https://ca.example.com/terms-v2"
+OTHER = "https://ca.example.com/directory"
+Ask = Callable[..., DirectoryInfo]
+
+
+@pytest.fixture(autouse=True)
+def standing(alice: User) -> None:
+    stand(url="http://192.0.2.1:8000", http=8000, https=8443)
+
+
+@pytest.fixture(autouse=True)
+def directory(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the CA says; `error` is raised instead, `asked` is how it was asked."""
+    said: dict[str, object] = {"info": DirectoryInfo(TERMS, "", {}, False), "error": None, "asked": []}
+
+    def read(url: str, **options: object) -> object:
+        said["asked"].append((url, options))  # type: ignore[attr-defined]
+        if said["error"]:
+            raise said["error"]  # type: ignore[misc]
+        return said["info"]
+
+    monkeypatch.setattr(form_module, "directory_read", read)
+    return said
+
+
+@pytest.fixture(autouse=True)
+def reached(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the probe finds: outcome by name, "ok" where nothing is said."""
+    outcomes: dict[str, str] = {}
+
+    def probe(names: list[str]) -> list[ReachResult]:
+        return [
+            ReachResult(
+                name, outcomes.get(name, "ok"), f"http://{name}/.well-known/acme-challenge/x", "Told.", 404, "nginx"
+            )
+            for name in names
+        ]
+
+    monkeypatch.setattr(view_module, "reach_probe_all", probe)
+    return outcomes
+
+
+def given(**changes: object) -> dict[str, object]:
+    return {
+        "directory": "letsencrypt",
+        "dns_names": HOST,
+        "email": "alice@example.com",
+        "accept_terms": "on",
+        "terms_seen": TERMS,
+        "ip_address": "0.0.0.0",
+        "port": "8443",
+        "form_id": "one",
+        **changes,
+    }
+
+
+def other(**changes: object) -> dict[str, object]:
+    return given(directory="other", directory_url=OTHER, **changes)
+
+
+def stored() -> int:
+    return AcmeAccount.objects.count() + Certificate.objects.count() + Order.objects.count()
+
+
+def test_the_summary_leads_to_the_form(client: Client, onlooker: Client) -> None:
+    page = client.get(PAGE).content.decode()
+    assert "not configured" in page
+    assert f'href="{FORM}">Configure</a>' in page
+    assert "Configure</a>" not in onlooker.get(PAGE).content.decode()
+
+
+def test_the_form_carries_the_warnings_with_the_own_name(client: Client) -> None:
+    stand(url=f"https://{HOST}:8443", http=8000, https=8443)
+    page = client.get(FORM).content.decode()
+    assert f"http://<span data-name>{HOST}</span>/.well-known/acme-challenge/" in page
+    assert "over HTTP on port 80" in page
+    assert "takes the port on every one of them" in page
+    assert f">{HOST}</textarea>" in page.replace("\n", "")
+    assert 'value="8443"' in page
+
+
+def test_register_makes_one_order_and_shows_its_steps(client: Client) -> None:
+    for _ in range(2):
+        response = client.post(FORM, given(), follow=True)
+    order = Order.objects.get()
+    assert response.redirect_chain[-1][0] == PAGE
+    page = response.content.decode()
+    for step in ("Account", "Order", "Challenge", "Validation", "Certificate", "Binding", "Check"):
+        assert step in page
+    assert reverse("lets-encrypt-watch", args=[order.pk]) in page
+    assert (order.names, order.bind, order.reason) == ([HOST], True, "asked")
+    assert order.account.terms_url == TERMS
+    assert order.account.directory_url == "https://acme-v02.api.letsencrypt.org/directory"
+
+
+def test_another_directory_with_its_roots(client: Client, directory: dict[str, object]) -> None:
+    root = pki.authority().pem
+    client.post(FORM, other(ca_bundle=root, allow_private_ca="on"))
+    account = AcmeAccount.objects.get()
+    assert (account.directory_url, account.allow_private) == (OTHER, True)
+    assert account.ca_bundle.strip() == root.strip()
+    assert directory["asked"] == [(OTHER, {"ca_bundle": root, "allow_private": True})]
+
+
+def test_the_roots_may_be_a_file(client: Client) -> None:
+    root = pki.authority().pem
+    client.post(FORM, other(ca_bundle_file=SimpleUploadedFile("root.pem", root.encode())))
+    assert AcmeAccount.objects.get().ca_bundle.strip() == root.strip()
+
+
+def test_a_file_is_not_lost_when_the_form_is_shown_again(client: Client) -> None:
+    root = pki.authority().pem
+    page = client.post(
+        FORM, other(ca_bundle_file=SimpleUploadedFile("root.pem", root.encode()), dns_names="http://x")
+    ).content.decode()
+    assert root.strip().splitlines()[1] in page
+
+
+def test_what_was_typed_for_another_directory_does_not_belong_to_a_known_one(
+    client: Client, directory: dict[str, object]
+) -> None:
+    client.post(FORM, given(directory_url=OTHER, ca_bundle=pki.authority().pem, allow_private_ca="on"))
+    assert directory["asked"] == [
+        ("https://acme-v02.api.letsencrypt.org/directory", {"ca_bundle": "", "allow_private": False})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"dns_names": ""}, "dns_names", "required"),
+        ({"dns_names": f"https://{HOST}"}, "dns_names", f"Type just the name, for example {HOST}"),
+        ({"dns_names": f"http://{HOST}/x"}, "dns_names", "without http://"),
+        ({"dns_names": f"{HOST}/path"}, "dns_names", "contains a path"),
+        ({"dns_names": "a b.example.com"}, "dns_names", "contains a space"),
+        ({"dns_names": "-x.example.com"}, "dns_names", "hyphen"),
+        ({"dns_names": "*.example.com"}, "dns_names", "dns-01"),
+        ({"dns_names": "192.0.2.1"}, "dns_names", "profile"),
+        ({"email": "alice"}, "email", "valid email address"),
+        ({"port": "0"}, "port", "from 1 to 65535"),
+        ({"port": "65536"}, "port", "from 1 to 65535"),
+        ({"port": "https"}, "port", "whole number"),
+        ({"port": "8000"}, "port", "plain HTTP"),
+        ({"ip_address": "192.0.2.99"}, "ip_address", "not one of the available choices"),
+        ({"directory": "nowhere"}, "directory", "not one of the available choices"),
+        ({"directory": "other"}, "directory_url", "Type the address"),
+        ({"directory": "other", "directory_url": "http://ca.example.com/dir"}, "directory_url", "https://"),
+        ({"directory": "other", "directory_url": OTHER, "ca_bundle": "no PEM"}, "ca_bundle", "not a certificate"),
+        ({"accept_terms": ""}, "accept_terms", TERMS),
+        ({"terms_seen": "https://ca.example.com/terms-v1"}, "accept_terms", "have changed"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_stored(
+    client: Client, changes: dict[str, object], field: str, words: str
+) -> None:
+    page = client.post(FORM, given(**changes)).content.decode()
+    found = page.split(f'id="id_{field}_error"')
+    assert len(found) == 2, "no message at the field"
+    assert words in found[1].split("</div></div>")[0].replace("&#x27;", "'")
+    assert stored() == 0
+    assert "alice" in page  # the value is kept
+
+
+def test_a_server_certificate_is_no_root(client: Client) -> None:
+    page = client.post(FORM, other(ca_bundle=pki.leaf(pki.authority(), ["ca.example.com"]).pem)).content.decode()
+    assert "a root is needed" in page
+    assert stored() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (AcmeRetry("ca.example.com cannot be reached: refused.", code="acme-unreachable"), "directory_url"),
+        (AcmeRetry("The host cannot be found.", code="acme-host"), "directory_url"),
+        (AcmeRefused("This is not an ACME directory.", code="acme-directory"), "directory_url"),
+        (AcmeRefused("Its certificate is not trusted here.", code="acme-tls"), "ca_bundle"),
+        (InputError("It is at 10.0.0.1.", code="private-address"), "allow_private_ca"),
+    ],
+)
+def test_a_directory_that_cannot_be_used_is_said(
+    client: Client, directory: dict[str, object], error: Exception, field: str
+) -> None:
+    directory["error"] = error
+    page = client.post(FORM, other()).content.decode()
+    assert str(error) in page.split(f'id="id_{field}_error"')[1]
+    assert stored() == 0
+
+
+def test_a_ca_that_wants_accounts_made_elsewhere_is_said(client: Client, directory: dict[str, object]) -> None:
+    directory["info"] = DirectoryInfo(TERMS, "", {}, True)
+    assert "external account binding" in client.post(FORM, other()).content.decode()
+    assert stored() == 0
+
+
+def test_a_ca_without_terms_needs_no_consent(client: Client, directory: dict[str, object]) -> None:
+    directory["info"] = DirectoryInfo("", "", {}, False)
+    client.post(FORM, other(accept_terms="", terms_seen=""))
+    assert Order.objects.count() == 1
+
+
+def test_without_script_the_terms_are_shown_after_the_first_press(client: Client) -> None:
+    page = client.post(FORM, given(accept_terms="", terms_seen="")).content.decode()
+    assert f'<a href="{TERMS}"' in page
+    assert f'name="terms_seen" value="{TERMS}"' in page
+    client.post(FORM, given())
+    assert Order.objects.count() == 1
+
+
+def test_the_terms_are_loaded_for_the_directory_just_chosen(client: Client, directory: dict[str, object]) -> None:
+    page = client.post(f"{PAGE}terms/", {"directory": "other", "directory_url": OTHER}).content.decode()
+    assert f'<a href="{TERMS}"' in page
+    assert "<html" not in page
+    directory["error"] = AcmeRetry("ca.example.com cannot be reached.")
+    page = client.post(f"{PAGE}terms/", {"directory": "letsencrypt"}).content.decode()
+    assert "cannot be reached" in page
+    assert "Type the address" in client.post(f"{PAGE}terms/", {"directory": "other"}).content.decode()
+    assert stored() == 0
+
+
+def test_names_that_do_not_lead_here_are_asked_about_but_never_barred(client: Client, reached: dict[str, str]) -> None:
+    reached[HOST] = "other"
+    page = client.post(FORM, given()).content.decode()
+    assert stored() == 0
+    for words in (
+        "Register anyway",
+        "this server, through its DNS",
+        "nginx",
+        f"http://{HOST}/.well-known/acme-challenge/x",
+    ):
+        assert words in page
+    for recipe in (
+        "proxy_pass",
+        "ProxyPass",
+        "use_backend",
+        "&lt;rule name=",
+        "setcap",
+        "ListenStream=80",
+        "--to-ports 8000",
+    ):
+        assert recipe in page
+    client.post(FORM, given(anyway="1"))
+    assert Order.objects.count() == 1
+
+
+def test_a_taken_port_is_refused_naming_its_holder(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        page = client.post(FORM, given(ip_address="127.0.0.1", port=str(port))).content.decode()
+    assert f"Port {port} is taken" in page.split('id="id_port_error"')[1]
+    assert stored() == 0
+
+
+def test_locked_fields_say_what_sets_them(client: Client, settings: Settings) -> None:
+    settings.HTTPS_PORT_LOCKED = settings.HTTPS_ADDRESS_LOCKED = True
+    page = client.get(FORM).content.decode()
+    assert "Set by BINDERY_HTTPS_PORT" in page
+    assert "Set by BINDERY_HTTPS_ADDRESS" in page
+    client.post(FORM, given(port="9999", ip_address="127.0.0.1"))
+    order = Order.objects.get()
+    assert (order.bind_address, order.bind_port) == ("", None)
+
+
+def test_under_another_server_the_listener_is_left_alone(client: Client) -> None:
+    Listener.objects.update(managed=False)
+    assert "Another server owns the listener" in client.get(FORM).content.decode()
+    client.post(FORM, given(port="9999"))
+    assert Order.objects.get().bind_port is None
+
+
+def test_a_failure_leads_back_to_the_form_with_all_that_was_typed(client: Client) -> None:
+    client.post(FORM, other(ca_bundle=pki.authority().pem, dns_names=f"{HOST}, www.example.com", port="9443"))
+    Order.objects.update(state=states.FAILED, finished_at="2026-11-21T00:00:00Z", error_message="It was refused.")
+    page = client.get(PAGE).content.decode()
+    assert "It was refused." in page
+    assert "Back to the form" in page
+    form = client.get(FORM).content.decode()
+    for words in (OTHER, f"{HOST}, www.example.com", 'value="9443"', "alice@example.com", "BEGIN CERTIFICATE"):
+        assert words in form
+    assert '<option value="other" selected>' in form
+
+
+def test_the_summary_shows_the_certificate_and_its_buttons(client: Client, onlooker: Client) -> None:
+    certificate = stock.issued(HOST)
+    binding_set("", certificate, actor="test")
+    state_update(portal_certificate=certificate)
+    page = client.get(PAGE).content.decode()
+    for words in (
+        "HTTPS address",
+        f"https://{HOST}:8443",
+        "Issuer",
+        "Last renewed",
+        "Due to expire",
+        "Next check",
+        "Renew now",
+    ):
+        assert words in page
+    assert "will warn" in page
+    assert "Reconfigure" in page
+    assert "Now for real" not in page
+    assert "Renew now" not in onlooker.get(PAGE).content.decode()
+
+
+def test_a_test_certificate_is_named_one_with_the_way_to_a_real_one(client: Client) -> None:
+    certificate = stock.issued(HOST, is_test=True)
+    state_update(portal_certificate=certificate)
+    page = client.get(PAGE).content.decode()
+    assert page.count("test certificate") >= 2
+    assert f'href="{FORM}?ca=real">Now for real' in page
+    form = client.get(f"{FORM}?ca=real").content.decode()
+    assert '<option value="letsencrypt" selected>' in form
+    assert HOST in form
+
+
+def test_renew_now_makes_an_order(client: Client) -> None:
+    certificate = stock.issued(HOST, age=60)
+    state_update(portal_certificate=certificate)
+    client.post(reverse("lets-encrypt-renew"))
+    assert Order.objects.get().certificate == certificate
+
+
+def test_stop_keeps_or_goes_back(client: Client) -> None:
+    own = certificate_make(None, [HOST], source="uploaded")
+    certificate = stock.issued(HOST)
+    binding_set("", certificate, actor="test")
+    state_update(portal_certificate=certificate)
+    assert f"Go back to {HOST} (uploaded)" in client.get(PAGE).content.decode()
+    assert client.post(reverse("lets-encrypt-stop"), {"instead": "nonsense"}).status_code == 302
+    assert state_get().portal_certificate == certificate
+    client.post(reverse("lets-encrypt-stop"), {"instead": str(own.pk)})
+    assert Binding.objects.get().certificate == own
+    assert "not configured" in client.get(PAGE).content.decode()
+
+
+def test_the_page_is_loaded_anew_when_the_order_has_ended(client: Client) -> None:
+    client.post(FORM, given())
+    order = Order.objects.get()
+    address = reverse("lets-encrypt-watch", args=[order.pk])
+    assert client.get(address).status_code == 204
+    Order.objects.update(state=states.DONE, finished_at="2026-11-21T00:00:00Z")
+    assert client.get(address)["HX-Refresh"] == "true"
+    assert client.get(reverse("lets-encrypt-watch", args=["00000000-0000-4000-8000-00000000000f"])).status_code == 404
