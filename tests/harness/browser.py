@@ -24,8 +24,11 @@ ARGUMENTS = [
     "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,OptimizationHints,Translate",
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
-# Chromium reports the status of every refused request as an error of the console.
-_HARMLESS = re.compile(r"Failed to load resource: the server responded with a status of [34]\d\d")
+# Chromium reports as errors of the console: each refused request, and headers that plain HTTP cannot use.
+_HARMLESS = re.compile(
+    r"Failed to load resource: the server responded with a status of [34]\d\d"
+    r"|The Cross-Origin-Opener-Policy header has been ignored"
+)
 
 
 class Trouble(AssertionError):

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from playwright.sync_api import expect
 
 from tests.harness.browser import Visitor
-from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 
 EMAIL = "alice@example.com"
@@ -16,16 +16,23 @@ LETS_ENCRYPT = "/configuration/lets-encrypt/"
 ISSUE_TIMEOUT = 90_000
 
 
-def first_administrator(person: Visitor, portal: Portal, *, public_url: str = "") -> None:
-    """Through the one-time link, up to the welcome page."""
+class Directory(Protocol):
+    """Pebble or Caddy."""
+
+    directory_url: str
+
+    @property
+    def ca_bundle_pem(self) -> str: ...
+
+
+def first_administrator(person: Visitor, portal: Portal, *, host: str = "127.0.0.1") -> None:
+    """Through the one-time link, up to the welcome page; `host` is how the browser names the portal."""
     page = person.page
-    person.go(portal.setup_link())
+    person.go(portal.setup_link().replace("127.0.0.1", host))
     person.shot("set-up")
     page.fill("[name=email]", EMAIL)
     page.fill("[name=password]", PASSWORD)
     page.fill("[name=again]", PASSWORD)
-    if public_url:
-        page.fill("[name=public_url]", public_url)
     page.get_by_role("button", name="Create administrator").click()
     page.wait_for_url(re.compile(r"^https?://[^/]+/$"))
 
@@ -61,7 +68,7 @@ def fill_request(
     page.fill("[name=email]", EMAIL)
     if port is not None:
         page.fill("[name=port]", str(port))
-    expect(page.locator("#terms [name=terms_seen]")).not_to_have_value("", timeout=15_000)
+    expect(page.locator("#terms")).to_contain_text(re.compile("(Terms|names no terms) of service"), timeout=15_000)
     page.check("[name=accept_terms]")
 
 
@@ -88,12 +95,12 @@ def go_to_https(person: Visitor, address: str) -> None:
     person.page.wait_for_url(f"{address}/**", timeout=20_000)
 
 
-def obtain(person: Visitor, base: str, pebble: Pebble, names: Sequence[str]) -> None:
-    """The main job up to the issued and bound certificate, where the probe cannot resolve the names."""
+def obtain(person: Visitor, base: str, ca: Directory, names: Sequence[str], *, anyway: bool = True) -> None:
+    """The main job up to the issued and bound certificate. `anyway`: its own probe cannot resolve the names."""
     configure(person, base)
-    fill_request(person, directory_url=pebble.directory_url, ca_bundle=pebble.ca_bundle_pem, names=names)
+    fill_request(person, directory_url=ca.directory_url, ca_bundle=ca.ca_bundle_pem, names=names)
     person.shot("form")
-    register(person, anyway=True)
+    register(person, anyway=anyway)
     person.shot("under-way")
     wait_for_certificate(person)
     person.shot("done")

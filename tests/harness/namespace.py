@@ -1,0 +1,60 @@
+"""A private network where ports 80 and 443 are free, names are ours to give, and nothing leaks out.
+
+Some programs insist on fixed ports and on the system's resolver (Caddy's CA). A test module for them is run as a whole
+inside network and mount namespaces of its own; it takes root, or a kernel that lets users make namespaces.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.harness import counterparts
+from tests.harness.artifacts import ROOT
+
+INSIDE = "BINDERY_TEST_INSIDE"
+_PREPARE = 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"'
+
+
+def is_inside() -> bool:
+    return os.environ.get(INSIDE) == "1"
+
+
+def _unshare() -> list[str]:
+    flags = ["--mount", "--net"] if os.geteuid() == 0 else ["--map-root-user", "--mount", "--net"]
+    return [str(counterparts.find("unshare")), *flags]
+
+
+def refusal() -> str:
+    """Why no namespace can be made here; empty where it can."""
+    done = subprocess.run([*_unshare(), "true"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else (done.stderr.strip() or "unshare failed")
+
+
+def run_inside(module: Path, *, names: list[str], timeout: float = 180) -> None:
+    """Run the tests of `module` inside; `names` lead to loopback. Fails with their output."""
+    reason = refusal()
+    if reason:
+        if counterparts.is_demanded():
+            pytest.fail(f"left out: private namespaces: {reason}")
+        pytest.skip(f"left out: private namespaces: {reason}")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "BINDERY_"))}
+    with tempfile.NamedTemporaryFile("w", prefix="bindery-hosts-") as hosts:
+        hosts.write(f"127.0.0.1 localhost {' '.join(names)}\n::1 localhost\n")
+        hosts.flush()
+        tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(module)]
+        done = subprocess.run(
+            [*_unshare(), "sh", "-c", _PREPARE, hosts.name, *tests],
+            cwd=ROOT,
+            env={**environment, INSIDE: "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    if done.returncode != 0:
+        pytest.fail(f"inside the namespace:\n{done.stdout}\n{done.stderr}", pytrace=False)
