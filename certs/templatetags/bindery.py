@@ -55,6 +55,11 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
+def is_to_come(moment: datetime | None) -> bool:
+    return moment is not None and moment > clock.now()
+
+
+@register.filter
 def expires_in(moment: datetime | None) -> str:
     """ "expires in 12 days", "expired 3 days ago"; empty for None."""
     if moment is None:

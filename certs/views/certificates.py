@@ -17,8 +17,10 @@ from certs.forms.certificates import SelfSignedForm, UploadForm
 from certs.models import Certificate
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
+from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign, version_use
 from certs.services.orders import order_create
+from certs.services.own_certificate import offer_settle
+from certs.services.portal_state import state_get
 from certs.views.access import actor_of, administrator_required
 
 PAGE = 50
@@ -53,6 +55,7 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "bindings": list(row.bindings.all()),
         "versions": row.versions.defer("leaf_pem", "chain_pem").select_related("key")[:20],
         "orders": row.orders.all()[:10],
+        "is_offered": state_get().import_offer_id == row.pk,
         "open_order": row.orders.filter(finished_at=None).first(),
         "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
         "confirm": ConfirmForm(expected=row.name),
@@ -117,6 +120,7 @@ def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Let it answer by default (`server_name` empty) or for one of its names."""
     row = _visible(request, pk)
     binding = binding_set(request.POST.get("server_name", ""), row, actor=actor_of(request))
+    _settle_offer(row)
     messages.success(
         request, f"{row.name} is bound: {binding.server_name or 'default'}. Every process follows within seconds."
     )
@@ -128,6 +132,26 @@ def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
 def renew(request: HttpRequest, pk: UUID) -> HttpResponse:
     order = order_create(_visible(request, pk), reason="asked", actor=actor_of(request))
     return redirect("job", pk=order.pk)
+
+
+@administrator_required
+@require_POST
+def leave(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The certificate found in the data directory is kept, but not bound; it is not offered again."""
+    row = _visible(request, pk)
+    _settle_offer(row)
+    messages.success(request, f"{row.name} is kept; what is bound stays bound.")
+    return redirect("certificate", pk=pk)
+
+
+@administrator_required
+@require_POST
+def use_version(request: HttpRequest, pk: UUID, version: UUID) -> HttpResponse:
+    """Go back (or forward) to a version that was kept."""
+    row = _visible(request, pk)
+    version_use(row, get_object_or_404(row.versions, pk=version), actor=actor_of(request))
+    messages.success(request, f"{row.name} uses this version now. Every process follows within seconds.")
+    return redirect("certificate", pk=pk)
 
 
 @administrator_required
@@ -145,6 +169,11 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _visible(request: HttpRequest, pk: UUID) -> Certificate:
     return get_object_or_404(selectors.certificates_visible_to(actor_of(request)).prefetch_related("bindings"), pk=pk)
+
+
+def _settle_offer(row: Certificate) -> None:
+    if state_get().import_offer_id == row.pk:
+        offer_settle()
 
 
 def _own_names(request: HttpRequest) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from certs.models import User
+from certs.models import Binding, User
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
@@ -135,14 +135,15 @@ class Shell:
         )
 
     def _import_offer(self) -> Banner | None:
-        if self._state.import_offer_id is None:
+        offered = self._state.import_offer_id
+        if offered is None or Binding.objects.filter(certificate=offered).exists():
             return None
         return Banner(
             "info",
             "A certificate was found in the data directory.",
             "It was taken in, but not bound, since another certificate is.",
             action="Look at it",
-            url=reverse("certificate", args=[self._state.import_offer_id]),
+            url=reverse("certificate", args=[offered]),
         )
 
     def _import_error(self) -> Banner | None:

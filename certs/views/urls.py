@@ -17,6 +17,8 @@ urlpatterns = [
     path("certificates/<uuid:pk>/served/", certificates.served, name="certificate-served"),
     path("certificates/<uuid:pk>/bind/", certificates.bind, name="certificate-bind"),
     path("certificates/<uuid:pk>/renew/", certificates.renew, name="certificate-renew"),
+    path("certificates/<uuid:pk>/leave/", certificates.leave, name="certificate-leave"),
+    path("certificates/<uuid:pk>/use/<uuid:version>/", certificates.use_version, name="certificate-use-version"),
     path("certificates/<uuid:pk>/delete/", certificates.delete, name="certificate-delete"),
     path("configuration/", include("certs.views.configuration.urls")),
     path("activity/", activity.activity, name="activity"),

@@ -11,7 +11,7 @@ from tests import stock
 
 SEEN_BY_ALL = ("home", "certificates", "activity", "changes", "help", "go")
 ADMINISTRATORS_FORMS = ("certificate-upload", "certificate-self-signed")
-ADMINISTRATORS_POSTS = ("certificate-bind", "certificate-renew", "certificate-delete")
+ADMINISTRATORS_POSTS = ("certificate-bind", "certificate-renew", "certificate-delete", "certificate-leave")
 PUBLIC = ("account_login", "account_reset_password", "healthz")
 
 

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from certs.models import AuditEvent, Binding, Certificate, Order, PrivateKey, User
 from certs.services.bindings import binding_set
+from certs.services.portal_state import state_get, state_update
 from tests import stock
 from tests.harness import pki
 
@@ -154,6 +155,36 @@ def test_a_bound_certificate_is_not_deleted(client: Client) -> None:
     assert response.status_code == 409
     certificate.refresh_from_db()
     assert certificate.deleted_at is None
+
+
+def test_a_kept_version_is_used_again(client: Client) -> None:
+    certificate = stock.issued("www.example.com")
+    first = certificate.current
+    assert first is not None
+    stock.renewed(certificate)
+    page = client.get(reverse("certificate", args=[certificate.pk])).content.decode()
+    address = reverse("certificate-use-version", args=[certificate.pk, first.pk])
+    assert f'action="{address}"' in page
+    client.post(address)
+    certificate.refresh_from_db()
+    assert certificate.current == first
+
+
+def test_a_version_of_another_certificate_is_not_used(client: Client) -> None:
+    certificate, other = stock.issued("www.example.com"), stock.issued("other.example.com")
+    assert other.current is not None
+    address = reverse("certificate-use-version", args=[certificate.pk, other.current.pk])
+    assert client.post(address).status_code == 404
+
+
+@pytest.mark.parametrize("action", ["certificate-leave", "certificate-bind"])
+def test_what_was_found_in_the_data_directory_is_offered_until_somebody_decides(client: Client, action: str) -> None:
+    certificate = stock.uploaded("own.example.com")
+    state_update(import_offer=certificate)
+    assert "Leave it unbound" in client.get(reverse("certificate", args=[certificate.pk])).content.decode()
+    client.post(reverse(action, args=[certificate.pk]))
+    assert state_get().import_offer is None
+    assert certificate.bindings.exists() == (action == "certificate-bind")
 
 
 class TestList:
