@@ -14,6 +14,7 @@ class CertsConfig(AppConfig):
         from certs.services import queue  # noqa: PLC0415
 
         def begun(task: dict[str, Any], **_: Any) -> None:
+            queue.queue_begun(str(task.get("func", "")), *task.get("args", ()))
             queue.beat_begun(str(task.get("func", "")))
 
         def ended(**_: Any) -> None:

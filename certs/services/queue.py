@@ -39,7 +39,7 @@ def queue_enqueue(function_path: str, *args: Any) -> bool:
 
 
 def queue_begun(function_path: str, *args: Any) -> None:
-    """Called by a task first of all, before it looks for work: what comes after this needs another task."""
+    """Called first of all, before a task looks for work: what comes after this needs another task."""
     QueueTicket.objects.filter(function=_ticket_key(function_path, args)).delete()
 
 

@@ -170,10 +170,12 @@ def test_a_cluster_that_reports_but_moves_nothing_is_not_alive() -> None:
 
 
 def test_the_queues_own_signals_write_the_beats() -> None:
+    queue_enqueue(TASK)
     post_spawn.send(sender="django_q", proc_name="worker")
     mine = WorkerBeat.objects.get(pid=os.getpid())
     assert mine.busy_until is None
-    pre_execute.send(sender="django_q", func=None, task={"func": TASK})
+    pre_execute.send(sender="django_q", func=None, task={"func": TASK, "args": ()})
+    assert not QueueTicket.objects.exists()
     mine.refresh_from_db()
     assert mine.task == TASK
     assert mine.busy_until is not None
