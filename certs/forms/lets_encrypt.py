@@ -20,6 +20,7 @@ from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses
 
 OTHER = "other"
+KEEP = "keep"
 EVERY = EVERY_ADDRESS[0]
 LARGEST = 256 * 1024  # bytes of a bundle of roots
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -28,6 +29,9 @@ _LOCKED = "Set by {} in the portal's environment; change it there and restart."
 
 class LetsEncryptForm(PortalForm):
     """`info` is what the CA's directory said, once `read_ca` has asked it."""
+
+    # A browser would not send a form whose required field a script has hidden.
+    use_required_attribute = False
 
     error_fields: ClassVar[dict[str, str]] = {
         "name-refused": "dns_names",
@@ -43,9 +47,9 @@ class LetsEncryptForm(PortalForm):
     )
     directory_url = forms.CharField(
         label="Address of the directory",
-        required=False,
         max_length=500,
         help_text="For another directory: https://…, as its operator gives it (RFC 8555).",
+        error_messages={"required": "Type the address of the directory, for example https://ca.example.com/acme."},
         widget=forms.TextInput(attrs={**_PLAIN, "inputmode": "url", "placeholder": "https://ca.example.com/directory"}),
     )
     ca_bundle = forms.CharField(
@@ -64,6 +68,7 @@ class LetsEncryptForm(PortalForm):
     )
     dns_names = forms.CharField(
         label="DNS names",
+        error_messages={"required": "Type at least one DNS name, for example portal.example.com."},
         max_length=30_000,
         help_text="The names of this portal, without http:// or https://. Several are separated by commas or lines.",
         widget=forms.Textarea(attrs={**_PLAIN, "rows": 2, "placeholder": "portal.example.com"}),
@@ -77,7 +82,7 @@ class LetsEncryptForm(PortalForm):
     )
     accept_terms = forms.BooleanField(label="I have read and accept the terms of service of this CA", required=False)
     terms_seen = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
-    ip_address = forms.ChoiceField(label="Address to bind to", required=False)
+    ip_address = forms.ChoiceField(label="Address to bind to")
     port = forms.IntegerField(
         label="HTTPS port",
         min_value=1,
@@ -140,7 +145,7 @@ class LetsEncryptForm(PortalForm):
             terms_url=self.info.terms_url if self.info else "",
             ca_bundle=given["ca_bundle"],
             allow_private=given["allow_private_ca"],
-            address=given["ip_address"],
+            address="" if given["ip_address"] == KEEP else given["ip_address"],
             port=given["port"],
             form_id=given["form_id"],
         )
@@ -153,11 +158,7 @@ class LetsEncryptForm(PortalForm):
 
     def clean_directory_url(self) -> str:
         url = str(self.cleaned_data["directory_url"]).strip()
-        if self.data.get(self.add_prefix("directory")) != OTHER:
-            return url
-        if not url:
-            raise forms.ValidationError("Type the address of the directory, for example https://ca.example.com/acme.")
-        if not url.lower().startswith("https://"):
+        if self.data.get(self.add_prefix("directory")) == OTHER and not url.lower().startswith("https://"):
             raise forms.ValidationError("The address must begin with https://: a directory is asked over https only.")
         return url
 
@@ -166,6 +167,7 @@ class LetsEncryptForm(PortalForm):
         cleaned["ca_bundle"] = self._bundle(cleaned)
         if cleaned.get("directory") in KNOWN:
             # What was typed for another directory does not belong to this one.
+            self.errors.pop("directory_url", None)
             cleaned |= {"directory_url": "", "ca_bundle": "", "allow_private_ca": bool(settings.ALLOW_PRIVATE_CA)}
         return cleaned
 
@@ -218,8 +220,8 @@ class LetsEncryptForm(PortalForm):
         if any(address_is_any(one) for one in listener.addresses):
             current = EVERY
         if current not in dict(choices):
-            choices.insert(0, ("", f"As it is: {', '.join(listener.addresses)}"))
-            current = ""
+            choices.insert(0, (KEEP, f"As it is: {', '.join(listener.addresses)}"))
+            current = KEEP
         field = self.fields["ip_address"]
         if isinstance(field, forms.ChoiceField):
             field.choices = choices

@@ -16,7 +16,8 @@ from django.db import transaction
 from certs.domain import hsts
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import Binding, Certificate, PortalState, User
-from certs.services.addresses import public_url, url_make
+from certs.services.addresses import public_url
+from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get, state_update
@@ -26,19 +27,6 @@ from certs.services.trust import answering_of, answering_read, server_names, ver
 from portal import clock
 
 Actor = User | str
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """How a request came in: over TLS or not, and its host as the browser wrote it, with the port if any."""
-
-    secure: bool
-    host: str
-
-    @property
-    def origin(self) -> str:
-        parts = urlsplit(f"//{self.host}")
-        return url_make("https" if self.secure else "http", parts.hostname or "", parts.port)
 
 
 @dataclass(frozen=True)
@@ -66,28 +54,6 @@ def policy_read() -> HttpsPolicy:
     public = public_url()
     redirect_to = public if force_ssl_is_on(state) and public.startswith("https://") else ""
     return HttpsPolicy(redirect_to, state.hsts_host, _hsts_header(state, public))
-
-
-def public_url_arrival(arrival: Arrival) -> bool:
-    """Whether the request itself came over HTTPS by the public URL."""
-    return arrival.secure and arrival.origin == public_url()
-
-
-def arrival_require(arrival: Arrival) -> None:
-    """Raises NotAllowed with the way to get there."""
-    public = public_url()
-    if not public.startswith("https://"):
-        raise NotAllowed(
-            f"The public URL is {public}, which is not HTTPS.",
-            advice="Set it under Configuration ➜ Bindings once the portal answers over HTTPS.",
-            code="arrival",
-        )
-    if not public_url_arrival(arrival):
-        raise NotAllowed(
-            f"This page was opened as {arrival.origin}; only from {public} is it proven that HTTPS works for you.",
-            advice=f"Open {public}, then try again.",
-            code="arrival",
-        )
 
 
 # Force SSL

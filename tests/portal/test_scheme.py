@@ -7,7 +7,8 @@ from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from certs.models import AcmeAccount, Challenge, Order, User
-from certs.services.https import Arrival, force_ssl_confirm, force_ssl_enable, hsts_disable, hsts_enable
+from certs.services.arrivals import Arrival
+from certs.services.https import force_ssl_confirm, force_ssl_enable, hsts_disable, hsts_enable
 from certs.services.keys import key_create
 from certs.services.reachability import CHALLENGE_PATH, probe_answer, probe_token
 from portal.scheme import SchemePolicy

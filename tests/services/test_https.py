@@ -8,8 +8,8 @@ from pytest_django import Settings
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import AuditEvent, PortalState
 from certs.services import https
+from certs.services.arrivals import Arrival
 from certs.services.https import (
-    Arrival,
     force_ssl_confirm,
     force_ssl_disable,
     force_ssl_enable,

@@ -14,12 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from certs import selectors
 from certs.domain import states
-from certs.domain.addresses import address_covers, address_is_any, addresses_shown
+from certs.domain.addresses import address_covers, addresses_shown
 from certs.domain.errors import NotAllowed
-from certs.domain.names import is_address
 from certs.forms.bindings import BindingForm, ListenerForm
 from certs.models import Binding, Rebind
-from certs.services.addresses import host_normalize, public_url, url_make
+from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.https import hsts_guard
 from certs.services.links import session_link_make
@@ -30,7 +29,7 @@ from certs.services.public_url import public_url_follow
 from certs.services.rebinds import rebind_confirm, rebind_open, rebind_request
 from certs.services.trust import browser_warning, version_answering
 from certs.views.access import actor_of, administrator_required
-from certs.views.configuration.common import public_url_offer
+from certs.views.configuration.arriving import public_url_offer, rebind_url
 
 
 @login_required
@@ -78,7 +77,7 @@ def go(request: HttpRequest) -> HttpResponse:
     rebind = rebind_open(node_name())
     if rebind is None or rebind.state != states.AWAITING:
         raise NotAllowed("No change of the listener waits for a confirmation now.", advice="Ask for it again.")
-    url = _new_url(request, rebind)
+    url = rebind_url(request, rebind, request.POST.get("host", ""))
     token = session_link_make(actor_of(request), reverse("bindings-confirm"))
     link = url + reverse("session", args=[token])
     return render(request, "configuration/bindings_going.html", {"url": url, "link": link, "rebind": rebind})
@@ -99,7 +98,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         if not _came_through(request, rebind):
             raise NotAllowed(
                 f"This request did not come in through {addresses_shown(rebind.addresses, rebind.port)}.",
-                advice=f"Open {_new_url(request, rebind)} and confirm there.",
+                advice=f"Open {rebind_url(request, rebind)} and confirm there.",
             )
         kept = rebind_confirm(rebind, actor=actor_of(request))
         public_url_follow(old_port=kept.old_port, new_port=kept.port, actor=actor_of(request))
@@ -107,7 +106,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         return redirect("bindings")
     if rebind is None:
         return redirect("bindings")
-    context = {"came_through": _came_through(request, rebind), "url": _new_url(request, rebind), **_rebind(rebind)}
+    context = {"came_through": _came_through(request, rebind), "url": rebind_url(request, rebind), **_rebind(rebind)}
     return render(request, "configuration/bindings_confirm.html", context)
 
 
@@ -165,7 +164,7 @@ def _page(
         "public_url": public_url(),
     }
     if rebind is not None:
-        context |= {"url": _new_url(request, rebind), "warning": _warning(request), **_rebind(rebind)}
+        context |= {"url": rebind_url(request, rebind), "warning": _warning(request), **_rebind(rebind)}
     return render(request, "configuration/bindings.html", context)
 
 
@@ -186,14 +185,6 @@ def _locks() -> list[str]:
         "BINDERY_HTTPS_PORT": settings.HTTPS_PORT_LOCKED,
     }
     return [name for name, locked in names.items() if locked]
-
-
-def _new_url(request: HttpRequest, rebind: Rebind) -> str:
-    """How this browser would reach the new address: by the name it uses now, or by the address where that is one."""
-    host = host_normalize(request.get_host())
-    if is_address(host) and not any(address_covers(one, host) for one in rebind.addresses):
-        host = next((one for one in rebind.addresses if not address_is_any(one)), host)
-    return url_make("https", host, rebind.port)
 
 
 def _came_through(request: HttpRequest, rebind: Rebind) -> bool:

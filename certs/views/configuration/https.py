@@ -16,10 +16,11 @@ from certs.forms.https import HostTypedForm
 from certs.models import PortalState
 from certs.services import https as service
 from certs.services.addresses import public_url, url_make
+from certs.services.arrivals import public_url_arrival
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
 from certs.views.access import actor_of, administrator_required
-from certs.views.configuration.common import arrival_of, public_url_offer
+from certs.views.configuration.arriving import arrival_of, public_url_offer
 from portal import clock
 
 
@@ -88,7 +89,7 @@ def _page(request: HttpRequest, form: HostTypedForm | None = None) -> HttpRespon
     context = {
         "state": state,
         "public_url": public_url(),
-        "arrived": service.public_url_arrival(arrival),
+        "arrived": public_url_arrival(arrival),
         "here": arrival.origin,
         "offer": public_url_offer(request),
         "forced": service.force_ssl_is_on(state),

@@ -24,7 +24,7 @@ from certs.services.public_url import public_url_change
 from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.views.access import actor_of, administrator_required
-from certs.views.configuration.common import public_url_offer
+from certs.views.configuration.arriving import public_url_offer
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,15 @@ from certs.acme.directories import KNOWN, directory_label
 from certs.domain import states
 from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
-from certs.models import AcmeAccount, Binding, Certificate, Order
+from certs.models import AcmeAccount, Binding, Certificate, Order, Rebind
 from certs.services import addresses
 from certs.services.health import certificate_installed
-from certs.services.lets_encrypt import lets_encrypt_register, lets_encrypt_renew, lets_encrypt_stop
+from certs.services.lets_encrypt import (
+    lets_encrypt_register,
+    lets_encrypt_renew,
+    lets_encrypt_settle,
+    lets_encrypt_stop,
+)
 from certs.services.listeners import listener_get, local_addresses
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get
@@ -29,7 +34,7 @@ from certs.services.rebinds import rebind_open
 from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required
 from certs.views.activity import job_context
-from certs.views.configuration.common import arrival_of, public_url_offer
+from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_url
 from portal import clock
 
 REAL = next(known for known in KNOWN.values() if not known.is_test)
@@ -55,7 +60,7 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
         "stop_form": StopForm(own=_own_certificates(request, certificate)),
         "real_ca": REAL.label,
         "offer": public_url_offer(request),
-        "rebind": rebind_open(node_name()),
+        **_trial(request, certificate),
         **_job(request, order),
         **_address(request, certificate),
     }
@@ -100,14 +105,15 @@ def terms(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def watch(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Asked every second while an order is open; when it has ended the page is loaded anew, with what came of it."""
+    """Asked every second while an order is open. The page is loaded anew when it has ended, or when the listener
+    began to answer at the address wished for and the page (`trial` is its query) does not show that yet."""
     order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
     if order is None:
         raise Http404
-    response = HttpResponse(status=204 if order.finished_at is None else 200)
     if order.finished_at is not None:
-        response["HX-Refresh"] = "true"
-    return response
+        lets_encrypt_settle()
+    anew = order.finished_at is not None or (_awaiting() is not None and "trial" not in request.GET)
+    return HttpResponse(status=200, headers={"HX-Refresh": "true"}) if anew else HttpResponse(status=204)
 
 
 @administrator_required
@@ -141,6 +147,20 @@ def _job(request: HttpRequest, order: Order | None) -> dict[str, object]:
     return {**job_context(request, order), "open": order.finished_at is None, "failed": failed}
 
 
+def _awaiting() -> Rebind | None:
+    """The listener on trial at another address, waiting for somebody to confirm it there."""
+    rebind = rebind_open(node_name())
+    return rebind if rebind is not None and rebind.state == states.AWAITING else None
+
+
+def _trial(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
+    rebind = _awaiting()
+    if rebind is None:
+        return {}
+    host = certificate.names[0] if certificate.names else ""
+    return {"rebind": rebind, "rebind_url": rebind_url(request, rebind, host), "rebind_host": host}
+
+
 def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
     host = certificate.names[0] if certificate.names else ""
     url = addresses.https_url(host)
@@ -172,9 +192,12 @@ def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[Reac
 
 
 def _terms_context(form: LetsEncryptForm) -> dict[str, object]:
+    terms_url = form.info.terms_url if form.info else ""
     return {
         "ca": form.ca_label if form.url else "",
-        "terms_url": form.info.terms_url if form.info else "",
+        "terms_url": terms_url,
+        # A directory could name any kind of address: only those of the web become a link.
+        "terms_is_link": terms_url.startswith(("https://", "http://")),
         "info": form.info,
     }
 
@@ -225,7 +248,7 @@ def _wished(order: Order | None) -> dict[str, object]:
     """Address and port of an order that did not come so far."""
     if order is None or order.state not in (states.FAILED, states.CANCELLED):
         return {}
-    wished = {"ip_address": order.bind_address, "port": order.bind_port}
+    wished: dict[str, object] = {"ip_address": order.bind_address, "port": order.bind_port}
     return {name: value for name, value in wished.items() if value}
 
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -12,9 +13,10 @@ from pytest_django import Settings
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.forms import lets_encrypt as form_module
-from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, User
+from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, Rebind, User
 from certs.services.accounts import DirectoryInfo
 from certs.services.bindings import binding_set
+from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.views.configuration import lets_encrypt as view_module
@@ -154,7 +156,7 @@ def test_what_was_typed_for_another_directory_does_not_belong_to_a_known_one(
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"dns_names": ""}, "dns_names", "required"),
+        ({"dns_names": ""}, "dns_names", "Type at least one"),
         ({"dns_names": f"https://{HOST}"}, "dns_names", f"Type just the name, for example {HOST}"),
         ({"dns_names": f"http://{HOST}/x"}, "dns_names", "without http://"),
         ({"dns_names": f"{HOST}/path"}, "dns_names", "contains a path"),
@@ -241,6 +243,21 @@ def test_the_terms_are_loaded_for_the_directory_just_chosen(client: Client, dire
     assert "cannot be reached" in page
     assert "Type the address" in client.post(f"{PAGE}terms/", {"directory": "other"}).content.decode()
     assert stored() == 0
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,<script>alert(1)</script>"])
+def test_terms_that_are_no_web_page_are_no_link(client: Client, directory: dict[str, object], address: str) -> None:
+    directory["info"] = DirectoryInfo(address, "", {}, False)
+    page = client.post(f"{PAGE}terms/", {"directory": "other", "directory_url": OTHER}).content.decode()
+    assert "href" not in page
+    assert "<script>" not in page
+
+
+def test_a_listener_on_several_addresses_keeps_them(client: Client) -> None:
+    Listener.objects.filter(protocol="https").update(addresses=["127.0.0.1", "::1"])
+    assert "As it is: 127.0.0.1, ::1" in client.get(FORM).content.decode()
+    client.post(FORM, given(ip_address="keep"))
+    assert Order.objects.get().bind_address == ""
 
 
 def test_names_that_do_not_lead_here_are_asked_about_but_never_barred(client: Client, reached: dict[str, str]) -> None:
@@ -365,3 +382,26 @@ def test_the_page_is_loaded_anew_when_the_order_has_ended(client: Client) -> Non
     Order.objects.update(state=states.DONE, finished_at="2026-11-21T00:00:00Z")
     assert client.get(address)["HX-Refresh"] == "true"
     assert client.get(reverse("lets-encrypt-watch", args=["00000000-0000-4000-8000-00000000000f"])).status_code == 404
+
+
+def test_another_port_on_trial_is_shown_at_once_with_the_way_there(client: Client) -> None:
+    client.post(FORM, given())
+    order = Order.objects.get()
+    address = reverse("lets-encrypt-watch", args=[order.pk])
+    Rebind.objects.create(
+        node=node_name(),
+        addresses=["0.0.0.0"],
+        port=9443,
+        old_port=8443,
+        state=states.AWAITING,
+        deadline=datetime.now(UTC) + timedelta(seconds=60),
+    )
+    assert client.get(address)["HX-Refresh"] == "true"
+    state_update(extra_hosts=[HOST])
+    page = client.get(PAGE).content.decode()
+    assert f"Go to https://{HOST}:9443" in page
+    assert f"{address}?trial" in page
+    assert client.get(f"{address}?trial").status_code == 204
+    going = client.post(reverse("bindings-go"), {"host": HOST}).content.decode()
+    assert f'href="https://{HOST}:9443/session/' in going
+    assert "evil" not in client.post(reverse("bindings-go"), {"host": "evil.example.org"}).content.decode()
