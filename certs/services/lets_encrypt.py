@@ -4,6 +4,7 @@ A change of names or directory is a certificate of its own: the one before stays
 bound (`lets_encrypt_settle`), so that a name with a typing error never stops the renewal of what works.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 
+from certs.domain import states
 from certs.domain.addresses import EVERY_ADDRESS, address_covers, address_is_any, address_parse
-from certs.domain.errors import ConflictError, InputError, NotAllowed
+from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
+from certs.domain.names import is_address
 from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState, User
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
@@ -25,6 +28,7 @@ from certs.services.orders import order_cancel, order_create
 from certs.services.portal_state import state_get, state_update
 from certs.services.sweeps import sweep_run
 
+log = logging.getLogger("bindery.lets-encrypt")
 Actor = User | str
 _FORM_SECONDS = 24 * 3600
 
@@ -112,10 +116,15 @@ def lets_encrypt_stop(*, instead: Certificate | None, keep: bool, actor: Actor) 
 
 
 def lets_encrypt_settle(*, actor: Actor = "schedule") -> None:
-    """Once the new certificate is bound, the one it took over from is renewed no longer. Cheap, and safe to repeat."""
+    """Called by the tick. A certificate that came only with a later try is bound as it was wished; once the new one is
+    bound, the one it took over from is renewed no longer. Cheap, and safe to repeat."""
     state = state_get()
-    replaced = state.portal_replaces
-    if replaced is None or not Binding.objects.filter(certificate=state.portal_certificate_id).exists():
+    certificate, replaced = state.portal_certificate, state.portal_replaces
+    if certificate is None:
+        return
+    if _wish_is_open(certificate):
+        _bind(certificate, actor)
+    if replaced is None or not Binding.objects.filter(certificate=certificate).exists():
         return
     if not Binding.objects.filter(certificate=replaced).exists():
         _retire(replaced, actor)
@@ -217,6 +226,27 @@ def _give_back(managed: list[Certificate], instead: Certificate | None, actor: A
             binding_set("", instead, actor=actor)
         else:
             binding_remove(binding.server_name, actor=actor)
+
+
+def _wish_is_open(certificate: Certificate) -> bool:
+    """Register asked for the binding, that order failed, a later one brought the certificate; and nobody has chosen
+    another default since, which would be the newer wish."""
+    version = certificate.current
+    if version is None or Binding.objects.filter(certificate=certificate).exists():
+        return False
+    wish = Order.objects.filter(certificate=certificate, bind=True).order_by("-created_at").first()
+    if wish is None or wish.state not in (states.FAILED, states.CANCELLED) or version.created_at < wish.created_at:
+        return False
+    default = Binding.objects.filter(server_name="").first()
+    return default is None or default.updated_at < wish.created_at
+
+
+def _bind(certificate: Certificate, actor: Actor) -> None:
+    try:
+        for name in ["", *(name for name in certificate.names if not is_address(name))]:
+            binding_set(name, certificate, actor=actor)
+    except BinderyError as error:
+        log.warning("the certificate could not be bound: %s", error, extra={"certificate": certificate.name})
 
 
 def _retire(certificate: Certificate, actor: Actor) -> None:

@@ -17,6 +17,7 @@ from certs.services.lets_encrypt import (
     lets_encrypt_stop,
     listener_wish_check,
 )
+from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
 from tests.standing import HOST, Ca, ca_make, certificate_make, stand
 
@@ -150,6 +151,38 @@ def test_a_stopped_certificate_is_taken_up_again() -> None:
     assert lets_encrypt_register(wish(), actor="test").certificate == old
     old.refresh_from_db()
     assert old.auto_renew
+
+
+def test_what_came_only_with_a_later_try_is_bound_as_it_was_wished() -> None:
+    wished = lets_encrypt_register(wish(), actor="test")
+    finish(wished, states.FAILED)
+    lets_encrypt_settle()
+    assert not Binding.objects.exists()
+    later = order_create(wished.certificate, reason="due-date", actor="schedule")
+    certificate = finish(later, bind=False)
+    lets_encrypt_settle()
+    assert [(one.server_name, one.certificate) for one in Binding.objects.all()] == [
+        ("", certificate),
+        (HOST, certificate),
+    ]
+
+
+def test_a_default_chosen_since_is_the_newer_wish() -> None:
+    wished = lets_encrypt_register(wish(), actor="test")
+    finish(wished, states.FAILED)
+    own = certificate_make(None, [HOST], source="uploaded")
+    binding_set("", own, actor="test")
+    finish(order_create(wished.certificate, reason="due-date", actor="schedule"), bind=False)
+    lets_encrypt_settle()
+    assert [one.certificate for one in Binding.objects.all()] == [own]
+
+
+def test_a_binding_that_somebody_took_away_stays_away() -> None:
+    certificate = finish(lets_encrypt_register(wish(), actor="test"))
+    Binding.objects.all().delete()
+    finish(order_create(certificate, reason="due-date", actor="schedule"), bind=False)
+    lets_encrypt_settle()
+    assert not Binding.objects.exists()
 
 
 def test_stop_keeps_the_certificate_without_renewing_it() -> None:
