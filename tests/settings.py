@@ -31,7 +31,8 @@ REBIND_CONFIRM_SECONDS = 6
 IMPORT_SCAN_SECONDS = 2
 
 # A file, not memory: threads and processes must meet the same locks as in a real portal.
-DATABASES["default"].setdefault("TEST", {})["NAME"] = HOME / "test.sqlite3"  # noqa: F405 - from portal.settings
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405 - from portal.settings
+    DATABASES["default"].setdefault("TEST", {})["NAME"] = HOME / "test.sqlite3"  # noqa: F405 - from portal.settings
 
 # The portal's own probe of the challenge path asks port 80; here it asks where the test put plain HTTP.
 PROBE_PORT = int(os.environ.get("BINDERY_TEST_PROBE_PORT") or 80)

@@ -7,6 +7,7 @@ from certs.domain.errors import CertificateRefused, InputError
 from certs.domain.names import SERVER_NAME, name_parse
 from certs.models import Binding, Certificate, CertificateVersion, User
 from certs.services.events import audit_record
+from certs.services.https import hsts_guard
 from certs.services.keys import key_open
 from certs.services.portal_state import generation_bump, state_get
 from portal import clock
@@ -15,10 +16,12 @@ from portal import clock
 def binding_set(server_name: str, certificate: Certificate, *, actor: User | str | None) -> Binding:
     """Let `certificate` answer for `server_name`; the empty name is the default. Other bindings stay as they are.
 
-    Raises NameRefused, and CertificateRefused for a certificate that could not be served there.
+    Raises NameRefused, CertificateRefused for a certificate that could not be served there, and ConflictError where
+    it would lock out browsers that remember HSTS.
     """
     name = name_parse(server_name, SERVER_NAME) if server_name.strip() else ""
     binding_check(name, certificate)
+    hsts_guard({name: certificate})
     with transaction.atomic():
         before = Binding.objects.filter(server_name=name).select_related("certificate").first()
         if before is not None and before.certificate_id == certificate.pk:
@@ -38,7 +41,8 @@ def binding_set(server_name: str, certificate: Certificate, *, actor: User | str
 
 
 def binding_remove(server_name: str, *, actor: User | str | None) -> None:
-    """From then on the default answers for the name, and the placeholder for a default. Raises InputError."""
+    """From then on the default answers for the name, the placeholder for a default. InputError, ConflictError."""
+    hsts_guard({server_name: None})
     with transaction.atomic():
         binding = Binding.objects.filter(server_name=server_name).select_related("certificate").first()
         if binding is None:

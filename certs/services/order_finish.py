@@ -12,7 +12,7 @@ from certs.services.bindings import binding_remove, binding_set
 from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
 from certs.services.order_flow import Flow
-from certs.services.rebinds import rebind_open, rebind_request
+from certs.services.rebinds import rebind_request
 from certs.services.serving import served_await
 
 REBIND_SECONDS = 25.0
@@ -104,9 +104,9 @@ def _rebind(flow: Flow) -> None:
     port = order.bind_port or listener.port
     if set(addresses) == set(listener.addresses) and port == listener.port:
         return
-    rebind = rebind_open(node_name())
-    if rebind is None or set(rebind.addresses) != set(addresses) or rebind.port != port:
-        rebind = rebind_request(addresses=addresses, port=port, actor=_actor(order))
+    rebind = _asked_before(order, addresses, port) or rebind_request(
+        addresses=addresses, port=port, actor=_actor(order)
+    )
     state = _await_rebind(rebind)
     if state not in _ANSWERING:
         raise BinderyError(
@@ -115,6 +115,12 @@ def _rebind(flow: Flow) -> None:
             code="rebind",
         )
     flow.note("The listener answers at its new address.")
+
+
+def _asked_before(order: Order, addresses: list[str], port: int) -> Rebind | None:
+    """What a killed worker already asked for, whatever became of it: nobody is asked to confirm twice."""
+    asked = Rebind.objects.filter(node=node_name(), port=port, created_at__gte=order.created_at)
+    return next((rebind for rebind in asked if set(rebind.addresses) == set(addresses)), None)
 
 
 def _wished(address: str) -> list[str]:

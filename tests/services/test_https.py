@@ -6,9 +6,10 @@ import pytest
 from pytest_django import Settings
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import AuditEvent, PortalState
+from certs.models import AuditEvent, Binding, PortalState
 from certs.services import https
 from certs.services.arrivals import Arrival
+from certs.services.bindings import binding_remove, binding_set
 from certs.services.https import (
     force_ssl_confirm,
     force_ssl_disable,
@@ -278,6 +279,17 @@ def test_the_header_stops_for_a_self_signed_certificate(good: None) -> None:
     hsts_enable(HERE, actor="test")
     certificate_bound(None, [HOST])
     assert policy_read().hsts_header == ""
+
+
+def test_no_door_binds_what_browsers_with_hsts_would_refuse(good: None) -> None:
+    hsts_enable(HERE, actor="test")
+    before = list(Binding.objects.values_list("server_name", "certificate"))
+    for name in ("", HOST):
+        with pytest.raises(ConflictError, match="locked out"):
+            binding_set(name, certificate_make(None, [HOST]), actor="test")
+    with pytest.raises(ConflictError, match="locked out"):
+        binding_remove("", actor="test")
+    assert list(Binding.objects.values_list("server_name", "certificate")) == before
 
 
 def test_the_header_follows_the_certificate_of_the_name_not_the_default(good: None) -> None:

@@ -295,7 +295,7 @@ def test_every_change_names_its_actor(django_user_model: type[User]) -> None:
     } <= actions
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_two_presses_at_the_same_moment_make_one_order() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

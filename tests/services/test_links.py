@@ -98,7 +98,7 @@ def test_an_e_mail_in_use_is_refused_whatever_its_case():
         links.setup_link_use(links.setup_link_make(), **(GOOD | {"email": "Ann@Example.org"}))
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_of_many_clicks_at_once_exactly_one_makes_an_administrator():
     token = links.setup_link_make()
     outcomes: list[str] = []

@@ -12,11 +12,12 @@ from django.db import connection
 from certs.acme.problems import Problem, failure
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputError, ServingError
-from certs.models import AcmeAccount, AuditEvent, Certificate, Challenge, JobEvent, Order
+from certs.models import AcmeAccount, AuditEvent, Certificate, Challenge, JobEvent, Order, Rebind
 from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.nodes import node_name
 from certs.services.order_flow import Flow, LeaseLost
 from certs.services.order_steps import RESTARTS
 from certs.services.orders import (
@@ -541,6 +542,31 @@ def test_a_listener_that_does_not_move_loses_no_certificate(
     assert order.error_code == "port-taken"
     assert order.version is not None
     assert order.certificate.current == order.version
+
+
+@pytest.mark.usefixtures("served")
+def test_a_move_that_a_killed_worker_asked_for_is_not_asked_for_again(
+    ca: FakeCa, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(**_: Any) -> None:
+        raise AssertionError("asked twice")
+
+    monkeypatch.setattr(order_finish, "rebind_request", ask)
+    order = order_create(certificate, reason="asked", actor="test", bind=True, bind_address="0.0.0.0", bind_port=4443)
+    Rebind.objects.create(
+        node=node_name(),
+        addresses=["0.0.0.0", "::"],
+        port=4443,
+        old_addresses=["0.0.0.0", "::"],
+        old_port=8443,
+        state=states.RETURNED,
+        message="Nobody confirmed it.",
+        created_at=clock.now(),
+        finished_at=clock.now(),
+    )
+    order = advance(order)
+    assert (order.state, order.served, order.error_code) == (states.DONE, False, "rebind")
+    assert "Nobody confirmed it." in order.error_message
 
 
 def test_a_fault_after_issuing_loses_no_certificate(

@@ -133,7 +133,7 @@ def test_confirming_before_it_answers_is_refused():
         rebinds.rebind_confirm(rebind, actor="command line")
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_either_the_confirmation_or_the_return_wins_never_both():
     rebind = awaiting()
     seen_by_supervisor = Rebind.objects.get()

@@ -20,7 +20,6 @@ from certs.forms.bindings import BindingForm, ListenerForm
 from certs.models import Binding, Rebind
 from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
-from certs.services.https import hsts_guard
 from certs.services.links import session_link_make
 from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
@@ -116,12 +115,7 @@ def binding_change(request: HttpRequest) -> HttpResponse:
     form = BindingForm(request.POST, certificates=selectors.certificates_visible_to(actor_of(request)))
     if form.is_valid():
         name, certificate = form.cleaned_data["server_name"], form.cleaned_data["certificate"]
-
-        def bind() -> Binding:
-            hsts_guard({name: certificate})
-            return binding_set(name, certificate, actor=actor_of(request))
-
-        if form.attempt(bind) is not None:
+        if form.attempt(lambda: binding_set(name, certificate, actor=actor_of(request))) is not None:
             messages.success(
                 request,
                 f"{certificate.name} answers for {name or 'every other name'}. Every process follows within seconds.",
@@ -134,7 +128,6 @@ def binding_change(request: HttpRequest) -> HttpResponse:
 @require_POST
 def binding_let_go(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("server_name", "")
-    hsts_guard({name: None})
     binding_remove(name, actor=actor_of(request))
     words = "The placeholder answers by default now." if not name else f"The default answers for {name} now."
     messages.success(request, words)
