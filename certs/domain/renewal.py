@@ -60,6 +60,7 @@ class RenewalInput:
     check_hours: int = CHECK_HOURS
     ari_selected: datetime | None = None
     ari_retry_at: datetime | None = None
+    ari_explanation: str = ""  # the CA's page that says why
     revoked: bool = False
     asked: bool = False
     forced: bool = False  # past the brake and the back-off
@@ -164,6 +165,13 @@ def _due_date(given: RenewalInput) -> str:
     return f"It expires on {_moment(given.not_after)}, in less than {span}."
 
 
+def _due_ari(given: RenewalInput) -> str:
+    if given.ari_selected is None or given.now < given.ari_selected:
+        return ""
+    why = f"; it says why at {given.ari_explanation}" if given.ari_explanation else ""
+    return f"The CA asks for its renewal now{why}."
+
+
 def _not_due(given: RenewalInput) -> str:
     date, due = _date_rule(given), due_at(given)
     if date is None or due is None or given.not_after is None:
@@ -186,12 +194,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
     ),
     (Code.REVOKED, lambda given: "The CA has revoked it." if given.revoked else ""),
     (Code.DUE_DATE, _due_date),
-    (
-        Code.DUE_ARI,
-        lambda given: (
-            "The CA asks for its renewal now." if given.ari_selected and given.now >= given.ari_selected else ""
-        ),
-    ),
+    (Code.DUE_ARI, _due_ari),
     (Code.ASKED, lambda given: "Asked for." if given.asked else ""),
     (Code.NOT_DUE, _not_due),
 )

@@ -23,6 +23,8 @@ class AcmeAccount(models.Model):
     account_url = models.URLField(max_length=500, blank=True)  # empty until the CA answered
     terms_url = models.URLField(max_length=500, blank=True)
     terms_agreed_at = models.DateTimeField(null=True, blank=True)
+    ari_retry_at = models.DateTimeField(null=True, blank=True)  # its renewal information is not asked before
+    ari_trouble = models.TextField(blank=True)  # why it gave none
     key = models.ForeignKey(PrivateKey, on_delete=models.PROTECT, related_name="accounts")
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

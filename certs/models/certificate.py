@@ -44,7 +44,7 @@ class Certificate(models.Model):
     failures = models.PositiveIntegerField(default=0)  # in a row
     next_attempt_at = models.DateTimeField(null=True, blank=True)  # back-off after a failure
     retry_after_at = models.DateTimeField(null=True, blank=True)  # the CA's Retry-After: not even force goes before it
-    ari = models.JSONField(default=dict, blank=True)  # start, end, selected, retry_at (ISO 8601), explanation
+    ari = models.JSONField(default=dict, blank=True)  # domain.ari.Suggestion
 
     class Meta:
         ordering = ["name", "id"]

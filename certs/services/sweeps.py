@@ -5,12 +5,13 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Max
 
+from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, Code, Decision, RenewalInput, decide
 from certs.models import Certificate, Order, PortalState, User
@@ -156,6 +157,7 @@ def _decide(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Dec
 
 def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> RenewalInput:
     version, from_ca = row.current, row.source == Certificate.Source.ACME and row.account_id is not None
+    suggestion = Suggestion.from_json(row.ari)
     return RenewalInput(
         now=facts.moment,
         not_before=version.not_before if version else None,
@@ -165,8 +167,9 @@ def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Rene
         can_ask=from_ca,
         renew_before_days=row.renew_before_days or facts.settings.renew_before_days,
         check_hours=row.check_hours or facts.settings.check_hours,
-        ari_selected=_moment(row.ari.get("selected")),
-        ari_retry_at=_moment(row.ari.get("retry_at")),
+        ari_selected=suggestion.selected,
+        ari_retry_at=suggestion.retry_at or (row.account.ari_retry_at if row.account else None),
+        ari_explanation=suggestion.explanation,
         asked=asked,
         forced=force,
         order_open=row.pk in facts.open_orders,
@@ -183,15 +186,6 @@ def _last_success(row: Certificate) -> datetime | None:
     orders = Order.objects.filter(account=row.account_id, names=row.names).exclude(version=None).exclude(reason=FORCED)
     moment: datetime | None = orders.aggregate(latest=Max("version__created_at"))["latest"]
     return moment
-
-
-def _moment(text: object) -> datetime | None:
-    """A moment of the stored answer of the CA; None where it makes no sense, so that the date rule goes on."""
-    try:
-        moment = datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def _urgency(row: Certificate, decision: Decision) -> tuple[int, str]:

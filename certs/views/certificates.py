@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from certs import selectors
+from certs.domain.ari import Suggestion
 from certs.domain.names import is_address
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import SelfSignedForm, UploadForm
@@ -59,6 +60,7 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "open_order": row.orders.filter(finished_at=None).first(),
         "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
         "confirm": ConfirmForm(expected=row.name),
+        "suggestion": Suggestion.from_json(row.ari),
     }
     return render(request, "certificates/certificate.html", context)
 
