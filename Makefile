@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # PYTHON=… names another interpreter for the virtual environment.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-# Two workers suit two cores, and a module stays on one of them with what it has started; ARGS go to the command behind the target, as in `make unit ARGS="-k renewal"`.
+# Two workers suit two cores; a module stays on one of them, with what it has started.
+# ARGS go to the command behind the target, as in `make unit ARGS="-k renewal"`.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 

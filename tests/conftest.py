@@ -37,7 +37,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`proof` runs only when asked for by -m. The long end-to-end modules come first, so that short ones fill the end."""
+    """`proof` runs only when asked for by -m. The long end-to-end modules come first: short ones fill the end."""
     if "proof" not in config.getoption("markexpr", ""):
         proofs = [item for item in items if item.get_closest_marker("proof")]
         config.hook.pytest_deselected(items=proofs)
