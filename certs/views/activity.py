@@ -6,16 +6,17 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from certs import selectors
 from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
+from certs.services.orders import order_retry
 from certs.services.trust import version_is_public
-from certs.views.access import actor_of
+from certs.views.access import actor_of, administrator_required
 
 PAGE = 50
 
@@ -63,6 +64,14 @@ def job_steps(request: HttpRequest, pk: UUID) -> HttpResponse:
     if order is None:
         raise Http404
     return render(request, "activity/_job.html", job_context(request, order))
+
+
+@administrator_required
+@require_POST
+def job_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Try again what failed, with the same wish."""
+    order = get_object_or_404(selectors.orders_visible_to(actor_of(request)), pk=pk)
+    return redirect("job", pk=order_retry(order, actor=actor_of(request)).pk)
 
 
 def job_context(request: HttpRequest, order: Order) -> dict[str, object]:

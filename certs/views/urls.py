@@ -25,6 +25,7 @@ urlpatterns = [
     path("activity/changes/", activity.changes, name="changes"),
     path("activity/<uuid:pk>/", activity.job, name="job"),
     path("activity/<uuid:pk>/steps/", activity.job_steps, name="job-steps"),
+    path("activity/<uuid:pk>/retry/", activity.job_retry, name="job-retry"),
     path("help/", help.help_page, name="help"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

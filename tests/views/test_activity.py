@@ -127,3 +127,29 @@ def test_a_fragment_whose_session_ended_makes_the_whole_page_log_in_again(strang
     response = stranger.get(reverse("job-steps", args=[order.pk]), headers={"hx-request": "true"})
     assert response.status_code == 204
     assert response["HX-Refresh"] == "true"
+
+
+def test_what_failed_is_tried_again_with_the_same_wish(client: Client, order: Order) -> None:
+    Order.objects.filter(pk=order.pk).update(bind=True, bind_address="0.0.0.0", bind_port=4443)
+    _end(order, "failed", error_message="No.")
+    assert reverse("job-retry", args=[order.pk]) in client.get(reverse("job", args=[order.pk])).content.decode()
+    response = client.post(reverse("job-retry", args=[order.pk]))
+    again = Order.objects.exclude(pk=order.pk).get()
+    assert response["Location"] == reverse("job", args=[again.pk])
+    assert (again.bind, again.bind_address, again.bind_port) == (True, "0.0.0.0", 4443)
+
+
+def test_only_an_administrator_tries_again_and_only_what_has_ended(
+    client: Client, onlooker: Client, order: Order
+) -> None:
+    assert client.post(reverse("job-retry", args=[order.pk])).status_code == 409
+    _end(order, "failed")
+    assert onlooker.post(reverse("job-retry", args=[order.pk])).status_code == 403
+    assert Order.objects.count() == 1
+
+
+def test_what_kept_a_certificate_from_its_place_is_told(client: Client, order: Order) -> None:
+    _end(order, "done", served=False, bind=True, error_message="Port 443 is taken by nginx.", error_advice="Stop it.")
+    page = client.get(reverse("job", args=[order.pk])).content.decode()
+    assert "Port 443 is taken by nginx." in page
+    assert "Stop it." in page
