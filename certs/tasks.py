@@ -1,29 +1,35 @@
-"""What the queue calls. Each takes ids at most, calls one service, and may run twice."""
+"""What the queue calls. Each takes ids at most, calls services, and may run twice."""
 
 import logging
+from collections.abc import Callable
 
 from certs.services.https import hsts_advance
+from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.order_runner import orders_run
 from certs.services.prune import prune_run
 from certs.services.renewal_info import renewal_info_refresh
 from certs.services.sweeps import sweep_run
 
-log = logging.getLogger("bindery.tick")
+log = logging.getLogger("bindery.tasks")
+
+# In this order: the CAs are heard before it is decided, and what was bound late is bound before HSTS is weighed.
+TICK: tuple[Callable[[], object], ...] = (renewal_info_refresh, sweep_run, lets_encrypt_settle, hsts_advance)
 
 
 def run_orders() -> int:
-    return orders_run()
+    advanced = orders_run()
+    if advanced:
+        sweep_run()  # what was just issued learns its next check now, not at the next tick
+    return advanced
 
 
-def tick() -> int:
-    """Every few minutes: hear the CAs, decide about the certificates whose time has come, take HSTS a step further."""
-    try:
-        renewal_info_refresh()
-    except Exception:  # whatever it meets, renewal goes on by the dates
-        log.exception("What the CAs suggest could not be asked")
-    lines = sweep_run()
-    hsts_advance()
-    return len(lines)
+def tick() -> None:
+    """Every few minutes. One step's trouble must not keep the others from their turn, least of all the sweep."""
+    for step in TICK:
+        try:
+            step()
+        except Exception:  # whatever it was: /statusz tells when no sweep comes to its end
+            log.exception("%s failed", step.__name__)
 
 
 def prune() -> str:
