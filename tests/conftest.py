@@ -42,7 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         proofs = [item for item in items if item.get_closest_marker("proof")]
         config.hook.pytest_deselected(items=proofs)
         items[:] = [item for item in items if not item.get_closest_marker("proof")]
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    items.sort(key=lambda item: not _starts_early(item))
+
+
+def _starts_early(item: pytest.Item) -> bool:
+    """Not those on this process's own database: emptying its tables, they must come after all that roll back."""
+    return item.get_closest_marker("e2e") is not None and item.get_closest_marker("django_db") is None
 
 
 @pytest.fixture
