@@ -50,6 +50,25 @@ def _starts_early(item: pytest.Item) -> bool:
     return item.get_closest_marker("e2e") is not None and item.get_closest_marker("django_db") is None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def default_rows() -> None:
+    """Tests with real transactions empty all tables afterwards, also of the rows that the migrations made."""
+    from django.apps import apps
+    from django.db.models.signals import post_migrate
+
+    from certs.models import Department, Organization, PortalState
+    from certs.models.organization import DEFAULT_DEPARTMENT, DEFAULT_ORGANIZATION
+
+    def restore(**_: object) -> None:
+        organization, _made = Organization.objects.get_or_create(pk=DEFAULT_ORGANIZATION, defaults={"name": "Default"})
+        Department.objects.get_or_create(
+            pk=DEFAULT_DEPARTMENT, defaults={"name": "Default", "organization": organization}
+        )
+        PortalState.objects.get_or_create(pk=1)
+
+    post_migrate.connect(restore, sender=apps.get_app_config("certs"), weak=False)
+
+
 @pytest.fixture
 def need() -> Callable[..., list[Path]]:
     """`need("pebble", …)`: the programs' paths; skips naming what is missing, fails with CI=true."""
