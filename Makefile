@@ -29,7 +29,7 @@ test: $(VENV)/ready-dev ## Lint, types, unit and end-to-end tests with coverage:
 	@COVERAGE_PROCESS_START=pyproject.toml $(PYTEST) $(ARGS)
 
 proof: $(VENV)/ready-dev counterparts ## The long versions of the end-to-end tests
-	@$(BIN)/python -m pytest -q -m proof $(ARGS)
+	@$(BIN)/python -m pytest -q -m proof -rP $(ARGS)
 
 lint: $(VENV)/ready-dev ## Format and lint rules (ruff)
 	@$(BIN)/ruff format --check --quiet . || { echo "Run \`make format\`." >&2; exit 1; }

@@ -113,10 +113,30 @@ def main() -> None:
         assert current is not None
         return current.fingerprint_sha256
 
-    commands = {each.__name__: each for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder)}
+    commands = {
+        each.__name__: each for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder, order)
+    }
     for line in sys.stdin:
         command, *args = json.loads(line)
         print(json.dumps(commands[command](*args)), flush=True)
+
+
+def order(directory_url: str, bundle_file: str, name: str, bind: bool = False) -> str:
+    """An order for a new certificate, for the portal's own workers; its id as SQLite writes it."""
+    from certs.services.accounts import account_get_or_create
+    from certs.services.certificates import certificate_new
+    from certs.services.orders import order_create
+
+    account = account_get_or_create(
+        directory_url=directory_url,
+        email="",
+        ca_bundle=Path(bundle_file).read_text(),
+        allow_private=True,
+        terms_url="accepted",
+        actor="test",
+    )
+    certificate = certificate_new(name=name, names=[name], account=account, actor="test")
+    return str(order_create(certificate, reason="asked", actor="test", bind=bind).pk.hex)
 
 
 if __name__ == "__main__":
