@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     with alone.turn(alone=item.get_closest_marker("alone") is not None):
-        return (yield)
+        result = yield
+    if nextitem is not None:  # else the database is gone
+        _restore_rows(item)
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -50,23 +54,27 @@ def _starts_early(item: pytest.Item) -> bool:
     return item.get_closest_marker("e2e") is not None and item.get_closest_marker("django_db") is None
 
 
+_unblock = pytest.StashKey[Callable[[], AbstractContextManager[None]]]()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def default_rows() -> None:
-    """Tests with real transactions empty all tables afterwards, also of the rows that the migrations made."""
-    from django.apps import apps
-    from django.db.models.signals import post_migrate
+def _keep_unblock(request: pytest.FixtureRequest) -> None:
+    request.config.stash[_unblock] = request.getfixturevalue("django_db_blocker").unblock
 
-    from certs.models import Department, Organization, PortalState
-    from certs.models.organization import DEFAULT_DEPARTMENT, DEFAULT_ORGANIZATION
 
-    def restore(**_: object) -> None:
-        organization, _made = Organization.objects.get_or_create(pk=DEFAULT_ORGANIZATION, defaults={"name": "Default"})
-        Department.objects.get_or_create(
-            pk=DEFAULT_DEPARTMENT, defaults={"name": "Default", "organization": organization}
-        )
-        PortalState.objects.get_or_create(pk=1)
+def _restore_rows(item: pytest.Item) -> None:
+    """Tests with real transactions empty all tables at their end; the rows that the migrations made come back here."""
+    marker = item.get_closest_marker("django_db")
+    if marker is None or not marker.kwargs.get("transaction"):
+        return
+    from django.contrib.contenttypes.models import ContentType
+    from django.db import connection
 
-    post_migrate.connect(restore, sender=apps.get_app_config("certs"), weak=False)
+    with item.config.stash[_unblock]():
+        contents = getattr(connection, "_test_serialized_contents", None)
+        if contents is not None:
+            connection.creation.deserialize_db_from_string(contents)
+        ContentType.objects.clear_cache()
 
 
 @pytest.fixture
