@@ -26,7 +26,9 @@ from certs.services.listeners import (
 from certs.services.nodes import node_name
 from portal import clock
 
-WISH_SECONDS = 20  # a wish nobody takes up by then is refused: no supervisor runs
+# A wish nobody takes up by then is refused: no supervisor runs. Longer than a web process may need to end, since the
+# supervisor first sees off what served the address tried before.
+WISH_SECONDS = 60
 
 
 def rebind_request(*, addresses: list[str], port: int, actor: User | str) -> Rebind:
@@ -187,11 +189,25 @@ def _check_free(addresses: list[str], port: int, listener: Listener) -> None:
                 advice="Choose another port.",
             )
         if port != listener.port or not any(_overlap(address, other) for other in listener.addresses):
-            address_usable(address, port)
+            _check_usable(address, port)
             continue
         # Our own listener would fail a trial bind, so the list of listeners has to do.
         if port_holder(address, port):
             raise port_conflict(address, port)
+
+
+def _check_usable(address: str, port: int) -> None:
+    """Nobody may hold it but what is left of the last change, which was not kept: the supervisor waits for that end."""
+    try:
+        address_usable(address, port)
+    except ConflictError as error:
+        if error.code != "port-taken" or not _left_behind(port) or port_holder(address, port):
+            raise
+
+
+def _left_behind(port: int) -> bool:
+    last = Rebind.objects.filter(node=node_name(), finished_at__isnull=False).order_by("-finished_at").first()
+    return last is not None and last.port == port and last.state in {states.RETURNED, states.REFUSED}
 
 
 def _overlap(one: str, other: str) -> bool:

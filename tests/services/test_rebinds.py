@@ -60,6 +60,18 @@ def test_a_taken_port_is_refused_before_anything_changes():
     assert not Rebind.objects.exists()
 
 
+def test_what_was_just_tried_may_be_asked_for_again_while_it_still_closes(monkeypatch):
+    rebind = awaiting()
+    with socket.create_server(("127.0.0.1", rebind.port)):  # this process: the portal's own, as far as we see
+        with pytest.raises(ConflictError):
+            rebinds._check_usable("127.0.0.1", rebind.port)
+        rebinds.rebind_move(rebind, states.RETURNED, "Nobody confirmed the new address in time.")
+        assert request(port=rebind.port).state == states.WISHED
+        monkeypatch.setattr(rebinds, "port_holder", lambda *_: "a stranger")
+        with pytest.raises(ConflictError):
+            rebinds._check_usable("127.0.0.1", rebind.port)
+
+
 @pytest.mark.parametrize("addresses", [["203.0.113.9"], ["localhost"], [], ["10.0.0.0/8"], ["127.0.0.1", "nonsense"]])
 def test_what_is_no_address_of_this_machine_is_refused(addresses):
     with pytest.raises(InputError):
