@@ -114,7 +114,8 @@ def main() -> None:
         return current.fingerprint_sha256
 
     commands = {
-        each.__name__: each for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder, order)
+        each.__name__: each
+        for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder, order, rebind, confirm)
     }
     for line in sys.stdin:
         command, *args = json.loads(line)
@@ -137,6 +138,20 @@ def order(directory_url: str, bundle_file: str, name: str, bind: bool = False) -
     )
     certificate = certificate_new(name=name, names=[name], account=account, actor="test")
     return str(order_create(certificate, reason="asked", actor="test", bind=bind).pk.hex)
+
+
+def rebind(addresses: list[str], port: int) -> str:
+    """The wish for another listener, for the portal's own supervisor; its id as SQLite writes it."""
+    from certs.services.rebinds import rebind_request
+
+    return rebind_request(addresses=addresses, port=port, actor="test").pk.hex
+
+
+def confirm(pk: str) -> str:
+    from certs.models import Rebind
+    from certs.services.rebinds import rebind_confirm
+
+    return rebind_confirm(Rebind.objects.get(pk=pk), actor="test").state
 
 
 if __name__ == "__main__":

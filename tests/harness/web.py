@@ -180,7 +180,7 @@ class Reply:
 
 
 def read_reply(sock: socket.socket, buffer: bytearray | None = None) -> Reply:
-    """One response with Content-Length; what follows it stays in `buffer`. Raises EOFError when it is cut."""
+    """One response, by length or in chunks; what follows it stays in `buffer`. Raises EOFError when it is cut."""
     data = bytearray() if buffer is None else buffer
     while b"\r\n\r\n" not in data:
         _more(sock, data)
@@ -189,12 +189,31 @@ def read_reply(sock: socket.socket, buffer: bytearray | None = None) -> Reply:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     status = int(lines[0].split()[1])
     start = len(head) + 4
+    if headers.get("transfer-encoding") == "chunked":
+        del data[:start]
+        return Reply(status, headers, _chunks(sock, data))
     end = start + (0 if 100 <= status < 200 else int(headers.get("content-length", "0")))
     while len(data) < end:
         _more(sock, data)
     body = bytes(data[start:end])
     del data[:end]
     return Reply(status, headers, body)
+
+
+def _chunks(sock: socket.socket, data: bytearray) -> bytes:
+    body = b""
+    while True:
+        while b"\r\n" not in data:
+            _more(sock, data)
+        line, _, _ = bytes(data).partition(b"\r\n")
+        size = int(line, 16)
+        end = len(line) + 2 + size + 2
+        while len(data) < end:
+            _more(sock, data)
+        body += bytes(data[len(line) + 2 : end - 2])
+        del data[:end]
+        if size == 0:
+            return body
 
 
 def _more(sock: socket.socket, data: bytearray) -> None:
