@@ -10,14 +10,16 @@ from django.conf import settings
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import NameRules, name_parse, names_parse
-from certs.models import Binding, Certificate
+from certs.domain.renewal import Code
+from certs.models import Certificate
 from certs.services.accounts import DirectoryInfo, account_get_or_create, directory_read
-from certs.services.bindings import binding_set
+from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
 from certs.services.listeners import local_addresses
 from certs.services.orders import order_create
 from certs.services.own_certificate import own_certificate_is_there
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_update
+from certs.services.sweeps import renewal_decision
 from portal import clock
 
 ACTOR = "command line"
@@ -52,7 +54,7 @@ def wish_parse(
 
 def own_certificate_create(home: Path) -> Certificate | None:
     """A self-signed one for this machine, bound by default; None when a certificate or key is there already."""
-    if own_certificate_is_there(home) or _something_is_bound():
+    if own_certificate_is_there(home) or not bindings_default_only_placeholder():
         return None
     certificate = certificate_self_sign(name="self-signed", names=_own_names(), actor=ACTOR)
     binding_set("", certificate, actor=ACTOR)
@@ -81,6 +83,10 @@ def certificate_request(wish: CertificateWish) -> str:
     )
     certificate = known or certificate_new(name=wish.names[0], names=wish.names, account=account, actor=ACTOR)
     state_update(portal_certificate=certificate)
+    # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
+    decision = renewal_decision(certificate, asked=True)
+    if decision.code == Code.HELD_BACK:
+        return f"Nothing was requested. {decision.text}"
     try:
         order_create(certificate, reason="asked", actor=ACTOR, bind=True)
     except ConflictError:
@@ -115,10 +121,6 @@ def _terms_missing(wish: CertificateWish, directory: DirectoryInfo) -> NotAllowe
         advice="Read them, then add --accept-le-sa.",
         code="terms",
     )
-
-
-def _something_is_bound() -> bool:
-    return Binding.objects.exclude(certificate=state_get().placeholder_id).exists()
 
 
 def _own_names() -> list[str]:

@@ -1,4 +1,7 @@
-"""Asking a CA for certificates by name: which account, which Certificate, and whether an order is needed at all."""
+"""Asking a CA because a person wants it: which account, which Certificate, and whether an order may be made at all.
+
+What a person asks for goes past much of what holds the schedule back, but never past what the CA asks for itself.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
-from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision
+from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,50 @@ def certificate_order(
             raise
         return _line(known, decision, code=FAILED, text=str(error))
     return _line(certificate, decision, order=order)
+
+
+def certificate_renew(certificate: Certificate, *, actor: User | str) -> Order:
+    """Renew now, within the same limits as the schedule, but before it is due; an order under way is returned.
+
+    Raises ConflictError saying why it does not go now.
+    """
+    line = sweep_run(only=[certificate], actor=actor)[0]
+    order = Order.objects.filter(pk=line.order).first() if line.order else None
+    if order is None:
+        raise ConflictError(f"It is not renewed now: {line.text}")
+    return order
+
+
+def order_ask(
+    certificate: Certificate,
+    *,
+    actor: User | str | None,
+    bind: bool = False,
+    bind_address: str = "",
+    bind_port: int | None = None,
+) -> Order:
+    """An order because somebody has changed something: at once, unless the CA itself is to be spared.
+
+    Raises ConflictError where its Retry-After or the tries of this hour stand against it, and what `order_create` does.
+    """
+    known = Certificate.objects.select_related("current__key", "account").get(pk=certificate.pk)
+    decision = renewal_decision(known, asked=True, force=True)
+    if decision.code == Code.HELD_BACK:
+        raise ConflictError(decision.text, advice="Asking the CA earlier would gain nothing.", code=str(decision.code))
+    return order_create(
+        certificate, reason=str(Code.ASKED), actor=actor, bind=bind, bind_address=bind_address, bind_port=bind_port
+    )
+
+
+def order_retry(order: Order, *, actor: User | str | None) -> Order:
+    """The same wish once more, binding included, as a new order. Raises what `order_ask` raises."""
+    return order_ask(
+        order.certificate,
+        actor=actor,
+        bind=order.bind,
+        bind_address=order.bind_address,
+        bind_port=order.bind_port,
+    )
 
 
 def _known_account(choice: CaChoice) -> AcmeAccount | None:

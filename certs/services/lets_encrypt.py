@@ -23,10 +23,10 @@ from certs.services.bindings import binding_check, binding_remove, binding_set
 from certs.services.certificates import certificate_new, certificate_update
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
+from certs.services.issuing import certificate_renew, order_ask
 from certs.services.listeners import address_is_local, address_usable, listener_get
-from certs.services.orders import order_cancel, order_create
+from certs.services.orders import order_cancel
 from certs.services.portal_state import state_get, state_update
-from certs.services.sweeps import sweep_run
 
 log = logging.getLogger("bindery.lets-encrypt")
 Actor = User | str
@@ -77,9 +77,7 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
         order = Order.objects.filter(certificate=certificate, finished_at=None).first()
         if order is None:
             address, port = _listener_wish(wish.address, wish.port)
-            order = order_create(
-                certificate, reason="asked", actor=actor, bind=True, bind_address=address, bind_port=port
-            )
+            order = order_ask(certificate, actor=actor, bind=True, bind_address=address, bind_port=port)
         _take_over(state, certificate, actor)
         if wish.form_id:
             cache.set(_form_key(wish.form_id), str(order.pk), _FORM_SECONDS)
@@ -88,12 +86,7 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
 
 def lets_encrypt_renew(*, actor: Actor) -> Order:
     """Renew now, within the limits that keep the CA content. Raises ConflictError saying why it does not go now."""
-    certificate = _configured()
-    line = sweep_run(only=[certificate], actor=actor)[0]
-    order = Order.objects.filter(pk=line.order).first() if line.order else None
-    if order is None:
-        raise ConflictError(f"It is not renewed now: {line.text}")
-    return order
+    return certificate_renew(_configured(), actor=actor)
 
 
 def lets_encrypt_stop(*, instead: Certificate | None, keep: bool, actor: Actor) -> None:

@@ -103,20 +103,6 @@ def order_create(
     return order
 
 
-def order_retry(order: Order, *, actor: User | str | None) -> Order:
-    """The same wish once more, binding included, as a new order. Raises what `order_create` raises."""
-    if order.finished_at is None:
-        raise ConflictError(f"The order for {order.certificate.name} is still under way.", code="busy")
-    return order_create(
-        order.certificate,
-        reason="asked",
-        actor=actor,
-        bind=order.bind,
-        bind_address=order.bind_address,
-        bind_port=order.bind_port,
-    )
-
-
 def orders_due(within: timedelta = timedelta(0)) -> QuerySet[Order]:
     """Open orders that nobody works on and somebody should, now or `within` that time; the longest waiting first."""
     unleased = Q(lease_until=None) | Q(lease_until__lt=_real_now())

@@ -14,7 +14,7 @@ from certs import selectors
 from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
-from certs.services.orders import order_retry
+from certs.services.issuing import order_retry
 from certs.services.trust import version_is_public
 from certs.views.access import actor_of, administrator_required
 
@@ -93,7 +93,9 @@ def order_steps(order: Order) -> list[Step]:
     wanted = [step for step in states.ORDER_STEPS if order.bind or step[0] not in ("binding", "check")]
     steps = []
     for number, (_, label, _) in enumerate(wanted):
-        if order.state == states.DONE or number < reached:
+        if order.state == states.DONE and number == len(wanted) - 1 and order.bind and not order.served:
+            steps.append(Step(label, "stopped", "not served" if order.served is False else "could not check"))
+        elif order.state == states.DONE or number < reached:
             steps.append(Step(label, "done", "done"))
         elif number > reached:
             steps.append(Step(label, "waiting", "to come"))

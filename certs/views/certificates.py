@@ -19,7 +19,7 @@ from certs.models import Certificate
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign, version_use
-from certs.services.orders import order_create
+from certs.services.issuing import certificate_renew
 from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
 from certs.views.access import actor_of, administrator_required
@@ -132,8 +132,7 @@ def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
 @administrator_required
 @require_POST
 def renew(request: HttpRequest, pk: UUID) -> HttpResponse:
-    order = order_create(_visible(request, pk), reason="asked", actor=actor_of(request))
-    return redirect("job", pk=order.pk)
+    return redirect("job", pk=certificate_renew(_visible(request, pk), actor=actor_of(request)).pk)
 
 
 @administrator_required

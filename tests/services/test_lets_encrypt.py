@@ -1,6 +1,7 @@
 """The service behind Register: one order however often it is pressed; what works stays until the new one is bound."""
 
 import socket
+from datetime import timedelta
 
 import pytest
 from pytest_django import Settings
@@ -9,6 +10,7 @@ from certs.domain import states
 from certs.domain.errors import BinderyError, ConflictError, InputError
 from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order, User
 from certs.services.bindings import binding_set
+from certs.services.issuing import order_retry
 from certs.services.lets_encrypt import (
     Wish,
     lets_encrypt_register,
@@ -19,6 +21,7 @@ from certs.services.lets_encrypt import (
 )
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
+from portal import clock
 from tests.standing import HOST, Ca, ca_make, certificate_make, stand
 
 pytestmark = pytest.mark.django_db
@@ -317,3 +320,28 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def test_register_again_waits_where_the_ca_asked_to_wait() -> None:
+    order = lets_encrypt_register(wish(), actor="test")
+    certificate = finish(order, states.FAILED)
+    Certificate.objects.filter(pk=certificate.pk).update(
+        retry_after_at=clock.now() + timedelta(hours=3), next_attempt_at=clock.now() + timedelta(hours=3)
+    )
+    with pytest.raises(ConflictError, match="the CA asked to wait"):
+        lets_encrypt_register(wish(), actor="test")
+    with pytest.raises(ConflictError, match="the CA asked to wait"):
+        order_retry(order, actor="test")
+    assert Order.objects.count() == 1
+
+
+def test_register_does_not_use_up_what_the_ca_allows_in_an_hour() -> None:
+    for _ in range(4):
+        finish(lets_encrypt_register(wish(), actor="test"), states.FAILED)
+    with pytest.raises(ConflictError, match="4 times within an hour"):
+        lets_encrypt_register(wish(), actor="test")
+    with pytest.raises(ConflictError, match="4 times within an hour"):
+        # Another set with the same name meets the same limit, and nothing of it is kept.
+        lets_encrypt_register(wish(names=[HOST, f"www.{HOST}"]), actor="test")
+    assert Order.objects.count() == 4
+    assert Certificate.objects.count() == 1

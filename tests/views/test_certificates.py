@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -8,6 +10,7 @@ from django.urls import reverse
 from certs.models import AuditEvent, Binding, Certificate, Order, PrivateKey, User
 from certs.services.bindings import binding_set
 from certs.services.portal_state import state_get, state_update
+from portal import clock
 from tests import stock
 from tests.harness import pki
 
@@ -131,8 +134,18 @@ def test_renew_now_begins_a_job_and_a_second_press_finds_it(client: Client, alic
     assert first["Location"] == reverse("job", args=[order.pk])
     assert order.requested_by == alice
     second = client.post(reverse("certificate-renew", args=[certificate.pk]))
-    assert second.status_code == 409
+    assert second["Location"] == first["Location"]
     assert Order.objects.count() == 1
+
+
+def test_renew_now_keeps_within_the_limits_of_the_ca(client: Client) -> None:
+    certificate = stock.issued("www.example.com")
+    wait = clock.now() + timedelta(hours=2)
+    Certificate.objects.filter(pk=certificate.pk).update(retry_after_at=wait)
+    response = client.post(reverse("certificate-renew", args=[certificate.pk]))
+    assert response.status_code == 409
+    assert "the CA asked to wait" in response.content.decode()
+    assert not Order.objects.exists()
 
 
 def test_delete_wants_the_name_typed(client: Client) -> None:

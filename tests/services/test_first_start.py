@@ -1,0 +1,38 @@
+"""What `manage.py up` does before it serves: starting again and again must cost the CA nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from certs.domain import states
+from certs.models import Certificate, Order
+from certs.services import first_start
+from certs.services.accounts import DirectoryInfo
+from certs.services.first_start import CertificateWish, certificate_request
+from portal import clock
+
+pytestmark = pytest.mark.django_db
+WISH = CertificateWish(["portal.example.com"], "https://ca.example.com/directory", True)
+
+
+@pytest.fixture(autouse=True)
+def directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_start, "directory_read", lambda *_, **__: DirectoryInfo("", "", {}, False))
+
+
+def test_a_start_after_a_failure_keeps_to_the_back_off() -> None:
+    assert "was requested" in certificate_request(WISH)
+    assert "under way" in certificate_request(WISH)
+    Order.objects.update(state=states.FAILED, finished_at=clock.now())
+    Certificate.objects.update(failures=1, next_attempt_at=clock.now() + timedelta(minutes=1))
+    said = certificate_request(WISH)
+    assert "Nothing was requested" in said
+    assert "the last try failed" in said
+    assert Order.objects.count() == 1
+
+
+def test_a_portal_that_restarts_all_the_time_asks_four_times_an_hour_at_most() -> None:
+    for _ in range(10):
+        certificate_request(WISH)
+        Order.objects.filter(finished_at=None).update(state=states.FAILED, finished_at=clock.now())
+    assert Order.objects.count() == 4
