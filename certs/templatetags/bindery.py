@@ -126,7 +126,10 @@ def order_state(order: Order) -> SafeString:
     """Green only for an order that did all it was asked for."""
     label = states.ORDER.states[order.state].label
     if order.state == states.DONE:
-        return state("warning", "issued, not served") if order.bind and order.served is False else state("ok", label)
+        if order.served is False:
+            return state("warning", "issued, not served")
+        unproven = order.served is None and (order.bind or order.error_code)
+        return state("unknown", "issued, not checked") if unproven else state("ok", label)
     if order.state == states.FAILED:
         return state("danger", label)
     return state("unknown", label)

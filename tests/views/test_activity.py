@@ -33,7 +33,7 @@ def _end(order: Order, state: str, **fields: object) -> None:
 
 @pytest.mark.parametrize("state", [name for name in states.ORDER.states if name not in ("failed", "cancelled")])
 def test_steps_before_the_state_are_done_and_one_is_under_way(order: Order, state: str) -> None:
-    order.state = state
+    order.state, order.served = state, True
     seen = [step.state for step in order_steps(order)]
     assert seen == sorted(seen, key=("done", "now", "waiting").index)
     assert seen.count("now") == (0 if state == "done" else 1)
@@ -86,6 +86,29 @@ def test_issued_but_not_proven_served_is_not_green(
     page = client.get(reverse("job", args=[order.pk])).content.decode().split('aria-label="Result"')[1]
     assert kind in page
     assert "Done: the portal serves" not in page
+
+
+@pytest.mark.parametrize(("served", "kind"), [(False, "state-warning"), (None, "state-unknown")])
+def test_a_renewal_that_is_not_proven_served_is_not_green(
+    client: Client, order: Order, served: bool | None, kind: str
+) -> None:
+    # A renewal wishes for no binding: it is bound already.
+    _end(order, "done", bind=False, served=served, error_code="not-served", error_message="One process is behind.")
+    page = client.get(reverse("job", args=[order.pk])).content.decode().split('aria-label="Result"')[1]
+    assert kind in page
+    assert "One process is behind." in page
+    listed = client.get(reverse("activity")).content.decode()
+    assert kind in listed
+    assert "state-ok" not in listed
+
+
+@pytest.mark.parametrize(("served", "words"), [(False, "not served"), (None, "could not check")])
+def test_the_check_has_no_tick_where_it_proved_nothing(
+    client: Client, order: Order, served: bool | None, words: str
+) -> None:
+    _end(order, "done", bind=True, served=served)
+    order.refresh_from_db()
+    assert (order_steps(order)[-1].state, order_steps(order)[-1].words) == ("stopped", words)
 
 
 def test_a_failure_shows_the_ca_its_url_our_evidence_and_what_to_do(client: Client, order: Order) -> None:
