@@ -1,0 +1,73 @@
+"""The harness itself: what is missing is named, demanded in CI, and ports and DNS are what they say."""
+
+import socket
+from pathlib import Path
+
+import dns.message
+import dns.query
+import dns.rcode
+import pytest
+
+from tests.harness import counterparts
+from tests.harness.dns import DnsServer
+from tests.harness.need import need
+from tests.harness.ports import free_ports, is_listening
+
+
+@pytest.fixture
+def nothing_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(counterparts, "CACHE", tmp_path)
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_a_missing_counterpart_skips_the_test_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="left out: pebble is not here"):
+        need("pebble")
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_in_ci_a_missing_counterpart_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="left out: chromium"):
+        need("chromium")
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_what_is_left_out_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    said: list[str] = []
+    assert counterparts.main(said.append) == 0
+    assert any(line.startswith("left out: chromium, needed for all pages") for line in said)
+    assert any("no apt-get" in line for line in said)
+    monkeypatch.setenv("CI", "true")
+    assert counterparts.main(said.append) == 1
+    assert "CI is set" in said[-1]
+
+
+def test_free_ports_are_free_and_different() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    assert not any(is_listening(port) for port in ports)
+    with socket.create_server(("127.0.0.1", ports[0])):
+        assert is_listening(ports[0])
+
+
+@pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp])
+def test_every_name_leads_to_loopback_unless_told_otherwise(ask: object) -> None:
+    def values(name: str, kind: str) -> list[str]:
+        answer = ask(dns.message.make_query(name, kind), "127.0.0.1", port=server.port, timeout=5)  # type: ignore[operator]
+        if answer.rcode() != dns.rcode.NOERROR:
+            return [dns.rcode.to_text(answer.rcode())]
+        return [item.to_text() for row in answer.answer for item in row]
+
+    with DnsServer() as server:
+        assert values("any.test", "A") == ["127.0.0.1"]
+        assert values("any.test", "AAAA") == []
+        server.record("any.test", "TXT", '"one"', '"two"')
+        server.record("none.test", "A")
+        server.fail("broken.test")
+        assert sorted(values("any.test", "TXT")) == ['"one"', '"two"']
+        assert values("none.test", "A") == []
+        assert values("broken.test", "CAA") == ["SERVFAIL"]
