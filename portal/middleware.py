@@ -32,7 +32,6 @@ class PlainHttpPaths:
         except Resolver404:
             return HttpResponseNotFound("Not found.\n", content_type="text/plain")
         response: HttpResponse = view(request, *args, **kwargs)
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
@@ -78,6 +77,18 @@ class AcceptedHosts:
         except NameRefused:
             shown = ""
         return render(request, "errors/host.html", {"host": shown}, status=400)
+
+
+class PersonalPages:
+    """What a page shows belongs to who has logged in: no cache keeps it, nor the browser after the log-out."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
 
 
 class SecureCookies:

@@ -33,12 +33,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # These only add headers, and every answer is to have them, refusals included.
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "portal.middleware.PlainHttpPaths",
     "portal.middleware.AcceptedHosts",
     "portal.scheme.SchemePolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "portal.middleware.PersonalPages",
     "portal.middleware.SecureCookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -143,3 +143,27 @@ class TestSecureCookies:
         response = browser.post(reverse("account_logout"), secure=True)
         assert response.cookies["__Host-bindery_session"]["max-age"] == 0
         assert browser.get("/", secure=True).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("host", "path"), [("no.such.host.example", LOGIN), ("localhost", "/healthz"), ("localhost", "/no-such-page/")]
+)
+def test_every_answer_has_the_headers_that_keep_browsers_safe(browser: Client, host: str, path: str) -> None:
+    headers = browser.get(path, headers={"host": host}).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/certificates/", "/activity/", "/help/"])
+def test_no_cache_keeps_a_page(browser: Client, alice: User, path: str) -> None:
+    browser.force_login(alice)
+    kept = browser.get(path)["Cache-Control"]
+    assert "no-store" in kept
+    assert "private" in kept
+
+
+def test_browsers_may_keep_static_files(browser: Client) -> None:
+    response = browser.get("/static/bindery.css")
+    assert "no-store" not in response["Cache-Control"]
+    response.close()
