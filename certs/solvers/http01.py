@@ -64,7 +64,8 @@ def _describe(answer: http.client.HTTPResponse, body: str, expected: str) -> str
         return f"{status}, a redirect to {answer.getheader('Location', 'nowhere')}"
     if answer.status == 200 and body.strip() == expected:
         return "HTTP 200 with the right answer: from here the portal is reached, from the CA it was not"
-    words = re.sub(r"\s+", " ", body).strip()[:_SHOWN]
+    # Whatever answered may have sent anything; a database may refuse to store what is no text.
+    words = re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in body)).strip()[:_SHOWN]
     if answer.status == 200 and words.startswith(expected.partition(".")[0] + "."):
         return f"{status} with the answer of another account: {words}"
     return f"{status} with something else: {words}" if words else f"{status} without a body"

@@ -58,6 +58,7 @@ def look(port: int) -> Any:
     [
         (200, {}, b"tok-en.thumbprint\n", "the right answer"),
         (200, {}, b"tok-en.another", "another account"),
+        (200, {}, b"\x00\x01\x02binary\x00", "with something else: binary"),
         (200, {}, b"<html>\n  Welcome to nginx\n</html>", "something else: <html> Welcome to nginx </html>"),
         (404, {}, b"", "HTTP 404 without a body"),
         (301, {"Location": "https://elsewhere.example/"}, b"", "a redirect to https://elsewhere.example/"),
