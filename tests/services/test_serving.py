@@ -206,6 +206,24 @@ def test_one_process_behind_is_not_served(bound: tuple[Certificate, pki.Pair]) -
         assert serving.served_await(certificate, timeout=0).ok is True
 
 
+def test_a_silent_listener_is_asked_once_however_many_names_are_bound(
+    bound: tuple[Certificate, pki.Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, _ = bound
+    binding_set("", certificate, actor="test")
+    listen_at(1, "127.0.0.1")
+    report(1, generation_wanted())
+    asked: list[str] = []
+
+    def silent(_host: str, _port: int, name: str, _fingerprint: str) -> serving.ServedResult:
+        asked.append(name)
+        return serving.ServedResult(False, "", "here", "no answer")
+
+    monkeypatch.setattr(serving, "served_check", silent)
+    assert serving.served_now(certificate).ok is False
+    assert len(asked) == 1
+
+
 def test_processes_that_are_wrong_about_themselves_are_found_out(bound: tuple[Certificate, pki.Pair]) -> None:
     certificate, _ = bound
     with tls_server(pki.leaf(None, ["a.test"])) as (_, port):
