@@ -25,7 +25,8 @@ def answer(status: HTTPStatus, text: str, location: str = "") -> bytes:
         f"Content-Length: {len(body)}",
     ]
     if location:
-        head.append(f"Location: {location}")
+        # Not to be kept by a browser: the port may be another one tomorrow.
+        head += [f"Location: {location}", "Cache-Control: no-store"]
     return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
 
 

@@ -28,6 +28,7 @@ def test_redirect_keeps_the_path_and_ends_the_connection() -> None:
     answer = to_https("https://a.test:8443", "/x?y=1").decode()
     assert answer.startswith("HTTP/1.1 308 Permanent Redirect\r\nConnection: close\r\n")
     assert "\r\nLocation: https://a.test:8443/x?y=1\r\n" in answer
+    assert "\r\nCache-Control: no-store\r\n" in answer  # another port tomorrow
 
 
 def test_redirect_never_lets_the_target_change_the_host() -> None:
