@@ -30,7 +30,8 @@ PAGE = 50
 @login_required
 @require_safe
 def certificates(request: HttpRequest) -> HttpResponse:
-    search, state = request.GET.get("q", "").strip()[:255], request.GET.get("state", "")
+    # PostgreSQL does not even look for text with a NUL in it.
+    search, state = request.GET.get("q", "").replace("\0", "").strip()[:255], request.GET.get("state", "")
     sort = request.GET.get("sort", "expiry")
     found = selectors.certificates_list(actor_of(request), search=search, state=state, sort=sort)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))

@@ -52,7 +52,7 @@ def go(request: HttpRequest) -> HttpResponse:
 
     A form may not be answered by a redirect to another origin, so the answer is a page with a link and a script.
     """
-    host = request.POST.get("host", "")
+    host = addresses.host_normalize(request.POST.get("host", ""))
     if host and not addresses.host_is_accepted(host):
         host = ""
     url = addresses.https_url(host or None)

@@ -127,7 +127,7 @@ def binding_change(request: HttpRequest) -> HttpResponse:
 @administrator_required
 @require_POST
 def binding_let_go(request: HttpRequest) -> HttpResponse:
-    name = request.POST.get("server_name", "")
+    name = request.POST.get("server_name", "").replace("\0", "")
     binding_remove(name, actor=actor_of(request))
     words = "The placeholder answers by default now." if not name else f"The default answers for {name} now."
     messages.success(request, words)

@@ -76,7 +76,8 @@ def host_remove(request: HttpRequest) -> HttpResponse:
 def _back(request: HttpRequest) -> str:
     """A page of ours that showed the same form; never an address from elsewhere."""
     target = request.POST.get("next", "")
-    return target if url_has_allowed_host_and_scheme(target, allowed_hosts=None) else "configuration"
+    ours = target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    return target if ours else "configuration"
 
 
 def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostForm) -> HttpResponse:

@@ -142,3 +142,11 @@ def test_hosts_are_added_and_removed(client: Client) -> None:
 def test_a_bad_host_is_refused(client: Client, host: str) -> None:
     assert "field-error" in client.post(reverse("host-add"), {"host": host}).content.decode()
     assert state_get().extra_hosts == []
+
+
+@pytest.mark.parametrize(
+    "target", ["foo", "session", "//evil.example/", "https://evil.example/", "javascript:x", "\x00"]
+)
+def test_after_the_public_url_nobody_is_led_elsewhere(client: Client, target: str) -> None:
+    response = client.post(reverse("public-url"), {"public_url": "https://portal.example.com", "next": target})
+    assert response["Location"] == reverse("configuration")
