@@ -1,0 +1,1 @@
+"""A Django application that makes one process of a running portal fail on purpose."""
