@@ -44,8 +44,8 @@ unit: $(VENV)/ready-dev ## Unit tests only, with coverage
 e2e: $(VENV)/ready-dev counterparts ## End-to-end tests only, against the real counterparts
 	@$(PYTEST) tests/e2e $(ARGS)
 
-bench: $(VENV)/ready-dev counterparts ## Measure hot swap and issuance; prints tables
-	@for script in bench/[a-z]*.py; do PYTHONPATH=. $(BIN)/python "$$script" $(ARGS) || exit 1; done
+bench: $(VENV)/ready-dev counterparts ## Measure hot swap, issuance and start; prints tables
+	@for script in bench/[a-z]*.py; do $(BIN)/python -m "bench.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
 
 format: $(VENV)/ready-dev ## Rewrite the code in the project's format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
