@@ -1,4 +1,4 @@
-"""Certificates and their versions: made, imported, renewed into, set back, deleted."""
+"""Certificates and their versions: made, imported, renewed into, deleted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -150,28 +150,8 @@ def version_add(
             not_before=info.not_before,
             not_after=info.not_after,
         )
-        _make_current(certificate, version)
+        version_make_current(certificate, version)
     return version
-
-
-def version_use(certificate: Certificate, version: CertificateVersion, *, actor: Actor) -> None:
-    """Go back (or forward) to a kept version. Raises CertificateRefused for an expired one, InputError."""
-    if version.certificate_id != certificate.pk:
-        raise InputError("This version belongs to another certificate.")
-    if version.not_after <= clock.now():
-        raise CertificateRefused(
-            f"This version expired on {version.not_after:%Y-%m-%d}.", advice="Renew the certificate instead."
-        )
-    before = certificate.current.fingerprint_sha256 if certificate.current else ""
-    with transaction.atomic():
-        _make_current(certificate, version)
-        audit_record(
-            actor,
-            "certificate.use-version",
-            certificate,
-            before={"fingerprint": before},
-            after={"fingerprint": version.fingerprint_sha256},
-        )
 
 
 def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any) -> None:
@@ -260,8 +240,8 @@ def _name_from(info: CertInfo) -> str:
     return info.names[0] if info.names else info.subject or info.fingerprint_sha256[:12]
 
 
-def _make_current(certificate: Certificate, version: CertificateVersion) -> None:
-    """Inside the caller's transaction."""
+def version_make_current(certificate: Certificate, version: CertificateVersion) -> None:
+    """Inside the caller's transaction; whether it may be served is the caller's question."""
     moment = clock.now()
     certificate.current = version
     certificate.last_renewed_at = version.created_at

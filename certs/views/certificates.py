@@ -18,10 +18,11 @@ from certs.forms.certificates import SelfSignedForm, UploadForm
 from certs.models import Certificate
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign, version_use
+from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
 from certs.services.issuing import certificate_renew
 from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
+from certs.services.versions import version_use
 from certs.views.access import actor_of, administrator_required
 
 PAGE = 50

@@ -15,11 +15,11 @@ from certs.services.certificates import (
     certificate_self_sign,
     certificate_update,
     version_add,
-    version_use,
 )
 from certs.services.keys import key_create, key_import, key_open
 from certs.services.orders import order_create
 from certs.services.portal_state import generation_wanted, state_update
+from certs.services.versions import version_use
 from portal import clock
 from tests import stock
 from tests.harness import pki
@@ -217,7 +217,8 @@ def test_what_a_ca_sends_is_proven_before_anything_changes(
 def test_a_failure_in_the_middle_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = stock.issued("a.example")
     before = certificate.current
-    monkeypatch.setattr("certs.services.certificates._make_current", lambda *_: (_ for _ in ()).throw(IntegrityError))
+    target = "certs.services.certificates.version_make_current"
+    monkeypatch.setattr(target, lambda *_: (_ for _ in ()).throw(IntegrityError))
     with pytest.raises(IntegrityError):
         stock.renewed(certificate)
     certificate.refresh_from_db()
@@ -242,6 +243,26 @@ def test_going_back_to_a_kept_version() -> None:
     first.not_after = clock.now()
     with pytest.raises(CertificateRefused, match="expired"):
         version_use(certificate, first, actor="test")
+
+
+def test_nobody_goes_back_to_a_version_that_could_not_be_served() -> None:
+    certificate = stock.issued("a.example")
+    first = certificate.current
+    assert first is not None
+    stock.renewed(certificate)
+    latest = Certificate.objects.get(pk=certificate.pk).current
+    binding_set("a.example", Certificate.objects.get(pk=certificate.pk), actor="test")
+    for trouble, words in (
+        ({"key": None}, "private key"),
+        ({"names": ["other.example"]}, "does not hold a.example"),
+        ({"not_before": clock.now() + timedelta(days=1)}, "valid only from"),
+    ):
+        broken = type(first).objects.get(pk=first.pk)
+        for field, value in trouble.items():
+            setattr(broken, field, value)
+        with pytest.raises(CertificateRefused, match=words):
+            version_use(certificate, broken, actor="test")
+    assert Certificate.objects.get(pk=certificate.pk).current == latest
 
 
 def test_what_is_in_use_is_not_deleted_and_says_where() -> None:

@@ -27,6 +27,7 @@ from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.services.serving import ServedResult
 from certs.services.trust import browser_warning, version_is_public
+from certs.services.versions import version_use
 from tests.standing import HOST, URL, Ca, ca_make, certificate_bound, certificate_make, clock_move, stand
 
 pytestmark = pytest.mark.django_db
@@ -395,3 +396,17 @@ def test_a_person_is_told_beforehand_whether_the_browser_warns(ca: Ca) -> None:
     assert "not for" in browser_warning(certificate_make(ca, ["x.example.com"]).current, HOST)
     assert "knows this CA" in browser_warning(certificate_make(ca_make("Ours"), [HOST]).current, HOST)
     assert "placeholder" in browser_warning(None, HOST)
+
+
+def test_nobody_goes_back_to_a_version_that_locks_out_while_hsts_is_on(good: None) -> None:
+    state_update(hsts=True, hsts_host=HOST)
+    certificate = Binding.objects.get().certificate
+    other = certificate_make(None, [HOST])
+    older = other.versions.get()
+    type(other).objects.filter(pk=other.pk).update(current=None)
+    type(older).objects.filter(pk=older.pk).update(certificate=certificate)
+    older.refresh_from_db()
+    with pytest.raises(ConflictError, match="HSTS is on"):
+        version_use(certificate, older, actor="test")
+    state_update(hsts=False)
+    version_use(certificate, older, actor="test")

@@ -1,0 +1,37 @@
+"""Going back (or forward) to a version of a certificate that was kept."""
+
+from django.db import transaction
+
+from certs.domain.errors import InputError
+from certs.models import Binding, Certificate, CertificateVersion, User
+from certs.services.bindings import binding_check
+from certs.services.certificates import version_make_current
+from certs.services.events import audit_record
+from certs.services.https import hsts_guard
+
+
+def version_use(certificate: Certificate, version: CertificateVersion, *, actor: User | str | None) -> None:
+    """Make it the current one, which changes what answers wherever the certificate is bound.
+
+    Raises InputError for another certificate's version, CertificateRefused, KeyRefused and SecretError for one that
+    could not be served, ConflictError where it would lock out browsers that remember HSTS.
+    """
+    if version.certificate_id != certificate.pk:
+        raise InputError("This version belongs to another certificate.")
+    wanted = Certificate.objects.select_related("current").get(pk=certificate.pk)
+    before = wanted.current.fingerprint_sha256 if wanted.current else ""
+    wanted.current = version
+    bound = list(Binding.objects.filter(certificate=wanted).values_list("server_name", flat=True))
+    for name in bound or [""]:
+        binding_check(name, wanted)
+    if bound:
+        hsts_guard(dict.fromkeys(bound, wanted))
+    with transaction.atomic():
+        version_make_current(certificate, version)
+        audit_record(
+            actor,
+            "certificate.use-version",
+            certificate,
+            before={"fingerprint": before},
+            after={"fingerprint": version.fingerprint_sha256},
+        )
