@@ -6,6 +6,7 @@ both is refused. A value that cannot be read as its type stops the start with a 
 
 import os
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 class EnvError(Exception):
@@ -59,6 +60,14 @@ def boolean(name: str, default: bool = False) -> bool:
 def words(name: str) -> list[str]:
     """A comma-separated list; empty items are dropped."""
     return [word.strip() for word in text(name).split(",") if word.strip()]
+
+
+def zone(name: str, default: str) -> str:
+    value = text(name).removeprefix(":") or default
+    try:
+        return ZoneInfo(value).key if value != default else default
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise EnvError(f"{name} must be a time zone such as Europe/Berlin, not {value!r}.") from None
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:

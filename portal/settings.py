@@ -120,7 +120,7 @@ LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = env.text("TZ") or "UTC"
+TIME_ZONE = env.zone("TZ", "UTC")
 USE_I18N = True
 USE_TZ = True
 

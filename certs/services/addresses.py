@@ -22,7 +22,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def public_url() -> str:
     """scheme://host[:port], no path: what links are built from. The environment wins over what the page confirmed."""
-    return settings.PUBLIC_URL.rstrip("/") or state_get().public_url or _guess()
+    return public_url_given(settings.PUBLIC_URL) or state_get().public_url or _guess()
+
+
+@lru_cache(maxsize=8)
+def public_url_given(text: str) -> str:
+    """What BINDERY_PUBLIC_URL says, in the form in which origins are compared. Raises InputError naming it."""
+    if not text:
+        return ""
+    try:
+        return url_parse(text)
+    except InputError as error:
+        raise InputError(f"BINDERY_PUBLIC_URL cannot be used. {error.message}", advice=error.advice) from error
 
 
 def https_url(host: str | None = None) -> str:

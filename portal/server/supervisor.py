@@ -23,6 +23,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from certs.domain.addresses import address_reachable
 from certs.schedule import schedules_ensure
+from certs.services.addresses import public_url_given
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.orders import orders_requeue_lapsed
@@ -112,6 +113,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Everything that may refuse, before anything is started."""
+        public_url_given(settings.PUBLIC_URL)
         schema_ensure()
         schedules_ensure()
         if not self._serves:

@@ -75,3 +75,18 @@ def test_other_words_are_no_boolean_and_no_choice(monkeypatch: pytest.MonkeyPatc
 def test_words_drop_empty_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X", "a, b,,c ")
     assert env.words("X") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [("", "UTC"), ("Europe/Berlin", "Europe/Berlin"), (":Asia/Tokyo", "Asia/Tokyo")]
+)
+def test_time_zones(monkeypatch: pytest.MonkeyPatch, raw: str, value: str) -> None:
+    monkeypatch.setenv("X", raw)
+    assert env.zone("X", "UTC") == value
+
+
+@pytest.mark.parametrize("raw", ["Nowhere/Land", "../../etc/passwd", "\x00", "/etc/passwd"])
+def test_what_is_no_time_zone(monkeypatch: pytest.MonkeyPatch, raw: str) -> None:
+    monkeypatch.setattr(env, "text", lambda _name: raw)
+    with pytest.raises(env.EnvError, match="X must be a time zone such as Europe/Berlin"):
+        env.zone("X", "UTC")

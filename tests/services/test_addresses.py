@@ -101,3 +101,15 @@ class TestAddresses:
         settings.EXTRA_HOSTS = ["*"]
         assert addresses.host_is_accepted("anything.example")
         assert not addresses.host_is_accepted("")
+
+
+@pytest.mark.parametrize("given", ["https://Portal.Example.com/", "https://portal.example.com:443"])
+def test_the_environment_s_address_is_compared_in_its_plain_form(settings: Settings, given: str) -> None:
+    settings.PUBLIC_URL = given
+    assert addresses.public_url() == "https://portal.example.com"
+
+
+@pytest.mark.parametrize("given", ["portal.example.com", "https://portal.example.com:99999", "https://a.example/x"])
+def test_an_address_of_the_environment_that_cannot_be_used_names_the_variable(given: str) -> None:
+    with pytest.raises(InputError, match="BINDERY_PUBLIC_URL cannot be used"):
+        addresses.public_url_given(given)
