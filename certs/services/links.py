@@ -85,11 +85,6 @@ def session_link_use(token: str) -> OneTimeLink:
     return link
 
 
-def links_prune() -> int:
-    """Remove links that ended more than a day ago."""
-    return OneTimeLink.objects.filter(expires_at__lt=clock.now() - timedelta(days=1)).delete()[0]
-
-
 def _make(purpose: str, valid: timedelta, *, user: User | None = None, target: str = "") -> str:
     token = secrets.token_urlsafe(32)
     OneTimeLink.objects.create(

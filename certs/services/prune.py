@@ -1,12 +1,13 @@
 """Keeping tables within their retention. Runs once a day; every step may run twice."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from django.contrib.sessions.models import Session
 from django.db.models import Model, ProtectedError, QuerySet
 
-from certs.models import AuditEvent, Certificate, JobEvent, OneTimeLink, Order
+from certs.models import AuditEvent, Certificate, JobEvent, NodeProcess, OneTimeLink, Order, Rebind, WorkerBeat
 from certs.services.keys import keys_prune
 from portal import clock
 
@@ -15,6 +16,7 @@ AUDIT = timedelta(days=730)
 JOBS = timedelta(days=90)
 LINKS = timedelta(days=7)
 DELETED = timedelta(days=30)
+SILENT = timedelta(days=7)  # processes of a node that is no more; a living one writes every few seconds or at a tick
 _BATCH = 500
 
 M = TypeVar("M", bound=Model)
@@ -24,9 +26,12 @@ M = TypeVar("M", bound=Model)
 class Pruned:
     certificates: int
     orders: int
+    rebinds: int
     job_events: int
     audit_events: int
     links: int
+    sessions: int
+    processes: int
     keys: int
 
 
@@ -38,9 +43,12 @@ def prune_run() -> Pruned:
         certificates=_deleted_certificates(moment),
         # An order that brought a current version stays: the brake of the renewal counts from it.
         orders=_remove(ended.filter(version=None)) + _remove(ended.filter(version__current_of=None)),
+        rebinds=_remove(Rebind.objects.filter(finished_at__lt=moment - JOBS)),
         job_events=_remove(JobEvent.objects.filter(at__lt=moment - JOBS)),
         audit_events=_remove(AuditEvent.objects.filter(at__lt=moment - AUDIT)),
         links=_remove(OneTimeLink.objects.filter(expires_at__lt=moment - LINKS)),
+        sessions=_remove(Session.objects.filter(expire_date__lt=datetime.now(UTC))),
+        processes=_silent_processes(datetime.now(UTC) - SILENT),
         keys=keys_prune(),
     )
 
@@ -54,6 +62,13 @@ def _deleted_certificates(moment: datetime) -> int:
             continue  # bound since by hand in the database; it is served, so it stays
         count += 1
     return count
+
+
+def _silent_processes(limit: datetime) -> int:
+    """Both say in real time when they were last heard of."""
+    return _remove(NodeProcess.objects.filter(seen_at__lt=limit)) + _remove(
+        WorkerBeat.objects.filter(moved_at__lt=limit)
+    )
 
 
 def _remove(rows: QuerySet[M]) -> int:

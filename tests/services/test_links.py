@@ -159,10 +159,3 @@ def test_a_session_link_leads_nowhere_else(target):
     user = User.objects.create_user("ann@example.org", "pw")
     with pytest.raises(InputError):
         links.session_link_make(user, target)
-
-
-@pytest.mark.django_db
-def test_old_links_are_pruned():
-    links.setup_link_make()
-    OneTimeLink.objects.update(expires_at=clock.now() - timedelta(days=2))
-    assert links.links_prune() == 1

@@ -1,15 +1,26 @@
 """The sweep decides, writes the decision to the row, orders what is due, and leaves the rest alone."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from certs.domain.errors import InputError
-from certs.models import AuditEvent, Certificate, CertificateVersion, Order, PrivateKey
+from certs.models import (
+    AuditEvent,
+    Certificate,
+    CertificateVersion,
+    NodeProcess,
+    Order,
+    PrivateKey,
+    Rebind,
+    WorkerBeat,
+)
 from certs.selectors import certificates_due_for_check
 from certs.services import sweeps
 from certs.services.certificates import certificate_delete, certificate_new, certificate_update
@@ -300,4 +311,20 @@ def test_prune_keeps_what_the_brake_counts_from(move_clock: Clock) -> None:
     assert list(Order.objects.all()) == [kept]
     assert not Order.objects.filter(pk=failed.pk).exists()
     assert not Certificate.objects.filter(pk=gone.pk).exists()
-    assert prune_run() == type(pruned)(0, 0, 0, 0, 0, 0)
+    assert not any(astuple(prune_run()))
+
+
+def test_prune_removes_sessions_processes_and_rebinds_that_ended() -> None:
+    now = datetime.now(UTC)
+    for name, end in (("old", now - timedelta(seconds=1)), ("new", now + timedelta(hours=1))):
+        Session.objects.create(session_key=name, session_data="", expire_date=end)
+    for node, seen in (("gone", now - timedelta(days=8)), ("here", now)):
+        NodeProcess.objects.create(node=node, pid=1, seen_at=seen)
+        WorkerBeat.objects.create(node=node, pid=1, moved_at=seen)
+    for port, end in ((1, clock.now() - timedelta(days=91)), (2, clock.now()), (3, None)):
+        Rebind.objects.create(node="here", port=port, old_port=0, finished_at=end)
+    pruned = prune_run()
+    assert (pruned.sessions, pruned.processes, pruned.rebinds) == (1, 2, 1)
+    assert Session.objects.get().session_key == "new"
+    assert {NodeProcess.objects.get().node, WorkerBeat.objects.get().node} == {"here"}
+    assert set(Rebind.objects.values_list("port", flat=True)) == {2, 3}
