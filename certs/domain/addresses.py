@@ -26,6 +26,18 @@ def address_covers(wide: str, narrow: str) -> bool:
     return wide == narrow or (address_is_any(wide) and (":" in wide) == (":" in narrow))
 
 
+def addresses_collide(one: str, other: str) -> bool:
+    """Whether two listeners on the same port would answer for an address that both have."""
+    return address_covers(one, other) or address_covers(other, one)
+
+
+def addresses_meant(choice: str) -> list[str]:
+    """What a person means by one address: a wildcard is every address of both families, nothing stays nothing."""
+    if not choice:
+        return []
+    return list(EVERY_ADDRESS) if address_is_any(choice) else [choice]
+
+
 def address_reachable(address: str) -> str:
     """An address to connect to from this machine in order to reach a listener on `address`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)

@@ -15,7 +15,7 @@ BinderyError
 └── Unavailable           something we depend on is not there now (no worker, no database)
 
 Each carries a stable code, one sentence for the person and advice. Where they become HTTP, an exit code or a form
-message is one place each: `certs/views/errors.py`, `certs/management/base.py`, `certs/forms.py`.
+message is one place each: `certs/views/errors.py`, `certs/management/base.py`, `certs/forms/base.py`.
 """
 
 from datetime import datetime

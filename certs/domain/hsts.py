@@ -4,9 +4,10 @@ A browser that has seen `max-age` refuses plain HTTP and any certificate it does
 (RFC 6797 §8.3), until that many seconds have passed. So each step is earned by a day of healthy checks.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from certs.domain.names import is_address
 
 HEALTHY_FOR = timedelta(days=1)
 # Checks run every few minutes. A longer silence is no proof of health, so the day begins again after it.
@@ -114,11 +115,3 @@ def step_is_earned(step: int, limit: int, since: datetime | None, now: datetime)
 def header_value(seconds: int) -> str:
     """Without includeSubDomains and preload: other hosts are not ours to decide."""
     return f"max-age={seconds}"
-
-
-def is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -73,12 +73,6 @@ def key_generate(key_type: str) -> Key:
     return kind.make()
 
 
-def key_label(key_type: str) -> str:
-    """For people; uploaded keys may be of a type that we do not make ourselves."""
-    kind = KEY_TYPES.get(key_type)
-    return kind.label if kind else key_type.upper().replace("-", " ", 1)
-
-
 def key_type_of(key: object) -> str:
     """The id of the type. Raises KeyRefused for kinds and sizes that no TLS client of today takes."""
     if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):

@@ -21,7 +21,7 @@ _EXAMPLE = "portal.example.com"
 
 @dataclass(frozen=True)
 class NameRules:
-    """What may be named besides plain public DNS names. `why_not` words are for certificates of a public CA."""
+    """What may be named besides plain public DNS names. The refusals speak of certificates of a public CA."""
 
     wildcard: bool = False
     dotless: bool = False

@@ -21,7 +21,6 @@ class SecretTextarea(forms.Textarea):
 class PortalForm(forms.Form):
     """`error_fields` says which field a refusal belongs to, by the error's code; others stand above the form."""
 
-    required_css_class = "required"
     error_fields: ClassVar[dict[str, str]] = {}
 
     def attempt(self, action: Callable[[], T]) -> T | None:

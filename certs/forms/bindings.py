@@ -5,14 +5,13 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 
-from certs.domain.addresses import EVERY_ADDRESS, address_is_any
+from certs.domain.addresses import address_is_any
 from certs.domain.errors import NameRefused
 from certs.domain.names import SERVER_NAME, name_parse
 from certs.forms.base import PortalForm
 from certs.models import Certificate, Listener
 from certs.services.listeners import local_addresses
 
-EVERY = EVERY_ADDRESS[0]
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 _LOCKED = "Set by {} in the portal's environment; change it there and restart."
 _PORT_ERROR = "A port is a number from 1 to 65535."

@@ -1,5 +1,4 @@
 import uuid
-from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -73,9 +72,6 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return f"{', '.join(self.names[:3])} ({self.state})"
-
-    def is_leased_at(self, moment: datetime) -> bool:
-        return self.lease_until is not None and self.lease_until > moment
 
 
 class Challenge(models.Model):

@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from certs.domain import states
-from certs.domain.addresses import EVERY_ADDRESS, address_covers, address_is_any, address_parse
+from certs.domain.addresses import address_parse, addresses_collide, addresses_meant
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import is_address
 from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState, User
@@ -130,7 +130,7 @@ def listener_wish_check(address: str, port: int | None) -> None:
     if not address and port is None:
         return
     listener, plain = listener_get("https"), listener_get("http")
-    wanted = _addresses(address) or listener.addresses
+    wanted = addresses_meant(address) or listener.addresses
     number = listener.port if port is None else port
     if not 1 <= number <= 65535:
         raise InputError(f"{number} is not a port.", advice="Type a number from 1 to 65535.", code="port")
@@ -155,23 +155,15 @@ def _listener_wish(address: str, port: int | None) -> tuple[str, int | None]:
     listener = listener_get("https")
     if not listener.managed:
         return "", None
-    if settings.HTTPS_ADDRESS_LOCKED or set(_addresses(address)) == set(listener.addresses):
+    if settings.HTTPS_ADDRESS_LOCKED or set(addresses_meant(address)) == set(listener.addresses):
         address = ""
     if settings.HTTPS_PORT_LOCKED or port == listener.port:
         port = None
     return address, port
 
 
-def _addresses(address: str) -> list[str]:
-    if not address:
-        return []
-    return list(EVERY_ADDRESS) if address_is_any(address) else [address]
-
-
 def _collides(listener: Listener, address: str, port: int) -> bool:
-    return port == listener.port and any(
-        address_covers(address, other) or address_covers(other, address) for other in listener.addresses
-    )
+    return port == listener.port and any(addresses_collide(address, other) for other in listener.addresses)
 
 
 def _certificate(account: AcmeAccount, names: list[str], state: PortalState, actor: Actor) -> Certificate:

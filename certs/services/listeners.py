@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
-from certs.domain.addresses import EVERY_ADDRESS, address_covers, address_is_any, address_shown
+from certs.domain.addresses import EVERY_ADDRESS, address_is_any, address_shown, addresses_collide
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import Listener, NodeProcess
 from certs.services.nodes import node_name
@@ -118,7 +118,7 @@ def port_holder(address: str, port: int) -> str:
             continue
         taken_address, taken_port = connection.laddr
         # An IPv6 wildcard that is not V6ONLY takes the IPv4 port too; nothing tells which of the two it is.
-        if taken_port != port or not (_collide(address, taken_address) or taken_address == "::"):
+        if taken_port != port or not (addresses_collide(address, taken_address) or taken_address == "::"):
             continue
         if connection.pid is None:
             unnamed = True
@@ -166,13 +166,9 @@ def _listening() -> list[psutil._ntuples.sconn]:
         return []
 
 
-def _collide(one: str, other: str) -> bool:
-    return address_covers(one, other) or address_covers(other, one)
-
-
 def _own_port(address: str, port: int) -> bool:
     rows = Listener.objects.filter(node=node_name(), port=port)
-    return any(_collide(address, taken) for row in rows for taken in row.addresses)
+    return any(addresses_collide(address, taken) for row in rows for taken in row.addresses)
 
 
 def _describe(pid: int) -> str:

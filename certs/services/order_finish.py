@@ -3,7 +3,7 @@
 import time
 
 from certs.domain import states
-from certs.domain.addresses import EVERY_ADDRESS, address_is_any
+from certs.domain.addresses import addresses_meant
 from certs.domain.certinfo import covers
 from certs.domain.errors import BinderyError
 from certs.domain.names import is_address
@@ -100,7 +100,7 @@ def _rebind(flow: Flow) -> None:
     if not order.bind_address and order.bind_port is None:
         return
     listener = listener_get("https")
-    addresses = _wished(order.bind_address) or listener.addresses
+    addresses = addresses_meant(order.bind_address) or listener.addresses
     port = order.bind_port or listener.port
     if set(addresses) == set(listener.addresses) and port == listener.port:
         return
@@ -121,12 +121,6 @@ def _asked_before(order: Order, addresses: list[str], port: int) -> Rebind | Non
     """What a killed worker already asked for, whatever became of it: nobody is asked to confirm twice."""
     asked = Rebind.objects.filter(node=node_name(), port=port, created_at__gte=order.created_at)
     return next((rebind for rebind in asked if set(rebind.addresses) == set(addresses)), None)
-
-
-def _wished(address: str) -> list[str]:
-    if not address:
-        return []
-    return list(EVERY_ADDRESS) if address_is_any(address) else [address]
 
 
 def _await_rebind(rebind: Rebind) -> str:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from certs.domain import states
-from certs.domain.addresses import address_covers, address_parse, address_shown, addresses_shown
+from certs.domain.addresses import address_parse, address_shown, addresses_collide, addresses_shown
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import Listener, Rebind, User
 from certs.services.events import audit_record, job_event
@@ -183,12 +183,12 @@ def _check_locks(addresses: list[str], port: int) -> None:
 def _check_free(addresses: list[str], port: int, listener: Listener) -> None:
     plain = listener_get("http")
     for address in addresses:
-        if port == plain.port and any(_overlap(address, other) for other in plain.addresses):
+        if port == plain.port and any(addresses_collide(address, other) for other in plain.addresses):
             raise ConflictError(
                 f"{address_shown(address, port)} is the portal's own address for plain HTTP.",
                 advice="Choose another port.",
             )
-        if port != listener.port or not any(_overlap(address, other) for other in listener.addresses):
+        if port != listener.port or not any(addresses_collide(address, other) for other in listener.addresses):
             _check_usable(address, port)
             continue
         # Our own listener would fail a trial bind, so the list of listeners has to do.
@@ -208,10 +208,6 @@ def _check_usable(address: str, port: int) -> None:
 def _left_behind(port: int) -> bool:
     last = Rebind.objects.filter(node=node_name(), finished_at__isnull=False).order_by("-finished_at").first()
     return last is not None and last.port == port and last.state in {states.RETURNED, states.REFUSED}
-
-
-def _overlap(one: str, other: str) -> bool:
-    return address_covers(one, other) or address_covers(other, one)
 
 
 def _sentence(rebind: Rebind) -> str:

@@ -11,7 +11,8 @@ from django.conf import settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from certs.domain.certinfo import covers
-from certs.domain.hsts import Answering, is_address
+from certs.domain.hsts import Answering
+from certs.domain.names import is_address
 from certs.models import Binding, CertificateVersion
 from portal import clock
 

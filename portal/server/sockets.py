@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from certs.domain.addresses import address_covers
+from certs.domain.addresses import addresses_collide
 from certs.domain.errors import InputError
 from certs.services.listeners import address_refusal, address_usable
 
@@ -92,7 +92,7 @@ def sockets_drain(sockets: Iterable[BoundSocket], *, limit: float = 2.0) -> None
 
 def _open(address: str, port: int, protocol: str, held: list[BoundSocket]) -> BoundSocket | None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    ours = any(_overlap(address, bound.address) and bound.port == port for bound in held)
+    ours = any(addresses_collide(address, bound.address) and bound.port == port for bound in held)
     if not ours and not address_usable(address, port):
         return None
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -108,10 +108,6 @@ def _open(address: str, port: int, protocol: str, held: list[BoundSocket]) -> Bo
         raise address_refusal(error, address, port) from error
     sock.setblocking(False)
     return BoundSocket(sock, protocol, address, port)
-
-
-def _overlap(one: str, other: str) -> bool:
-    return address_covers(one, other) or address_covers(other, one)
 
 
 def _stop_new(bound: BoundSocket) -> bool:

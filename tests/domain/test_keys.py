@@ -118,11 +118,6 @@ def test_a_damaged_stored_key_is_refused() -> None:
         keys.key_from_der(b"\x30\x00")
 
 
-def test_labels_are_for_people() -> None:
-    assert keys.key_label("ec-p256") == "EC P-256"
-    assert keys.key_label("rsa-6144") == "RSA 6144"
-
-
 @pytest.mark.parametrize("key_type", ["ec-p256", "ec-p384", "rsa-2048", "ed25519"])
 def test_a_request_has_its_names_in_the_san_and_no_subject(key_type: str) -> None:
     text = csr_make(keys.key_generate(key_type), ["a.example", "*.b.example", "192.0.2.7"])
