@@ -15,8 +15,9 @@ from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
 from certs.services.issuing import order_retry
-from certs.services.trust import version_is_public
+from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required
+from certs.views.configuration.arriving import rebind_notice
 
 PAGE = 50
 
@@ -117,12 +118,17 @@ def _reached(order: Order) -> int:
 
 
 def arrival(request: HttpRequest, order: Order) -> dict[str, object]:
-    """The new HTTPS address, whether the browser will warn there, and whether this page came from there already."""
+    """The new HTTPS address, whether the browser will warn there, and whether this page came from there already.
+
+    While another address is on trial the page leads there: only there it can be kept.
+    """
     host = order.names[0]
     url = addresses.https_url(host)
     here = f"{request.scheme}://{request.get_host()}"
-    version = order.version
-    warning = ""
-    if version is not None and not version_is_public(version, host):
-        warning = selectors.why_not_trusted(version)
-    return {"https_url": url, "host": host, "arrived": here == url, "warning": warning}
+    return {
+        "https_url": url,
+        "host": host,
+        "arrived": here == url,
+        "warning": browser_warning(order.version, host),
+        **rebind_notice(request, host),
+    }

@@ -1,12 +1,14 @@
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from certs.domain import states
-from certs.models import Order, User
+from certs.models import Order, Rebind, User
 from certs.services.events import audit_record, job_event
+from certs.services.nodes import node_name
 from certs.services.portal_state import state_update
 from certs.views.activity import order_steps
 from portal import clock
@@ -72,10 +74,27 @@ def test_when_bound_it_names_the_new_address_and_whether_the_browser_will_warn(c
     _end(order, "done", served=True)
     page = client.get(reverse("job", args=[order.pk])).content.decode()
     assert "https://www.example.com" in page
-    assert "The browser will warn:" in page
+    assert "Your browser will warn" in page
     assert f'action="{reverse("go")}"' in page
     there = client.get(reverse("job", args=[order.pk]), secure=True, headers={"host": "www.example.com"})
     assert "You are there." in there.content.decode()
+
+
+def test_while_another_address_is_on_trial_it_leads_there(client: Client, order: Order) -> None:
+    state_update(public_url="https://www.example.com")
+    _end(order, "done", served=True)
+    Rebind.objects.create(
+        node=node_name(),
+        addresses=["0.0.0.0"],
+        port=9443,
+        old_port=8443,
+        state="awaiting",
+        deadline=datetime.now(UTC) + timedelta(seconds=60),
+    )
+    page = client.get(reverse("job", args=[order.pk])).content.decode()
+    assert "Go to https://www.example.com:9443" in page
+    assert f'action="{reverse("bindings-go")}"' in page
+    assert f'action="{reverse("go")}"' not in page
 
 
 @pytest.mark.parametrize(("served", "kind"), [(False, "state-warning"), (None, "state-unknown")])

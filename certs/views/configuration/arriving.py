@@ -5,11 +5,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest
 
+from certs.domain import states
 from certs.domain.addresses import address_covers, address_is_any
 from certs.domain.names import is_address
 from certs.models import Rebind
 from certs.services.addresses import host_is_accepted, host_normalize, public_url, url_make
 from certs.services.arrivals import Arrival
+from certs.services.nodes import node_name
+from certs.services.rebinds import rebind_open
 
 
 def arrival_of(request: HttpRequest) -> Arrival:
@@ -34,3 +37,17 @@ def rebind_url(request: HttpRequest, rebind: Rebind, host: str = "") -> str:
     if is_address(wanted) and not any(address_covers(one, wanted) for one in rebind.addresses):
         wanted = next((one for one in rebind.addresses if not address_is_any(one)), wanted)
     return url_make("https", wanted, rebind.port)
+
+
+def rebind_awaiting() -> Rebind | None:
+    """The listener on trial at another address, waiting for somebody to confirm it there."""
+    rebind = rebind_open(node_name())
+    return rebind if rebind is not None and rebind.state == states.AWAITING else None
+
+
+def rebind_notice(request: HttpRequest, host: str) -> dict[str, object]:
+    """What `configuration/_rebind_notice.html` needs to lead to an address on trial; empty where none is."""
+    rebind = rebind_awaiting()
+    if rebind is None:
+        return {}
+    return {"rebind": rebind, "rebind_url": rebind_url(request, rebind, host), "rebind_host": host}

@@ -17,7 +17,7 @@ from certs.acme.directories import KNOWN, directory_label
 from certs.domain import states
 from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
-from certs.models import AcmeAccount, Binding, Certificate, Order, Rebind
+from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
 from certs.services.health import certificate_installed
 from certs.services.lets_encrypt import (
@@ -27,14 +27,12 @@ from certs.services.lets_encrypt import (
     lets_encrypt_stop,
 )
 from certs.services.listeners import listener_get, local_addresses
-from certs.services.nodes import node_name
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH, ReachResult, reach_probe_all
-from certs.services.rebinds import rebind_open
 from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required
 from certs.views.activity import job_context
-from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_url
+from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_awaiting, rebind_notice
 from portal import clock
 
 REAL = next(known for known in KNOWN.values() if not known.is_test)
@@ -60,7 +58,7 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
         "stop_form": StopForm(own=_own_certificates(request, certificate)),
         "real_ca": REAL.label,
         "offer": public_url_offer(request),
-        **_trial(request, certificate),
+        **rebind_notice(request, certificate.names[0] if certificate.names else ""),
         **_job(request, order),
         **_address(request, certificate),
     }
@@ -112,7 +110,7 @@ def watch(request: HttpRequest, pk: UUID) -> HttpResponse:
         raise Http404
     if order.finished_at is not None:
         lets_encrypt_settle()
-    anew = order.finished_at is not None or (_awaiting() is not None and "trial" not in request.GET)
+    anew = order.finished_at is not None or (rebind_awaiting() is not None and "trial" not in request.GET)
     return HttpResponse(status=200, headers={"HX-Refresh": "true"}) if anew else HttpResponse(status=204)
 
 
@@ -145,20 +143,6 @@ def _job(request: HttpRequest, order: Order | None) -> dict[str, object]:
         return {}
     failed = order.state == states.FAILED
     return {**job_context(request, order), "open": order.finished_at is None, "failed": failed}
-
-
-def _awaiting() -> Rebind | None:
-    """The listener on trial at another address, waiting for somebody to confirm it there."""
-    rebind = rebind_open(node_name())
-    return rebind if rebind is not None and rebind.state == states.AWAITING else None
-
-
-def _trial(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
-    rebind = _awaiting()
-    if rebind is None:
-        return {}
-    host = certificate.names[0] if certificate.names else ""
-    return {"rebind": rebind, "rebind_url": rebind_url(request, rebind, host), "rebind_host": host}
 
 
 def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
