@@ -17,6 +17,7 @@ from certs.models import Binding, CertificateVersion
 from portal import clock
 
 log = logging.getLogger("bindery.trust")
+SYSTEM_BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")  # Debian, Alpine, Arch; Fedora and its kin
 
 
 def server_names(host: str) -> list[str]:
@@ -85,7 +86,10 @@ def _roots_file() -> Path:
     """The operator's file, else the system's bundle, else Mozilla's roots as requests ships them."""
     if settings.PUBLIC_ROOTS:
         return Path(settings.PUBLIC_ROOTS)
-    return Path(ssl.get_default_verify_paths().cafile or DEFAULT_CA_BUNDLE_PATH)
+    # OpenSSL knows a directory rather than a file on Debian and its kin; the bundle made of it lies inside.
+    known = ssl.get_default_verify_paths()
+    candidates = (known.cafile, *(f"{known.capath}/{name}" for name in SYSTEM_BUNDLES if known.capath))
+    return Path(next((file for file in candidates if file and Path(file).is_file()), DEFAULT_CA_BUNDLE_PATH))
 
 
 @lru_cache(maxsize=2)
