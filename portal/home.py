@@ -96,6 +96,8 @@ def prepare() -> None:
                 "the same. `manage.py new_secrets` prints a fresh pair."
             )
         return
+    # Sessions and password hashes are no business of others on this machine, even where the directory is open to them.
+    database_file().touch(mode=0o600)
     used = has_canary(database_file())
     for file, name, make in (
         (secret_key_file(), "BINDERY_SECRET_KEY", new_secret_key),
@@ -126,6 +128,7 @@ def has_canary(database: Path) -> bool:
 def _write_secret(file: Path, content: str) -> None:
     """Created with its final mode, complete or not at all."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)  # of a start that was cut off: in a container the number is always the same
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(content + "\n")

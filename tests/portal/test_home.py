@@ -1,4 +1,6 @@
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +34,17 @@ def test_the_first_start_makes_private_secrets(data: Path) -> None:
     assert len(home.key_ring().keys) == 1
 
 
+def test_others_on_the_machine_cannot_read_the_database_in_a_directory_made_before(data: Path) -> None:
+    data.mkdir(mode=0o755, exist_ok=True)
+    (data / f".secret_key.{os.getpid()}").touch()  # a start that was cut off
+    home.prepare()
+    assert stat.S_IMODE(home.database_file().stat().st_mode) == 0o600
+    with closing(sqlite3.connect(home.database_file())) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE x (y)")
+        assert {stat.S_IMODE(file.stat().st_mode) for file in data.glob("bindery.sqlite3*")} == {0o600}
+
+
 def test_a_second_start_keeps_them(data: Path) -> None:
     home.prepare()
     before = (data / "secret_key").read_text(), (data / "keyring.json").read_text()
@@ -53,14 +66,14 @@ def test_secrets_from_the_environment_leave_nothing_on_disk(data: Path, monkeypa
     monkeypatch.setenv("BINDERY_SECRET_KEY", "s" * 50)
     monkeypatch.setenv("BINDERY_KEY_RING", KeyRing.generate().to_json())
     home.prepare()
-    assert list(data.iterdir()) == []
+    assert list(data.iterdir()) == [home.database_file()]
 
 
 def test_with_a_database_url_both_secrets_must_be_given(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
     with pytest.raises(home.HomeError, match="BINDERY_SECRET_KEY and BINDERY_KEY_RING"):
         home.prepare()
-    assert list(data.iterdir()) == []
+    assert list(data.iterdir()) == [home.database_file()]
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
