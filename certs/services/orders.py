@@ -16,7 +16,7 @@ from django.db.models import F, Q, QuerySet
 
 from certs.domain import states
 from certs.domain.certinfo import certificate_info
-from certs.domain.errors import AcmeFailure, AcmeRetry, BinderyError, ConflictError, InputError
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, BinderyError, ConflictError, InputError
 from certs.domain.pem import certificates_read
 from certs.domain.renewal import backoff
 from certs.models import Certificate, Order, User
@@ -161,6 +161,8 @@ def order_advance(order_id: UUID, owner: UUID) -> None:
 
 def _advance(flow: Flow) -> None:
     try:
+        if flow.order.attempts > MOST_ATTEMPTS:  # nobody was left to count them: each ended its worker, or in a fault
+            raise AcmeRefused("This step was begun too often and never came to its end.", code="fault")
         while not states.ORDER.is_final(flow.order.state):
             try:
                 STEPS[flow.order.state](flow)

@@ -77,6 +77,15 @@ def fresh(order: Order) -> Order:
     return Order.objects.select_related("certificate__current", "version", "key").get(pk=order.pk)
 
 
+def test_a_step_that_always_ends_its_worker_ends_the_order_at_last(ca: FakeCa, order: Order) -> None:
+    # A worker that is killed counts nothing itself: only the claims tell.
+    Order.objects.filter(pk=order.pk).update(attempts=MOST_ATTEMPTS)
+    order = advance(order)
+    assert order.state == states.FAILED
+    assert "never came to its end" in order.error_message
+    assert order.certificate.failures == 1
+
+
 def test_an_order_goes_through_every_step_and_leaves_nothing_behind(ca: FakeCa, order: Order) -> None:
     order = advance(order)
 
