@@ -115,7 +115,8 @@ def chromium(**options: Any) -> Iterator[Browser]:
 def visitor(browser: Browser, label: str = "", **options: Any) -> Iterator[Visitor]:
     """At the end the test fails on whatever the watch saw; a screenshot is kept of a page that failed."""
     watch = Watch()
-    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 850}, **options)
+    usual = {"ignore_https_errors": True, "viewport": {"width": 1200, "height": 850}}
+    context = browser.new_context(**{**usual, **options})
     context.set_default_timeout(10_000)
     watch.attach(context)
     person = Visitor(context, watch, label)
