@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certs.domain.renewal import (
@@ -19,6 +19,7 @@ from certs.domain.renewal import (
     next_check,
     renew_before,
 )
+from tests.harness.rounds import property_hold, rounds
 
 START = datetime(2026, 11, 21, 9, 17, tzinfo=UTC)
 TICK = timedelta(minutes=5)
@@ -56,14 +57,7 @@ def test_due_exactly_at_renew_before(life: timedelta, before: timedelta) -> None
     assert (early.code, early.due) == (Code.NOT_DUE, False)
 
 
-@given(
-    life=st.sampled_from(LIVES),
-    seed=st.integers(0, 2**32),
-    offset=st.timedeltas(timedelta(0), timedelta(days=1)),
-    backdated=st.booleans(),
-)
-@settings(max_examples=60, deadline=None)
-def test_a_life_of_ticks_never_expires_and_never_renews_twice_within_a_quarter(
+def _a_life_of_ticks_never_expires_and_never_renews_twice_within_a_quarter(
     life: timedelta, seed: int, offset: timedelta, backdated: bool
 ) -> None:
     dice = Random(seed)
@@ -93,9 +87,19 @@ def test_a_life_of_ticks_never_expires_and_never_renews_twice_within_a_quarter(
     assert all(gap >= life / 4 for gap in gaps)
 
 
-@given(life=st.sampled_from(LIVES), seed=st.integers(0, 2**32), down=st.floats(0, 0.95))
-@settings(max_examples=60, deadline=None)
-def test_a_ca_that_was_down_is_tried_within_limits_and_in_time(life: timedelta, seed: int, down: float) -> None:
+@rounds("examples", 60, 3000)
+def test_a_life_of_ticks_never_expires_and_never_renews_twice_within_a_quarter(examples: int) -> None:
+    property_hold(
+        _a_life_of_ticks_never_expires_and_never_renews_twice_within_a_quarter,
+        examples,
+        life=st.sampled_from(LIVES),
+        seed=st.integers(0, 2**32),
+        offset=st.timedeltas(timedelta(0), timedelta(days=1)),
+        backdated=st.booleans(),
+    )
+
+
+def _a_ca_that_was_down_is_tried_within_limits_and_in_time(life: timedelta, seed: int, down: float) -> None:
     """The CA fails from the due moment for a part of the time that is left; afterwards it must still be in time."""
     dice = Random(seed)
     cert = issued(life)
@@ -120,9 +124,18 @@ def test_a_ca_that_was_down_is_tried_within_limits_and_in_time(life: timedelta, 
     )
 
 
-@given(life=st.sampled_from(LIVES), seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
-def test_a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(life: timedelta, seed: int) -> None:
+@rounds("examples", 60, 1000)
+def test_a_ca_that_was_down_is_tried_within_limits_and_in_time(examples: int) -> None:
+    property_hold(
+        _a_ca_that_was_down_is_tried_within_limits_and_in_time,
+        examples,
+        life=st.sampled_from(LIVES),
+        seed=st.integers(0, 2**32),
+        down=st.floats(0, 0.95),
+    )
+
+
+def _a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(life: timedelta, seed: int) -> None:
     dice = Random(seed)
     now = START
     cert = replace(issued(life), last_success=START, ari_selected=START - DAYS)
@@ -135,6 +148,16 @@ def test_a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(life: timedel
             cert = replace(issued(life, at=now), last_success=now, ari_selected=now - DAYS)
     assert all(later - earlier >= life / 4 for earlier, later in pairwise(renewals))
     assert len(renewals) > 1
+
+
+@rounds("examples", 30, 1500)
+def test_a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(examples: int) -> None:
+    property_hold(
+        _a_window_of_the_ca_that_is_always_past_cannot_make_a_loop,
+        examples,
+        life=st.sampled_from(LIVES),
+        seed=st.integers(0, 2**32),
+    )
 
 
 @given(
