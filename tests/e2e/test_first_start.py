@@ -16,7 +16,7 @@ from tests.harness.browser import chromium, visitor
 from tests.harness.need import need
 from tests.harness.portal import Portal
 from tests.harness.ports import wait_until
-from tests.harness.tls import served, served_fingerprint
+from tests.harness.tls import all_serve, served, served_fingerprint
 
 pytestmark = pytest.mark.e2e
 
@@ -146,7 +146,7 @@ def test_an_own_certificate_is_uploaded_root_first_and_bound(browser: Browser, t
         expect(page.locator("body")).to_contain_text("is bound")
         alice.shot("bound")
         wait_until(
-            lambda: served_fingerprint(portal.https_port, NAME) == leaf.fingerprint, timeout=10, what="the hot swap"
+            lambda: all_serve(portal.https_port, NAME, leaf.fingerprint), timeout=10, what="the swap in all processes"
         )
         # Leaf and intermediate are sent in order: a client that knows only the root is content.
         assert served(portal.https_port, NAME, roots_pem=root.pem)
@@ -157,9 +157,7 @@ def test_files_put_into_the_directory_are_found_and_bound_while_nothing_else_is(
     first, later = pki.leaf(root, [NAME]), pki.leaf(root, [NAME])
     with Portal() as portal:
         put(portal.home, first)
-        wait_until(
-            lambda: served_fingerprint(portal.https_port, NAME) == first.fingerprint, timeout=20, what="the import"
-        )
+        wait_until(lambda: all_serve(portal.https_port, NAME, first.fingerprint), timeout=20, what="the import")
         # Another one is offered, since now a certificate of somebody's own answers.
         put(portal.home, later)
         wait_until(lambda: portal.count("certs_certificateversion") >= 3, timeout=20, what="the second import")

@@ -39,6 +39,11 @@ def served_fingerprint(port: int, name: str, *, address: str = LOOPBACK) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def all_serve(port: int, name: str, fingerprint: str, *, handshakes: int = 12) -> bool:
+    """One handshake meets one process; so many in a row meet each of a few."""
+    return all(served_fingerprint(port, name) == fingerprint for _ in range(handshakes))
+
+
 class KeptConnection:
     """One TLS connection used again and again: it fails where a server closes it in between."""
 
