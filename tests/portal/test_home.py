@@ -73,7 +73,7 @@ def test_with_a_database_url_both_secrets_must_be_given(data: Path, monkeypatch:
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
     with pytest.raises(home.HomeError, match="BINDERY_SECRET_KEY and BINDERY_KEY_RING"):
         home.prepare()
-    assert list(data.iterdir()) == [home.database_file()]
+    assert list(data.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
