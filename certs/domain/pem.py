@@ -16,6 +16,7 @@ from certs.domain.keys import Key
 
 SIZE_LIMIT = 1024 * 1024  # bytes of a bundle
 COUNT_LIMIT = 50
+_LONGEST_SERIAL = 64  # hex digits; RFC 5280 §4.1.2.2 allows 40
 _KIND = rb"(?:X509 )?CERTIFICATE"
 _BLOCK = re.compile(rb"-----BEGIN (?P<kind>" + _KIND + rb")-----(?P<body>[^-]*)-----END (?P=kind)-----")
 _BEGIN = re.compile(rb"-----BEGIN " + _KIND + rb"-----")
@@ -114,8 +115,10 @@ def _read(body: bytes, number: int) -> x509.Certificate:
         if certificate.serial_number < 0:
             raise ValueError("negative serial number")  # RFC 5280 §4.1.2.2; the library will refuse it too
         # Parsed lazily by the library: ask now, so that nothing later meets a broken part.
-        certificate_info(certificate)
+        info = certificate_info(certificate)
         certificate.public_key()
+        if len(info.serial) > _LONGEST_SERIAL or any(len(name) > 255 or not name.isprintable() for name in info.names):
+            raise ValueError("a serial number or a name that nothing in use has")
     except _UNREADABLE as error:
         raise CertificateRefused(f"Certificate {number} of the text cannot be read.", advice=_WHOLE) from error
     return certificate

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from random import Random
 
@@ -195,3 +196,16 @@ def test_the_renewal_id_is_the_one_of_the_standard() -> None:
         .sign(ROOT.key, hashes.SHA256())
     )
     assert certificate_info(certificate).ari_id == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".example", "a\x00b.example"])
+def test_names_that_no_database_column_holds_are_refused(name: str) -> None:
+    key, subject = key_generate("ec-p256"), x509.Name([])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, start, start + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    with pytest.raises(CertificateRefused, match="Certificate 1 of the text cannot be read"):
+        certificates_read(certificate_pem(made).encode())
