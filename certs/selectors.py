@@ -9,8 +9,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q, QuerySet
 
 from certs.domain.errors import InputError, NameRefused
-from certs.domain.names import SERVER_NAME, name_covers, name_display, name_parse, name_reversed
-from certs.models import AuditEvent, Binding, Certificate, CertificateVersion, JobEvent, Order, PortalState, User
+from certs.domain.names import SERVER_NAME, name_display, name_parse, name_reversed
+from certs.models import AuditEvent, Certificate, JobEvent, Order, PortalState, User
 from portal import clock
 
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
@@ -151,24 +151,6 @@ def bound_certificates() -> list[Certificate]:
     """What the portal serves, each once, with its bindings at hand."""
     found = Certificate.objects.filter(bindings__isnull=False).distinct().select_related("current", "account")
     return list(found.prefetch_related("bindings").order_by("name"))
-
-
-def certificate_for(host: str) -> Certificate | None:
-    """What answers for a server name: its own binding, a wildcard's, the default's; None is the placeholder."""
-    bindings = {
-        binding.server_name: binding.certificate
-        for binding in Binding.objects.select_related("certificate__current", "certificate__account")
-    }
-    wildcard = next((name for name in bindings if name.startswith("*.") and name_covers(name, host)), "")
-    return bindings.get(host) or bindings.get(wildcard) or bindings.get("")
-
-
-def why_not_trusted(version: CertificateVersion) -> str:
-    if version.self_signed:
-        return "the certificate signs itself, so no browser knows it."
-    if version.is_test:
-        return "it is a test certificate, which no browser trusts."
-    return f"it comes from {version.issuer or 'a CA'}, which browsers trust only where it was added."
 
 
 def names_shown(names: list[str], limit: int = 3) -> str:

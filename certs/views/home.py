@@ -13,7 +13,7 @@ from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.links import session_link_make
 from certs.services.portal_state import state_get
 from certs.services.ring import ring_mark_saved
-from certs.services.trust import version_is_public
+from certs.services.trust import browser_warning, version_answering
 from certs.views.access import actor_of, administrator_required
 from portal import home as data
 
@@ -25,6 +25,7 @@ BANNERS = ("worker", "import")  # findings that the layout shows on every page
 def home(request: HttpRequest) -> HttpResponse:
     if bindings_default_only_placeholder():
         return render(request, "home/welcome.html", {"data_directory": data.path()})
+    answering = version_answering(addresses.host_normalize(request.get_host()))
     context = {
         "bound": [
             (certificate, health.certificate_installed(certificate)) for certificate in selectors.bound_certificates()
@@ -32,7 +33,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "state": state_get(),
         "orders": selectors.orders_visible_to(actor_of(request))[:6],
         "findings": [found for found in health.portal_findings() if not found.ok and found.code not in BANNERS],
-        "answering": selectors.certificate_for(addresses.host_normalize(request.get_host())),
+        "answering": answering.certificate if answering else None,
         "https_url": addresses.https_url(),
     }
     return render(request, "home/dashboard.html", context)
@@ -63,9 +64,5 @@ def go(request: HttpRequest) -> HttpResponse:
 
 
 def _warning(host: str) -> str:
-    certificate = selectors.certificate_for(host or addresses.https_host())
-    if certificate is None or certificate.current is None:
-        return "The browser will warn: only the placeholder answers there."
-    if version_is_public(certificate.current, host or addresses.https_host()):
-        return ""
-    return f"The browser will warn: {selectors.why_not_trusted(certificate.current)}"
+    wanted = host or addresses.https_host()
+    return browser_warning(version_answering(wanted), wanted)

@@ -98,7 +98,7 @@ class TestGo:
         state_update(public_url="https://portal.example.com")
         page = client.get(reverse("go")).content.decode()
         assert "https://portal.example.com" in page
-        assert "only the placeholder answers there" in page
+        assert "only the placeholder certificate answers there" in page
         binding_set("", stock.issued("portal.example.com", is_test=True), actor="test")
         assert "test certificate, which no browser trusts" in client.get(reverse("go")).content.decode()
 
