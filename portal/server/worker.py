@@ -31,7 +31,9 @@ _ACCEPTS = 4  # at once, then connections that wait have their turn
 _HELD_BYTES = 64 * 1024 * 1024  # of all waiting connections together, looked at once a sweep
 _LANE_SECONDS = 30.0  # a request waits so long for its turn to be read
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
-_AGAIN = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK})
+# Linux hands on what already befell the connection that waits, to be treated like EAGAIN (accept(2), "Error handling").
+_BEFALLEN = {errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP}
+_AGAIN = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.ENETUNREACH, errno.EPERM, *_BEFALLEN})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _WATCH = {Wish.READ: EVENT_READ, Wish.WRITE: EVENT_WRITE}
 
