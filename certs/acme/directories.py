@@ -1,7 +1,8 @@
 """The directories known by name, and what can be said of any directory by its address."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+from certs.domain.urls import url_split
 
 
 @dataclass(frozen=True)
@@ -34,5 +35,6 @@ def is_test_directory(url: str) -> bool:
 
 def directory_label(url: str) -> str:
     """How the CA is called in a sentence: its name, or the host of an unknown directory."""
-    known = _BY_URL.get(url)
-    return known.label if known else urlsplit(url).netloc or url
+    if known := _BY_URL.get(url):
+        return known.label
+    return url_split(url).netloc or url

@@ -2,9 +2,9 @@
 
 import ipaddress
 import socket
-from urllib.parse import urlsplit
 
 from certs.domain.errors import AcmeRetry, InputError
+from certs.domain.urls import url_split
 
 PRIVATE_ADVICE = (
     "If it is your own CA, tick “The directory is on a private address” (allow_private_ca, or --allow-private-ca)."
@@ -13,7 +13,7 @@ PRIVATE_ADVICE = (
 
 def address_check(url: str, *, allow_private: bool) -> None:
     """Raises InputError for an address that must not be asked, AcmeRetry when its host cannot be resolved now."""
-    parts = urlsplit(url)
+    parts = url_split(url)
     if parts.scheme != "https":
         raise InputError(f"{url} is not an https:// address.", advice="A directory is asked over https only.")
     host = parts.hostname

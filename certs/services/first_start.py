@@ -3,7 +3,6 @@
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -11,6 +10,7 @@ from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import NameRules, name_parse, names_parse
 from certs.domain.renewal import Code
+from certs.domain.urls import url_split
 from certs.models import Certificate
 from certs.services.accounts import DirectoryInfo, account_get_or_create, directory_read
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
@@ -42,7 +42,7 @@ def wish_parse(
 ) -> CertificateWish:
     """`directory` is a key of the known CAs or a URL, `ca_bundle` a file. Raises InputError; no network."""
     url = KNOWN[directory].url if directory in KNOWN else directory
-    parts = urlsplit(url)
+    parts = url_split(url)
     if parts.scheme != "https" or not parts.hostname:
         raise InputError(
             f"“{directory}” is neither a known CA nor the https:// address of a directory.",
@@ -126,7 +126,7 @@ def _terms_missing(wish: CertificateWish, directory: DirectoryInfo) -> NotAllowe
 def _own_names() -> list[str]:
     """The host name, localhost and every address of this machine; what a certificate cannot hold is left out."""
     rules = NameRules(dotless=True, address=True)
-    public = urlsplit(settings.PUBLIC_URL).hostname or ""
+    public = url_split(settings.PUBLIC_URL).hostname or ""
     names = set()
     for candidate in (public, socket.gethostname(), socket.getfqdn(), "localhost", *local_addresses()):
         try:

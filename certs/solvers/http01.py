@@ -4,8 +4,8 @@ import http.client
 import re
 import socket
 from typing import ClassVar
-from urllib.parse import urlsplit
 
+from certs.domain.urls import url_split
 from certs.solvers.base import Evidence, Solver, Store, Task
 
 PATH = "/.well-known/acme-challenge/"
@@ -32,7 +32,7 @@ class Http01(Solver):
 
 def _address(task: Task) -> str:
     """As the CA asked where that is the challenge's own place (a test CA uses another port), else as RFC 8555 says."""
-    parts = urlsplit(task.asked)
+    parts = url_split(task.asked)
     path = f"{PATH}{task.token}"
     if parts.scheme == "http" and parts.hostname == task.name and parts.path == path and not parts.query:
         return task.asked
@@ -40,7 +40,7 @@ def _address(task: Task) -> str:
 
 
 def _seen(url: str, expected: str) -> str:
-    parts = urlsplit(url)
+    parts = url_split(url)
     try:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=LOOK_SECONDS)
         try:

@@ -14,6 +14,7 @@ def test_each_known_directory_is_called_by_its_key() -> None:
         (KNOWN["letsencrypt"].url, "Let's Encrypt", False),
         (KNOWN["letsencrypt-staging"].url, "Let's Encrypt staging", True),
         ("https://ca.example:9000/acme/directory", "ca.example:9000", False),
+        ("http://[", "http://[", False),
     ],
 )
 def test_a_directory_is_known_by_its_address(url: str, label: str, test: bool) -> None:
