@@ -7,7 +7,7 @@ from django.conf import settings
 
 from certs.domain.addresses import address_is_any
 from certs.models import Binding, CertificateVersion, Listener
-from certs.services.addresses import url_make
+from certs.services.addresses import machine_address, url_make
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
 
@@ -18,6 +18,8 @@ class Addresses:
     https: str
     fingerprint: str  # SHA-256 of what HTTPS answers with by default, AB:CD:…; empty while unknown
     self_signed: bool
+    http_elsewhere: str = ""  # the same for other machines, where it listens on all addresses
+    https_elsewhere: str = ""
 
 
 def addresses_here() -> Addresses:
@@ -30,12 +32,24 @@ def addresses_here() -> Addresses:
         https=url_make("https", public or _host(https), https.port),
         fingerprint=_colons(version.fingerprint_sha256) if version else "",
         self_signed=version is None or version.self_signed,
+        http_elsewhere="" if public else _elsewhere(http),
+        https_elsewhere="" if public else _elsewhere(https),
     )
 
 
+def address_lines(addresses: Addresses) -> list[str]:
+    """Where it is; on a machine without a screen the first line alone would lead nowhere."""
+    lines = [f"Bindery is up: {addresses.http}/ and {addresses.https}/"]
+    elsewhere = [f"{address}/" for address in (addresses.http_elsewhere, addresses.https_elsewhere) if address]
+    return lines + ([f"From other machines: {' and '.join(elsewhere)}"] if elsewhere else [])
+
+
 def link_lines(addresses: Addresses, token: str) -> list[str]:
-    """The one-time link in both forms; over HTTPS with what to compare the browser's warning against."""
+    """The one-time link in both forms, for other machines by HTTPS only, since a password is typed there; with what to
+    compare the browser's warning against."""
     lines = [f"{addresses.http}/setup/{token}/", f"{addresses.https}/setup/{token}/"]
+    if addresses.https_elsewhere:
+        lines += ["or from another machine:", f"{addresses.https_elsewhere}/setup/{token}/"]
     if addresses.self_signed:
         lines.append("  over HTTPS the browser will warn, since this certificate signs itself; compare its SHA-256:")
         lines.append(f"  {addresses.fingerprint or 'not known yet'}")
@@ -46,6 +60,13 @@ def _host(listener: Listener) -> str:
     if any(address_is_any(address) for address in listener.addresses):
         return "localhost"
     return str(listener.addresses[0])
+
+
+def _elsewhere(listener: Listener) -> str:
+    """Empty for a listener on given addresses: the line above names one already."""
+    every = [address for address in listener.addresses if address_is_any(address)]
+    address = machine_address(every) if every else ""
+    return url_make(listener.protocol, address, listener.port) if address else ""
 
 
 def _default_version() -> CertificateVersion | None:

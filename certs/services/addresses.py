@@ -1,13 +1,15 @@
 """Under which names and addresses the portal answers, and the address that its links carry."""
 
+import ipaddress
 import socket
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
 
-from certs.domain.addresses import address_is_any
+from certs.domain.addresses import EVERY_ADDRESS, address_is_any
 from certs.domain.errors import InputError
 from certs.domain.names import NameRules, is_address, name_covers, name_parse
 from certs.models import Binding, PortalState, User
@@ -17,6 +19,11 @@ from certs.services.portal_state import state_get, state_update
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST_RULES = NameRules(dotless=True, address=True)
+# For all addresses of a family: its wildcard, and an address of documentation (RFC 5737, RFC 3849) far away.
+_FAMILIES = (
+    ("0.0.0.0", socket.AF_INET, "198.51.100.1"),
+    ("::", socket.AF_INET6, "2001:db8::1"),
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -145,6 +152,38 @@ def _extra_hosts_change(actor: User | str, action: str, host: str, *, add: bool)
         after = sorted({*before, host} if add else {*before} - {host})
         state_update(extra_hosts=after)
         audit_record(actor, action, host, before={"extra_hosts": before}, after={"extra_hosts": after})
+
+
+def machine_address(listening: Sequence[str] = EVERY_ADDRESS) -> str:
+    """Under which address other machines reach a listener on all addresses; empty where no such one is known.
+
+    `listening` says of which families it is. The address with which this machine itself would go out comes first, so
+    that bridges of containers do not win; IPv6 only where there is no IPv4.
+    """
+    own = local_addresses()
+    for every, family, far in _FAMILIES:
+        if every not in listening:
+            continue
+        usable = [address for address in own if (":" in address) == (":" in every) and _is_for_others(address)]
+        outgoing = _outgoing(family, far)
+        if usable:
+            return outgoing if outgoing in usable else usable[0]
+    return ""
+
+
+def _is_for_others(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified)
+
+
+def _outgoing(family: socket.AddressFamily, far: str) -> str:
+    """Read from the routing table: a datagram socket that is connected sends nothing."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((far, 9))
+        except OSError:  # no route: a machine without a network
+            return ""
+        return str(probe.getsockname()[0])
 
 
 def _guess() -> str:

@@ -17,6 +17,8 @@ from certs.forms.setup import SetupForm
 from certs.models import User
 from certs.services import addresses, links
 from certs.services.events import audit_record
+from certs.services.listeners import listener_get
+from certs.services.trust import browser_warning, version_answering
 from certs.views.errors import as_expected
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -56,7 +58,16 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
             _keep_host(request, user.email)
             login(request, user, backend=BACKEND)
             return redirect("home")
-    return render(request, "setup/setup.html", {"form": form, "token": token})
+    return render(request, "setup/setup.html", {"form": form, "token": token, **_secure_form(request)})
+
+
+def _secure_form(request: HttpRequest) -> dict[str, str]:
+    """This very link over HTTPS, by the host this browser uses, and what the browser will say there."""
+    if request.is_secure():
+        return {}
+    host = addresses.host_normalize(request.get_host())
+    url = addresses.url_make("https", host, listener_get("https").port) + request.path
+    return {"secure_url": url, "warning": browser_warning(version_answering(host), host)}
 
 
 def here(request: HttpRequest) -> str:

@@ -1,4 +1,5 @@
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
@@ -42,6 +43,15 @@ def test_the_link_makes_the_first_administrator_logs_in_and_closes_the_set_up(vi
     assert state_get().public_url == GOOD["public_url"]
     assert "Welcome to Bindery" in visitor.get("/").content.decode()
     assert not setup_is_open()
+
+
+def test_over_plain_http_it_leads_to_the_same_link_over_https_before_a_password_is_typed(visitor: Client) -> None:
+    address = _setup_page()
+    page = visitor.get(address, headers={"host": "192.0.2.7:8000"}).content.decode()
+    assert f'href="https://192.0.2.7:{settings.HTTPS_PORT}{address}"' in page
+    assert "Compare the SHA-256" in page
+    assert page.index("Set up over HTTPS") < page.index('name="password"')
+    assert "Set up over HTTPS" not in visitor.get(address, secure=True).content.decode()
 
 
 def test_a_used_link_does_nothing_more(visitor: Client) -> None:

@@ -5,7 +5,7 @@ from django.conf import settings
 
 from certs.acme.directories import KNOWN
 from certs.domain.errors import AcmeRetry
-from certs.management.announcement import addresses_here, link_lines
+from certs.management.announcement import address_lines, addresses_here, link_lines
 from certs.management.base import BinderyCommand
 from certs.services.first_start import CertificateWish, certificate_request, own_certificate_create, wish_parse
 from certs.services.links import setup_is_open, setup_link_make
@@ -94,7 +94,7 @@ class Command(BinderyCommand):
             self._lines(["Bindery works on the queue; Ctrl-C ends it.", f"Data in {home.path()}"])
             return
         addresses = addresses_here()
-        lines = ["", f"Bindery is up: {addresses.http}/ and {addresses.https}/", f"Data in {home.path()}"]
+        lines = ["", *address_lines(addresses), f"Data in {home.path()}"]
         if setup_is_open():
             lines += ["", "Create the first administrator with this link, within an hour:"]
             lines += [f"  {line}" for line in link_lines(addresses, setup_link_make())]

@@ -1,0 +1,59 @@
+import pytest
+from pytest_django import Settings
+
+from certs.management import announcement
+from certs.management.announcement import Addresses, address_lines, addresses_here, link_lines
+
+pytestmark = pytest.mark.django_db
+EVERY = ["0.0.0.0", "::"]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certs.services.addresses.local_addresses", lambda: ["127.0.0.1", "172.17.0.1", "192.0.2.7"])
+    monkeypatch.setattr("certs.services.addresses._outgoing", lambda *_: "192.0.2.7")
+
+
+def listen(settings: Settings, addresses: list[str]) -> Addresses:
+    settings.HTTP_ADDRESSES = settings.HTTPS_ADDRESSES = addresses
+    return addresses_here()
+
+
+def test_on_all_addresses_it_names_the_machine_too(settings: Settings) -> None:
+    addresses = listen(settings, EVERY)
+    here, elsewhere = address_lines(addresses)
+    assert here.startswith("Bindery is up: http://localhost:")
+    assert elsewhere.startswith("From other machines: http://192.0.2.7:")
+    links = [line for line in link_lines(addresses, "abc") if line.endswith("/setup/abc/")]
+    assert [link.split("//")[0] for link in links] == ["http:", "https:", "https:"]
+    assert links[2].startswith("https://192.0.2.7:")
+
+
+def test_on_one_address_there_is_nothing_to_add(settings: Settings) -> None:
+    assert len(address_lines(listen(settings, ["127.0.0.1"]))) == 1
+    assert len(address_lines(listen(settings, ["192.0.2.7"]))) == 1
+
+
+def test_the_public_url_says_enough(settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://portal.example.com"
+    addresses = listen(settings, EVERY)
+    assert address_lines(addresses)[0].startswith("Bindery is up: http://portal.example.com:")
+    assert len(address_lines(addresses)) == 1
+
+
+def test_ipv6_stands_in_brackets_and_only_where_there_is_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    own = ["127.0.0.1", "::1", "2001:db8::7"]
+    monkeypatch.setattr("certs.services.addresses.local_addresses", lambda: own)
+    monkeypatch.setattr("certs.services.addresses._outgoing", lambda *_: "")
+    assert "http://[2001:db8::7]:" in address_lines(listen(settings, EVERY))[1]
+    own.append("192.0.2.7")
+    assert "http://192.0.2.7:" in address_lines(listen(settings, EVERY))[1]
+    assert "http://[2001:db8::7]:" in address_lines(listen(settings, ["::"]))[1]
+
+
+def test_a_machine_without_a_network_has_no_such_line(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr("certs.services.addresses.local_addresses", lambda: ["127.0.0.1", "::1"])
+    assert len(address_lines(listen(settings, EVERY))) == 1
+    assert "from another machine" not in " ".join(link_lines(announcement.addresses_here(), "abc"))
