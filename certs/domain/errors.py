@@ -34,7 +34,9 @@ class BinderyError(Exception):
             self.code = code
 
     def __str__(self) -> str:
-        return f"{self.message} {self.advice}".strip()
+        # What a CA says need not end like a sentence.
+        stop = "" if not self.advice or self.message.endswith((".", "!", "?", '."', ".”")) else "."
+        return f"{self.message}{stop} {self.advice}".strip()
 
 
 class InputError(BinderyError):
