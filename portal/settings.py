@@ -123,6 +123,7 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.zone("TZ", "UTC")
 USE_I18N = True
+FORMAT_MODULE_PATH = "portal.formats"
 USE_TZ = True
 
 STATIC_URL = "/static/"

@@ -241,3 +241,14 @@ def test_the_rows_others_write_are_there(stocked: Certificate) -> None:
     """What the pages above are tried with."""
     assert JobEvent.objects.exists()
     assert PortalState.objects.exists()
+
+
+@pytest.mark.usefixtures("stocked")
+def test_moments_say_their_zone_and_expiry_stands_beside_the_name(browser: Client) -> None:
+    certificate = Certificate.objects.get(name="a.example")
+    detail = browser.get(reverse("admin:certs_certificate_change", args=[certificate.pk])).content.decode()
+    assert re.search(r"\d \w{3} \d{4}, \d\d:\d\d UTC", detail)
+    assert "a.m." not in detail
+    assert "p.m." not in detail
+    listed = browser.get(reverse("admin:certs_certificate_changelist")).content.decode()
+    assert listed.index("column-expiry") < listed.index("column-names_shown")

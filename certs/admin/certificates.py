@@ -45,7 +45,7 @@ class OrderInline(Inline):
 
 @admin.register(models.Certificate)
 class CertificateAdmin(LookOnly):
-    list_display = ("name", "names_shown", "source", "expiry", "last_decision", "next_look", "auto_renew", "is_bound")
+    list_display = ("name", "expiry", "is_bound", "last_decision", "next_look", "auto_renew", "source", "names_shown")
     list_filter = ("source", CertificateExpiry, "last_decision", "auto_renew", "current__is_test")
     search_fields = ("name", "name_rows__name", "current__fingerprint_sha256", "current__serial")
     inlines = (VersionInline, OrderInline)

@@ -29,6 +29,7 @@ class AcmeAccount(models.Model):
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
+        verbose_name = "ACME account"
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "directory_url", "email"], name="account_once_per_directory"

@@ -58,6 +58,7 @@ class NodeProcess(models.Model):
     seen_at = models.DateTimeField(default=clock.now)
 
     class Meta:
+        verbose_name_plural = "node processes"
         constraints = [models.UniqueConstraint(fields=["node", "pid"], name="process_once_per_node")]
 
     def __str__(self) -> str:

@@ -43,6 +43,9 @@ class PortalState(models.Model):
     import_offer = models.ForeignKey(Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     import_error = models.TextField(blank=True)  # why server.crt and server.key could not be taken
 
+    class Meta:
+        verbose_name = verbose_name_plural = "portal settings"
+
     def __str__(self) -> str:
         return "portal state"
 

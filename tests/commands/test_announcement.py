@@ -41,9 +41,7 @@ def test_the_public_url_says_enough(settings: Settings) -> None:
     assert len(address_lines(addresses)) == 1
 
 
-def test_ipv6_stands_in_brackets_and_only_where_there_is_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings
-) -> None:
+def test_ipv6_stands_in_brackets_where_there_is_no_ipv4(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     own = ["127.0.0.1", "::1", "2001:db8::7"]
     monkeypatch.setattr("certs.services.addresses.local_addresses", lambda: own)
     monkeypatch.setattr("certs.services.addresses._outgoing", lambda *_: "")
