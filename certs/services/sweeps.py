@@ -152,7 +152,12 @@ def _decide(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Dec
     if not decision.due or force:
         return decision
     # Only what is to be renewed costs the search for the last success.
-    return decide(replace(given, last_success=_last_success(row)), _dice.random)
+    success = _last_success(row)
+    if success and row.current and success > row.current.created_at:
+        # Another node may have renewed it since the row was read: what is decided must be about what there is now.
+        row.refresh_from_db(fields=["current"])
+        given = _given(row, facts, asked=asked, force=force)
+    return decide(replace(given, last_success=success), _dice.random)
 
 
 def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> RenewalInput:
