@@ -88,7 +88,7 @@ def _become(name: str, argv: list[str], env: Mapping[str, str], fds: Collection[
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         _close_all_but(fds)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _stdin_from_nowhere()
         os.environ.update(env)
         sys.argv = argv
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
@@ -114,6 +114,12 @@ def _close_all_but(fds: Collection[int]) -> None:
         if fd > 2 and fd not in fds:
             with contextlib.suppress(OSError):  # the directory's own
                 os.close(fd)
+
+
+def _stdin_from_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
 
 
 def _lead_group(pid: int) -> None:
