@@ -5,7 +5,6 @@ anybody to watch it. So the kernel is asked to kill it with its parent (prctl PR
 forks with it. The kernel means the thread that forked, not the process: the supervisor forks in its main thread only.
 """
 
-import contextlib
 import ctypes
 import os
 import runpy
@@ -87,8 +86,7 @@ def _become(name: str, argv: list[str], env: Mapping[str, str], fds: Collection[
         for number in _INHERITED_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        _close_all_but(fds)
-        _stdin_from_nowhere()
+        _blind_all_but(fds)
         os.environ.update(env)
         sys.argv = argv
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
@@ -105,21 +103,27 @@ def _become(name: str, argv: list[str], env: Mapping[str, str], fds: Collection[
             os._exit(code)
 
 
-def _close_all_but(fds: Collection[int]) -> None:
-    """The lock and the sockets that are not for this child: one kept here would listen with nobody to accept.
+def _blind_all_but(fds: Collection[int]) -> None:
+    """Take the lock and the sockets that are not for this child away from it, without freeing their numbers.
 
-    The supervisor's socket objects still name these numbers; its frames below are never unwound, so none is collected.
+    One kept here would listen with nobody to accept. But Python objects of the supervisor (sockets, memory maps) live
+    on in this child and close their number when they are collected: freed now and given to a new file meanwhile, it
+    would be that file they close. So each number leads to nowhere until its owner closes it.
     """
+    nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in map(int, os.listdir("/dev/fd")):
-        if fd > 2 and fd not in fds:
-            with contextlib.suppress(OSError):  # the directory's own
-                os.close(fd)
-
-
-def _stdin_from_nowhere() -> None:
-    nowhere = os.open(os.devnull, os.O_RDONLY)
+        if fd > 2 and fd != nowhere and fd not in fds and _is_open(fd):
+            os.dup2(nowhere, fd, inheritable=False)
     os.dup2(nowhere, 0)
     os.close(nowhere)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:  # the directory that was listed
+        return False
+    return True
 
 
 def _lead_group(pid: int) -> None:

@@ -37,9 +37,13 @@ MODULES = {
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "for _ in range(2):\n    os.fork()\nos.write(1, f'forked {os.getpid()}\\n'.encode())\ntime.sleep(60)\n"
     ),
+    "owner": (
+        "import os, sys\nmine = open(os.environ['MINE'], 'w')\nsys.stale.close()\nmine.write('written')\nmine.close()\n"
+    ),
     "reporter": (
         "import json, os, sys\n"
-        "files = [fd for fd in range(64) if os.path.exists(f'/proc/self/fd/{fd}')]\n"
+        "files = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')"
+        " if os.path.exists(f'/proc/self/fd/{fd}')]\n"
         "print(json.dumps({'argv': sys.argv, 'env': os.environ.get('GIVEN'), 'files': files}), flush=True)\n"
     ),
 }
@@ -83,22 +87,37 @@ def run(scene, code):
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")], err
 
 
-def test_it_runs_as_a_program_with_its_own_files_only(scene):
+def test_it_runs_as_a_program_with_its_own_files_only(scene, tmp_path):
     facts, _err = run(
         scene,
-        """
-kept, other = os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
-child = Child("test", "scene_reporter", ["one", "two"], env={"GIVEN": "value"}, fds=[kept])
+        f"""
+kept, other = (os.open("{tmp_path}/" + name, os.O_RDWR | os.O_CREAT) for name in ("kept", "other"))
+child = Child("test", "scene_reporter", ["one", "two"], env={{"GIVEN": "value"}}, fds=[kept])
 child.start(); child.wait(5)
-say(code=child.process.returncode, kept=kept, other=other)
+say(code=child.process.returncode)
 """,
     )
     inside, outside = facts
     assert inside["argv"][1:] == ["one", "two"]
     assert inside["env"] == "value"
-    assert outside["kept"] in inside["files"]
-    assert outside["other"] not in inside["files"]
+    assert str(tmp_path / "kept") in inside["files"]
+    assert str(tmp_path / "other") not in inside["files"]
     assert outside["code"] == 0
+
+
+def test_what_the_supervisor_left_in_memory_closes_no_file_of_the_child(scene, tmp_path):
+    """A stale memory map once closed the database's number: its lock was gone, and rows were lost."""
+    facts, err = run(
+        scene,
+        f"""
+sys.stale = open("/dev/null")
+child = Child("test", "scene_owner", env={{"MINE": "{tmp_path}/mine"}})
+child.start(); child.wait(5)
+say(code=child.process.returncode)
+""",
+    )
+    assert facts == [{"code": 0}], err
+    assert (tmp_path / "mine").read_text() == "written"
 
 
 @pytest.mark.parametrize(("module", "code"), [("failing", 3), ("raising", 1)])
