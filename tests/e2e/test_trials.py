@@ -1,11 +1,13 @@
 """What is on trial, in real Chromium: another port for HTTPS, and Force SSL. Kept it stays, not kept it returns."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from portal.scheme import SchemePolicy
 from tests.harness import person as people
 from tests.harness.browser import Visitor, chromium, visitor
 from tests.harness.need import need
@@ -122,6 +124,7 @@ def test_force_ssl_returns_unless_it_is_kept(browser: Browser, place: Portal) ->
 
         place.move_clock(121)  # two minutes pass, and nobody has confirmed
         wait_until(lambda: place.get(PLAIN).status_code != 307, timeout=5, what="Force SSL off by itself")
+        time.sleep(SchemePolicy.KEEP_SECONDS)  # by then every process has read it
         alice.go(plain + "/accounts/login/")
         assert page.url.startswith(plain)
         alice.go(secure + HTTPS)
@@ -143,6 +146,7 @@ def test_force_ssl_returns_unless_it_is_kept(browser: Browser, place: Portal) ->
 def _is_forced(alice: Visitor, place: Portal) -> None:
     """People are led to HTTPS; a CA, a load balancer and a client of revocation lists are not."""
     wait_until(lambda: place.get(PLAIN).status_code == 307, timeout=5, what="the redirect")
+    time.sleep(SchemePolicy.KEEP_SECONDS)  # by then every process has read it
     assert place.get(PLAIN).headers["Location"] == f"https://{NAME}:{place.https_port}{PLAIN}"
     for path, status in {"/healthz": 200, "/readyz": 200, "/.well-known/acme-challenge/unknown": 404}.items():
         for host in (NAME, LOOPBACK, "unknown.example"):
