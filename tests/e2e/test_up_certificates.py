@@ -12,7 +12,7 @@ from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 from tests.harness.ports import free_port, is_listening, wait_until
-from tests.harness.tls import served, served_fingerprint
+from tests.harness.tls import all_serve, served, served_fingerprint
 
 pytestmark = pytest.mark.e2e
 
@@ -123,9 +123,7 @@ def test_files_put_into_a_running_portal_are_bound_once_and_later_offered() -> N
         assert portal.count("certs_certificate") == before
 
         put(portal, root.pem + middle.pem + first.pem, first.key_pem)
-        wait_until(
-            lambda: served_fingerprint(portal.https_port, NAME) == first.fingerprint, timeout=20, what="the own one"
-        )
+        wait_until(lambda: all_serve(portal.https_port, NAME, first.fingerprint), timeout=20, what="the own one")
         served(portal.https_port, NAME, roots_pem=root.pem)  # the chain is in order, and the root needs no sending
         assert import_trouble(portal) == ""
 
