@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -323,7 +323,8 @@ def test_unfinished_head_is_told_408(connect: Connect) -> None:
 def test_broken_hellos_are_ended_and_nothing_else_suffers(web: Web, start: bytes) -> None:
     with socket.create_connection(web.secure) as sock:
         sock.sendall(start)
-        sock.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the server may have ended it already, which is what is wanted
+            sock.shutdown(socket.SHUT_WR)
         assert ended_after(sock) < 1
     assert ask(web.secure, get(), tls=True).status == 200
 
@@ -350,6 +351,7 @@ def client_hello() -> bytes:
     return outgoing.read()
 
 
+@pytest.mark.alone
 def test_silent_clients_at_the_limit_of_connections_make_room(tmp_path: Path) -> None:
     few = {"GUNICORN_CMD_ARGS": "--worker-connections 40"}
     with web_running(make_home(tmp_path), env=few) as web, many(web.plain, 120):
@@ -359,6 +361,7 @@ def test_silent_clients_at_the_limit_of_connections_make_room(tmp_path: Path) ->
         assert time.monotonic() - started < 1
 
 
+@pytest.mark.alone
 def test_unfinished_bodies_do_not_fill_the_memory(tmp_path: Path) -> None:
     with web_running(make_home(tmp_path)) as web, many(web.plain, 100) as held:
         for sock in held:
