@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from certs.services.challenges import challenges_clean
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.order_runner import orders_run
@@ -13,7 +14,13 @@ from certs.services.sweeps import sweep_run
 log = logging.getLogger("bindery.tasks")
 
 # In this order: the CAs are heard before it is decided, and what was bound late is bound before HSTS is weighed.
-TICK: tuple[Callable[[], object], ...] = (renewal_info_refresh, sweep_run, lets_encrypt_settle, hsts_advance)
+TICK: tuple[Callable[[], object], ...] = (
+    renewal_info_refresh,
+    sweep_run,
+    lets_encrypt_settle,
+    hsts_advance,
+    challenges_clean,
+)
 
 
 def run_orders() -> int:

@@ -45,6 +45,7 @@ class ChallengeView:
     status: str  # pending, processing, valid, invalid
     error: Problem | None
     asked: tuple[str, ...]  # the URLs the CA says it asked for (validationRecord of Boulder)
+    issuers: tuple[str, ...] = ()  # dns-persist-01: issuer-domain-names
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class AuthorizationView:
     name: str
     challenges: tuple[ChallengeView, ...]
     retry_at: datetime | None
+    wildcard: bool = False
 
     def challenge(self, kind: str) -> ChallengeView | None:
         return next((challenge for challenge in self.challenges if challenge.type == kind), None)
@@ -195,6 +197,7 @@ def _authorization(document: dict[str, Any], url: str, retry_at: datetime | None
         name=str(identifier.get("value", "")) if isinstance(identifier, dict) else "",
         challenges=tuple(_challenge(item) for item in _dicts(document, "challenges")),
         retry_at=retry_at,
+        wildcard=document.get("wildcard") is True,
     )
 
 
@@ -206,6 +209,7 @@ def _challenge(document: dict[str, Any]) -> ChallengeView:
         status=str(document.get("status", "pending")),
         error=_problem(document),
         asked=tuple(str(item["url"]) for item in _dicts(document, "validationRecord") if item.get("url")),
+        issuers=tuple(str(item) for item in _items(document, "issuer-domain-names")),
     )
 
 

@@ -57,13 +57,14 @@ _ENDS = (FAILED, CANCELLED)
 
 ORDER = Machine(
     {
+        # Back to NEW from any state before the issuing: the next of the fallback issuers takes its turn.
         NEW: State("waiting to start", Actor.WORKER, (REGISTERED, *_ENDS)),
-        REGISTERED: State("account ready", Actor.WORKER, (ORDERED, *_ENDS)),
+        REGISTERED: State("account ready", Actor.WORKER, (ORDERED, NEW, *_ENDS)),
         # An order at the CA may be ready at once (authorizations reused) or already done (a lost answer).
-        ORDERED: State("ordered", Actor.WORKER, (CHALLENGED, READY, FINALIZED, REGISTERED, *_ENDS)),
-        CHALLENGED: State("being validated", Actor.CA, (READY, FINALIZED, REGISTERED, *_ENDS)),
-        READY: State("validated", Actor.WORKER, (FINALIZED, REGISTERED, *_ENDS)),
-        FINALIZED: State("being issued", Actor.CA, (ISSUED, REGISTERED, *_ENDS)),
+        ORDERED: State("ordered", Actor.WORKER, (CHALLENGED, READY, FINALIZED, REGISTERED, NEW, *_ENDS)),
+        CHALLENGED: State("being validated", Actor.CA, (READY, FINALIZED, REGISTERED, NEW, *_ENDS)),
+        READY: State("validated", Actor.WORKER, (FINALIZED, REGISTERED, NEW, *_ENDS)),
+        FINALIZED: State("being issued", Actor.CA, (ISSUED, DONE, REGISTERED, NEW, *_ENDS)),
         # From here on the certificate is ours; a trouble with binding never loses it.
         ISSUED: State("issued", Actor.WORKER, (BOUND, DONE)),
         BOUND: State("bound", Actor.WORKER, (DONE,)),

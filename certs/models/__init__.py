@@ -1,10 +1,13 @@
 """One file per noun. Rules for one row are methods that do not save; everything else is a service."""
 
-from certs.models.account import AcmeAccount
+from certs.models.account import AcmeAccount, AcmeDirectory
+from certs.models.alarm import Alarm, AlarmDelivery, Channel
 from certs.models.audit import AuditEvent, JobEvent
-from certs.models.certificate import Certificate, CertificateName, CertificateVersion
+from certs.models.certificate import Certificate, CertificateName, CertificateVersion, FallbackIssuer
 from certs.models.keyring import KeyRingCanary
+from certs.models.ledger import LedgerEntry
 from certs.models.listener import Binding, Listener, NodeProcess, Rebind
+from certs.models.method import ChallengeMethod
 from certs.models.order import Challenge, Order
 from certs.models.organization import Department, Organization
 from certs.models.portal import OneTimeLink, PortalState
@@ -14,15 +17,22 @@ from certs.models.user import User
 
 __all__ = [
     "AcmeAccount",
+    "AcmeDirectory",
+    "Alarm",
+    "AlarmDelivery",
     "AuditEvent",
     "Binding",
     "Certificate",
     "CertificateName",
     "CertificateVersion",
     "Challenge",
+    "ChallengeMethod",
+    "Channel",
     "Department",
+    "FallbackIssuer",
     "JobEvent",
     "KeyRingCanary",
+    "LedgerEntry",
     "Listener",
     "NodeProcess",
     "OneTimeLink",

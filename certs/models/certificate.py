@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from django.db import models
 
 from certs.models.account import AcmeAccount
+from certs.models.method import ChallengeMethod
 from certs.models.organization import Organization, default_organization
 from certs.models.privatekey import PrivateKey
 from portal import clock
@@ -26,6 +27,14 @@ class Certificate(models.Model):
     account = models.ForeignKey(
         AcmeAccount, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
     )
+    # How it is asked for. Empty means what the CA does by itself; the defaults are those of ACME.md.
+    profile = models.CharField(max_length=100, blank=True)
+    preferred_chain = models.CharField(max_length=255, blank=True)  # common name of the topmost issuer wanted
+    reuse_key = models.BooleanField(default=False)  # keep the private key at renewals
+    challenge_method = models.ForeignKey(
+        ChallengeMethod, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
+    )  # None: chosen by itself, http-01 first
+    on_demand = models.BooleanField(default=False)  # made by the first visitor of its name
     current = models.OneToOneField(
         "CertificateVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="current_of"
     )
@@ -45,6 +54,7 @@ class Certificate(models.Model):
     next_attempt_at = models.DateTimeField(null=True, blank=True)  # back-off after a failure
     retry_after_at = models.DateTimeField(null=True, blank=True)  # the CA's Retry-After: not even force goes before it
     ari = models.JSONField(default=dict, blank=True)  # domain.ari.Suggestion
+    alarm_level = models.PositiveSmallIntegerField(default=0)  # domain.alarms: the highest one raised since it was well
 
     class Meta:
         ordering = ["name", "id"]
@@ -75,6 +85,9 @@ class CertificateVersion(models.Model):
     is_test = models.BooleanField(default=False)
     not_before = models.DateTimeField()
     not_after = models.DateTimeField(db_index=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)  # by us, or found in the CA's list
+    revocation_reason = models.CharField(max_length=40, blank=True)  # a name of RFC 5280 §5.3.1
+    revocation_checked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -110,3 +123,18 @@ class CertificateName(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class FallbackIssuer(models.Model):
+    """Whom to ask where the account of the certificate cannot give it, in order of position."""
+
+    certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="fallbacks")
+    account = models.ForeignKey(AcmeAccount, on_delete=models.PROTECT, related_name="fallback_for")
+    position = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["certificate", "account"], name="fallback_once_per_certificate")]
+
+    def __str__(self) -> str:
+        return f"{self.position}. {self.account}"

@@ -7,6 +7,7 @@ from django.db.models import Q
 from certs.domain import states
 from certs.models.account import AcmeAccount
 from certs.models.certificate import Certificate, CertificateVersion
+from certs.models.method import ChallengeMethod
 from certs.models.privatekey import PrivateKey
 from portal import clock
 
@@ -31,6 +32,11 @@ class Order(models.Model):
     bind = models.BooleanField(default=False)
     bind_address = models.CharField(max_length=45, blank=True)
     bind_port = models.PositiveIntegerField(null=True, blank=True)
+
+    rehearsal = models.BooleanField(default=False)  # at the staging directory; its certificate is never kept
+    profile = models.CharField(max_length=100, blank=True)  # as asked of the CA
+    challenge_kind = models.CharField(max_length=40, default="http01")  # a file in certs/solvers
+    tried = models.JSONField(default=list, blank=True)  # issuers that failed: [{"account", "ca", "code", "message", …}]
 
     key = models.ForeignKey(PrivateKey, null=True, blank=True, on_delete=models.PROTECT, related_name="orders")
     csr_pem = models.TextField(blank=True)
@@ -75,7 +81,11 @@ class Order(models.Model):
 
 
 class Challenge(models.Model):
-    """An http-01 answer that any node gives, for any Host, until the authorization is final."""
+    """The answer to one challenge: what any node gives (http-01, tls-alpn-01), or what stands in the DNS.
+
+    The row is there before the answer is put in place and goes only after it was taken away again, so that a sweeper
+    finds what a crash left behind.
+    """
 
     token = models.CharField(max_length=128, primary_key=True)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="challenges")
@@ -83,6 +93,16 @@ class Challenge(models.Model):
     authorization_url = models.URLField(max_length=500)
     challenge_url = models.URLField(max_length=500)
     key_authorization = models.TextField()  # public by design: RFC 8555 §8.1, no secret of the account key
+    kind = models.CharField(max_length=40, default="http01")  # a file in certs/solvers
+    method = models.ForeignKey(ChallengeMethod, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    type = models.CharField(max_length=40, default="http-01")  # as the CA calls it
+    wildcard = models.BooleanField(default=False)
+    issuers = models.JSONField(default=list, blank=True)  # dns-persist-01: the CA's issuer-domain-names
+    data = models.JSONField(default=dict, blank=True)  # what the solver wants to remember until it cleans
+    presented_at = models.DateTimeField(null=True, blank=True)
+    clean_at = models.DateTimeField(null=True, blank=True, db_index=True)  # set: to be taken away, not before this
+    clean_tries = models.PositiveSmallIntegerField(default=0)
+    trouble = models.TextField(blank=True)  # why it could not be taken away
     answered_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

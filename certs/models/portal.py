@@ -3,6 +3,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
+from certs.models.account import AcmeAccount
 from certs.models.certificate import Certificate
 from portal import clock
 
@@ -37,6 +38,17 @@ class PortalState(models.Model):
     sweep_started_at = models.DateTimeField(null=True, blank=True)
     sweep_finished_at = models.DateTimeField(null=True, blank=True)
     sweep_summary = models.JSONField(default=dict)  # decision code -> count
+    # Configuration ➜ On demand: the first TLS connection to one of these names starts its issuance.
+    on_demand = models.BooleanField(default=False)
+    on_demand_hosts = models.JSONField(default=list, blank=True)  # names, or *.example.com for its direct children
+    on_demand_account = models.ForeignKey(
+        AcmeAccount, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # Export to acme/ under BINDERY_HOME.
+    export = models.BooleanField(default=False)
+    export_owner = models.CharField(max_length=64, blank=True)
+    export_group = models.CharField(max_length=64, blank=True)
+    export_mode = models.CharField(max_length=4, default="0600")
     # First start.
     ring_saved_at = models.DateTimeField(null=True, blank=True)  # the operator said that a copy of the ring is safe
     imported_fingerprints = models.JSONField(default=list)  # server.crt is imported once per fingerprint

@@ -1,69 +1,145 @@
-"""Answers to challenges: kept in the database, so that any node gives them, and gone when their order ends."""
+"""Answers to challenges: stored before they are put in place, and forgotten only after they were taken away again."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.db.models import F
+
+from certs.domain.errors import BinderyError, InputError, Unavailable
+from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
-from certs.models import Challenge, Order
-from certs.solvers.base import Solver, Task
+from certs.models import Challenge, ChallengeMethod
+from certs.services.options import options_load
+from certs.solvers.base import Evidence, Site, Solver, Task
+from portal import clock, home, logs
 
+log = logging.getLogger("bindery.challenges")
 SOLVERS = "certs.solvers"
-HTTP = "http01"
+DEFAULT = "http01"
+# Tried one after the other where nobody has chosen a method: what the portal can answer by itself.
+AUTOMATIC = ("http01", "tlsalpn01")
+_CLEAN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))
+SWEEP_BATCH = 50
 
 
-def solver_get(kind: str) -> Solver:
-    solvers: dict[str, type[Solver]] = plugins(SOLVERS, Solver)
-    return solvers[kind]()
+def solver_kinds() -> dict[str, type[Solver]]:
+    return plugins(SOLVERS, Solver)
+
+
+def solver_make(kind: str, method: ChallengeMethod | None = None) -> Solver:
+    """The solver of that kind, with the options of `method`. Raises InputError for a kind that is not there any more,
+    SecretError, OptionRefused."""
+    found = solver_kinds().get(kind)
+    if found is None:
+        raise InputError(f"There is no challenge method “{kind}” in this version.", advice="Choose another method.")
+    if method is None:
+        return found(None if found.Options is NoOptions else found.Options(), site_get())
+    options = options_load(found.Options, method.options, method.sealed, purpose=ChallengeMethod.PURPOSE, uid=method.pk)
+    return found(options, site_get())
+
+
+def site_get() -> Site:
+    return Site(home=home.path(), version=settings.VERSION)
 
 
 def challenge_answer(token: str) -> str | None:
     """What to answer at /.well-known/acme-challenge/<token>, for any Host, as often as asked; None: not ours."""
-    return Challenge.objects.filter(token=token).values_list("key_authorization", flat=True).first()
+    rows = Challenge.objects.filter(token=token, type="http-01", clean_at=None)
+    return rows.values_list("key_authorization", flat=True).first()
 
 
-class ChallengeRows:
-    """A solver's store for one order. Rows are gathered and written by `save`, in the caller's transaction."""
+def challenges_store(rows: Iterable[Challenge]) -> None:
+    """Inside the caller's transaction, before anything is put in place. A token met again (an authorization shared by
+    two orders) becomes the newer order's; its answer is the same."""
+    Challenge.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["token"],
+        update_fields=[
+            "order",
+            "authorization_url",
+            "challenge_url",
+            "key_authorization",
+            "kind",
+            "method",
+            "type",
+            "clean_at",
+        ],
+    )
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._rows: list[Challenge] = []
-        self._addresses: dict[str, tuple[str, str]] = {}
 
-    def expect(self, token: str, *, authorization_url: str, challenge_url: str) -> None:
-        self._addresses[token] = (authorization_url, challenge_url)
-
-    def put(self, task: Task) -> None:
-        authorization_url, challenge_url = self._addresses[task.token]
-        self._rows.append(
-            Challenge(
-                token=task.token,
-                order=self._order,
-                name=task.name,
-                authorization_url=authorization_url,
-                challenge_url=challenge_url,
-                key_authorization=task.key_authorization,
-            )
-        )
-
-    def remove(self, task: Task) -> None:
-        Challenge.objects.filter(token=task.token).delete()
-
-    def save(self) -> None:
-        """A token met again (an authorization shared by two orders) keeps its first row's answer, which is the same."""
-        Challenge.objects.bulk_create(
-            self._rows,
-            update_conflicts=True,
-            unique_fields=["token"],
-            update_fields=["order", "authorization_url", "challenge_url", "key_authorization"],
-        )
+def challenge_present(row: Challenge, solver: Solver, task: Task) -> None:
+    """Put the answer in place, once, and remember how to take it away. Network. Raises BinderyError."""
+    if row.presented_at is not None or solver.by_portal:
+        return
+    data = solver.present(task)
+    Challenge.objects.filter(pk=row.pk).update(data=data, presented_at=clock.now())
 
 
 def challenges_clear(order_id: UUID) -> None:
-    Challenge.objects.filter(order_id=order_id).delete()
+    """The order needs its answers no more: what the portal gives itself goes at once, the rest is to be cleaned.
+
+    No network, for the caller's transaction; `challenges_clean` does the work.
+    """
+    rows = Challenge.objects.filter(order_id=order_id)
+    rows.filter(kind__in=[kind for kind, solver in solver_kinds().items() if solver.by_portal]).delete()
+    rows.filter(clean_at=None).update(clean_at=clock.now())
 
 
-def challenge_evidence(challenge: Challenge, asked: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What this server sees where the CA looked: {"url", "curl", "seen", "name"}. Network, about 5 s at most."""
-    task = Task(challenge.name, challenge.token, challenge.key_authorization, asked[0] if asked else "")
-    return {"name": challenge.name, **asdict(solver_get(HTTP).look(task))}
+def challenges_clean(order_id: UUID | None = None) -> int:
+    """Take away what is no longer needed, of one order or (the sweeper) of all; returns how many are gone.
+
+    Network. Nothing is raised: what could not be taken away stays on the list, and is tried again ever later.
+    """
+    due = Challenge.objects.filter(clean_at__lte=clock.now()).select_related("method", "order__account")
+    if order_id is not None:
+        due = due.filter(order_id=order_id)
+    return sum(_clean(row) for row in due.order_by("clean_at")[:SWEEP_BATCH])
+
+
+def challenge_task(row: Challenge, *, asked: str = "") -> Task:
+    return Task(
+        name=row.name,
+        token=row.token,
+        key_authorization=row.key_authorization,
+        asked=asked,
+        type=row.type,
+        wildcard=row.wildcard,
+        account_url=row.order.account.account_url,
+        issuers=tuple(row.issuers),
+    )
+
+
+def challenge_evidence(row: Challenge, asked: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What this server sees where the CA looked: {"url", "curl", "seen", "right", "name"}. Network, about 5 s."""
+    try:
+        seen = solver_make(row.kind, row.method).look(challenge_task(row, asked=asked[0] if asked else ""))
+    except BinderyError as error:
+        seen = Evidence(url="", curl="", seen=f"could not look: {error.message}")
+    return {"name": row.name, **asdict(seen)}
+
+
+def _clean(row: Challenge) -> bool:
+    # Counted before the work: one that kills its process must not be met at once again.
+    wait = _CLEAN_WAITS[min(row.clean_tries, len(_CLEAN_WAITS) - 1)]
+    mine = Challenge.objects.filter(pk=row.pk, clean_at=row.clean_at, clean_tries=row.clean_tries)
+    if not mine.update(clean_at=clock.now() + wait, clean_tries=F("clean_tries") + 1):
+        return False
+    try:
+        solver_make(row.kind, row.method).clean(challenge_task(row), row.data)
+    except BinderyError as error:
+        trouble = error
+    except Exception as error:  # a provider's library may raise anything; the others' turn comes all the same
+        log.exception("The answer for %s could not be taken away", row.name)
+        trouble = Unavailable(f"An unexpected fault: {type(error).__name__}.")
+    else:
+        Challenge.objects.filter(pk=row.pk).delete()
+        return True
+    Challenge.objects.filter(pk=row.pk).update(trouble=logs.mask(str(trouble)))
+    log.warning("%s: the %s answer could not be taken away: %s", row.name, row.kind, trouble)
+    return False

@@ -39,3 +39,8 @@ def audit_record(
         after=after or {},
         result=result,
     )
+
+
+def job_said(job: UUID) -> str:
+    """The last line of a job; "" where it has none."""
+    return JobEvent.objects.filter(job=job).order_by("-id").values_list("message", flat=True).first() or ""

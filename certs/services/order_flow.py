@@ -109,13 +109,25 @@ class Flow:
         fields |= {"lease_owner": None, "lease_until": None, "updated_at": clock.now()}
         self._fenced(self.order.state, fields)
 
+    def keep(self, also: Callable[[], None]) -> None:
+        """Write what `also` writes, without a step, while the order is still ours. Raises LeaseLost."""
+        with transaction.atomic():
+            self._fenced(self.order.state, {"updated_at": clock.now()})
+            also()
+
     def _fenced(self, before: str, fields: dict[str, Any]) -> None:
         mine = Order.objects.filter(pk=self.order.pk, state=before, lease_owner=self.owner, finished_at=None)
         if not mine.update(**fields):
             raise LeaseLost
 
-    def poll(self, read: Callable[[], T], settled: Callable[[T], bool], retry_at: Callable[[T], datetime | None]) -> T:
-        """Ask until it is settled: soon, then ever later, or as the CA's Retry-After says.
+    def poll(
+        self,
+        read: Callable[[], T],
+        settled: Callable[[T], bool],
+        retry_at: Callable[[T], datetime | None],
+        what: Callable[[T], str] | None = None,
+    ) -> T:
+        """Ask until it is settled: soon, then ever later, or as the CA's Retry-After says. `what` words the waiting.
 
         Raises AcmeRetry with code "acme-waiting" when it takes longer than a flow should hold its place.
         """
@@ -125,7 +137,8 @@ class Flow:
             now = datetime.now(UTC)
             wait = poll_delay(retry_at(view), own, now)
             if time.monotonic() + wait > deadline:
-                raise AcmeRetry(f"{self.ca} is still at it.", code="acme-waiting", retry_at=retry_at(view))
+                said = what(view) if what else f"{self.ca} is still at it."
+                raise AcmeRetry(said, code="acme-waiting", retry_at=retry_at(view))
             time.sleep(wait)
             own = min(own * 2, POLL_LAST_SECONDS)
         return view

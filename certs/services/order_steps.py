@@ -7,6 +7,7 @@ answer to finalize is read from the order.
 
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -18,14 +19,22 @@ from certs.domain import states
 from certs.domain.certinfo import certificate_info
 from certs.domain.csr import csr_make
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused
+from certs.domain.names import is_address
 from certs.domain.pem import Chain, certificates_read, chain_order
-from certs.models import AcmeAccount, Certificate, Challenge
+from certs.models import AcmeAccount, Certificate, Challenge, Order
 from certs.services.accounts import account_missing, account_register
 from certs.services.certificates import version_add
-from certs.services.challenges import HTTP, ChallengeRows, challenge_evidence, challenges_clear, solver_get
+from certs.services.challenges import (
+    challenge_evidence,
+    challenge_present,
+    challenge_task,
+    challenges_clear,
+    challenges_store,
+    solver_make,
+)
 from certs.services.keys import key_create, key_open
 from certs.services.order_flow import POLL_FIRST_SECONDS, Flow
-from certs.solvers.base import Task
+from certs.solvers.base import Solver
 from portal import clock
 
 T = TypeVar("T")
@@ -64,27 +73,73 @@ def step_order(flow: Flow) -> None:
 
 
 def step_prepare(flow: Flow) -> None:
-    """ordered → challenged: the answers are in place before the CA is told of them."""
+    """ordered → challenged: the answers are in place, and the CA can see them, before it is told of them."""
     view = _look(flow)
     if _moved_on(flow, view):
         return
     flow.authorizations = [_read(flow, url) for url in view.authorizations]
-    rows = ChallengeRows(flow.order)
-    solver = solver_get(HTTP)
-    for authorization in flow.authorizations:
-        if authorization.status != "pending":
-            continue
-        challenge = authorization.challenge(solver.challenge_type)
-        if challenge is None:
-            raise AcmeRefused(
-                f"{flow.ca} does not offer the {solver.label} challenge for {authorization.name}.",
-                advice="Ask another CA for this name.",
-                code="acme-no-challenge",
-            )
-        rows.expect(challenge.token, authorization_url=authorization.url, challenge_url=challenge.url)
-        answer = flow.client.key_authorization(challenge.token)
-        solver.present(Task(authorization.name, challenge.token, answer), rows)
-    flow.move(states.CHALLENGED, "The answers to the challenges are in place.", also=rows.save)
+    solver = order_solver(flow.order)
+    pending = [one for one in flow.authorizations if one.status == "pending"]
+    flow.keep(lambda: challenges_store(_challenge_row(flow, one, solver) for one in pending))
+    rows = list(flow.order.challenges.filter(clean_at=None).select_related("order__account"))
+    for row in rows:
+        challenge_present(row, solver, challenge_task(row))
+    _await_visible(flow, solver, rows)
+    flow.move(states.CHALLENGED, "The answers to the challenges are in place.")
+
+
+def order_solver(order: Order) -> Solver:
+    method = order.certificate.challenge_method
+    return solver_make(order.challenge_kind, method if method and method.kind == order.challenge_kind else None)
+
+
+def _challenge_row(flow: Flow, authorization: AuthorizationView, solver: Solver) -> Challenge:
+    """What is to be answered for one name. Raises AcmeRefused where CA and method have nothing in common for it."""
+    shown = f"*.{authorization.name}" if authorization.wildcard else authorization.name
+    if (authorization.wildcard and not solver.wildcards) or (is_address(authorization.name) and not solver.addresses):
+        raise AcmeRefused(
+            f"The {solver.label} challenge cannot prove {shown}.",
+            advice="Choose another challenge for this certificate: a wildcard needs DNS, an address HTTP or TLS.",
+            code="acme-no-challenge",
+        )
+    challenge = next((one for kind in solver.challenge_types if (one := authorization.challenge(kind))), None)
+    if challenge is None:
+        offered = ", ".join(one.type for one in authorization.challenges) or "none"
+        raise AcmeRefused(
+            f"{flow.ca} does not offer the {solver.label} challenge for {shown}; it offers {offered}.",
+            advice="Choose another challenge for this certificate, or ask another CA for this name.",
+            code="acme-no-challenge",
+        )
+    order = flow.order
+    method = order.certificate.challenge_method
+    return Challenge(
+        # dns-persist-01 has no token; the row needs a name of its own all the same.
+        token=challenge.token or f"none-{sha256(challenge.url.encode()).hexdigest()}",
+        order=order,
+        name=authorization.name,
+        wildcard=authorization.wildcard,
+        issuers=list(challenge.issuers),
+        authorization_url=authorization.url,
+        challenge_url=challenge.url,
+        key_authorization=flow.client.key_authorization(challenge.token) if challenge.token else "",
+        kind=order.challenge_kind,
+        method=method if method and method.kind == order.challenge_kind else None,
+        type=challenge.type,
+    )
+
+
+def _await_visible(flow: Flow, solver: Solver, rows: list[Challenge]) -> None:
+    """Until the CA can see every answer. Raises AcmeRetry (code "acme-waiting") where that takes its time."""
+    waiting = list(rows)
+
+    def look() -> str:
+        while waiting:
+            if sentence := solver.awaited(challenge_task(waiting[0])):
+                return sentence
+            waiting.pop(0)
+        return ""
+
+    flow.poll(look, lambda sentence: not sentence, lambda _: None, what=lambda sentence: sentence)
 
 
 def step_validate(flow: Flow) -> None:
@@ -248,17 +303,17 @@ def _read(flow: Flow, url: str) -> AuthorizationView:
 
 def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> None:
     """Tell the CA of every answer it does not know of yet; on a resume some may have been told before the kill."""
-    kind = solver_get(HTTP).challenge_type
-    told: list[str] = []
+    rows = {row.challenge_url: row for row in flow.order.challenges.filter(clean_at=None)}
+    told: list[Challenge] = []
     for authorization in authorizations:
-        challenge = authorization.challenge(kind)
+        challenge = next((one for one in authorization.challenges if one.url in rows), None)
         if authorization.status != "pending" or challenge is None or challenge.status != "pending":
             continue
         flow.client.challenge_answer(challenge.url)
-        told.append(challenge.token)
+        told.append(rows[challenge.url])
     if told:
-        Challenge.objects.filter(token__in=told).update(answered_at=clock.now())
-        flow.note(f"Told {flow.ca} to look: {', '.join(item.name for item in authorizations)}.")
+        Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
+        flow.note(f"Told {flow.ca} to look: {', '.join(row.name for row in told)}.")
         time.sleep(POLL_FIRST_SECONDS)
 
 
@@ -302,17 +357,18 @@ def _await_order(flow: Flow, unsettled: set[str]) -> OrderView:
 
 
 def _challenge_failed(flow: Flow, authorization: AuthorizationView) -> ChallengeFailed:
-    solver = solver_get(HTTP)
+    solver = order_solver(flow.order)
     failed = authorization.failed_challenge
     problem = (failed.error if failed else None) or Problem(detail="no reason was given")
     message = (
         f"The {flow.ca} {solver.label} challenge failed with status '{authorization.status}' "
         f"for {authorization.name}: {problem.sentence}"
     )
-    row = Challenge.objects.filter(authorization_url=authorization.url, order=flow.order).first()
+    rows = Challenge.objects.select_related("method", "order__account")
+    row = rows.filter(authorization_url=authorization.url, order=flow.order).first()
     return ChallengeFailed(
         message,
-        advice=advice_for(problem.code) or "Make port 80 of the name reach this portal, then try again.",
+        advice=advice_for(problem.code) or "Look at what this server sees there, below; then try again.",
         code=f"acme-{problem.code}" if problem.code else "acme-challenge",
         problem=problem.document,
         evidence=[challenge_evidence(row, failed.asked if failed else ())] if row else [],

@@ -20,8 +20,8 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, BinderyErro
 from certs.domain.pem import certificates_read
 from certs.domain.renewal import backoff
 from certs.models import Certificate, Order, User
-from certs.services.challenges import challenges_clear
-from certs.services.events import audit_record, job_event
+from certs.services.challenges import challenges_clean, challenges_clear, solver_kinds
+from certs.services.events import audit_record, job_event, job_said
 from certs.services.order_finish import step_bind, step_prove
 from certs.services.order_flow import Flow, LeaseLost
 from certs.services.order_steps import (
@@ -55,7 +55,8 @@ STEPS: dict[str, Callable[[Flow], None]] = {
 _WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 15, 60, 300, 900))
 FREE_CLAIMS = 3  # a worker lost through no fault of the flow must not delay it
 MOST_ATTEMPTS = 40
-LONGEST_LIFE = timedelta(days=1)
+LONGEST_LIFE, LONGEST_LIFE_BY_HAND = timedelta(days=1), timedelta(days=7)
+PATIENCE_LOW, PATIENCE_HIGH = timedelta(seconds=1), timedelta(seconds=30)
 _CANCELLABLE = (states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY)
 
 
@@ -153,6 +154,7 @@ def order_advance(order_id: UUID, owner: UUID) -> None:
         try:
             _advance(flow)
             flow.client_return()
+            challenges_clean(order_id)
         except LeaseLost:
             log.warning("The order is not ours any more; left alone.")
         finally:
@@ -210,16 +212,33 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     """Come back later: as the CA says, else ever later. An order that makes no way for a day is given up."""
     order = flow.order
     flow.client_drop()
-    wait = _wait(order.attempts - 1)
+    waiting = error.code == "acme-waiting"
+    wait = _patience(order) if waiting else _wait(order.attempts - 1)
     if error.retry_at is not None:
         wait = max(wait, error.retry_at - _real_now())
-    lapsed = clock.now() + wait - order.created_at > LONGEST_LIFE
+    lapsed = clock.now() + wait - order.created_at > _longest_life(order)
     if lapsed or order.attempts >= MOST_ATTEMPTS:
         _fail(flow, error, retry_at=clock.now() + wait if error.retry_at else None)
         return
-    waiting = error.code == "acme-waiting"
-    flow.note(f"{error.message} Trying again in {_span(wait)}.", level="info" if waiting else "warning")
-    flow.release(next_attempt_at=clock.now() + wait, **({} if waiting else _told(error)))
+    if not waiting:
+        flow.note(f"{error.message} Trying again in {_span(wait)}.", level="warning")
+        flow.release(next_attempt_at=clock.now() + wait, **_told(error))
+        return
+    # Nothing went wrong: no try is counted, and the same sentence is not written again and again.
+    if job_said(order.pk) != error.message:
+        flow.note(error.message)
+    flow.release(next_attempt_at=clock.now() + wait, attempts=0)
+
+
+def _patience(order: Order) -> timedelta:
+    """How long to wait for what is on its way: the longer it takes, the more seldom it is looked at."""
+    return max(PATIENCE_LOW, min(PATIENCE_HIGH, (clock.now() - order.created_at) / 6))
+
+
+def _longest_life(order: Order) -> timedelta:
+    kind = solver_kinds().get(order.challenge_kind)
+    by_hand = order.state == states.ORDERED and kind is not None and kind.by_hand
+    return LONGEST_LIFE_BY_HAND if by_hand else LONGEST_LIFE
 
 
 def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> None:

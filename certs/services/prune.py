@@ -38,7 +38,8 @@ class Pruned:
 def prune_run() -> Pruned:
     """One pass over everything; returns how many rows went."""
     moment = clock.now()
-    ended = Order.objects.filter(finished_at__lt=moment - JOBS)
+    # One whose answers could not be taken away again stays until they are.
+    ended = Order.objects.filter(finished_at__lt=moment - JOBS, challenges=None)
     return Pruned(
         certificates=_deleted_certificates(moment),
         # An order that brought a current version stays: the brake of the renewal counts from it.
@@ -55,7 +56,7 @@ def prune_run() -> Pruned:
 
 def _deleted_certificates(moment: datetime) -> int:
     count = 0
-    for row in Certificate.objects.filter(deleted_at__lt=moment - DELETED):
+    for row in Certificate.objects.filter(deleted_at__lt=moment - DELETED).exclude(orders__challenges__isnull=False):
         try:
             row.delete()
         except ProtectedError:

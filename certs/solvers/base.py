@@ -1,18 +1,30 @@
-"""What a challenge solver must do, and what it is given."""
+"""What a challenge solver must do, and what it is given.
+
+A solver knows nothing of orders and sees no database. The order stores each task before `present` and forgets it only
+after `clean`, so that what a crash leaves behind is found and taken away.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar
+
+from certs.domain.options import NoOptions
 
 
 @dataclass(frozen=True)
 class Task:
-    """One challenge to be solved: RFC 8555 §8.1. `asked` is the address the CA says it asked for, once it has."""
+    """One challenge to be solved (RFC 8555 §8). `asked` is the address the CA says it asked for, once it has."""
 
-    name: str  # A-label
+    name: str  # A-label without "*.", or an address
     token: str
     key_authorization: str
     asked: str = ""
+    type: str = "http-01"  # as the CA calls it; one of the solver's `challenge_types`
+    wildcard: bool = False
+    account_url: str = ""
+    issuers: tuple[str, ...] = ()  # dns-persist-01: the CA's issuer-domain-names
 
 
 @dataclass(frozen=True)
@@ -22,30 +34,69 @@ class Evidence:
     url: str
     curl: str
     seen: str
+    right: bool = False  # it was the right answer
 
 
-class Store(Protocol):
-    """Where a solver puts an answer that every node of the portal must give."""
+@dataclass(frozen=True)
+class Instruction:
+    """What a person has to put in place: a DNS record, say. `done`: it is there already."""
 
-    def put(self, task: Task) -> None: ...
+    what: str  # "TXT record"
+    name: str
+    value: str
+    done: bool = False
 
-    def remove(self, task: Task) -> None: ...
+
+@dataclass(frozen=True)
+class Site:
+    """What a solver may know of the portal around it."""
+
+    home: Path = Path()
+    version: str = ""
+    resolvers: tuple[str, ...] = ()  # host or host:port of recursive DNS servers; empty: the system's
+    authorities: tuple[str, ...] = ()  # asked instead of a zone's own servers (split-horizon DNS); empty: those
 
 
 class Solver(ABC):
-    """Solvers know nothing of orders. `present` and `clean` may be called twice for the same task."""
+    """Made for one order with its options. `present` and `clean` may be called twice for the same task."""
 
+    Options: ClassVar[type[Any]] = NoOptions
     label: ClassVar[str]  # in sentences: "the … challenge"
-    challenge_type: ClassVar[str]  # as the CA calls it
+    challenge_types: ClassVar[tuple[str, ...]]  # as the CA calls them; the first one that it offers is taken
+    wildcards: ClassVar[bool] = False  # can prove *.example.com
+    addresses: ClassVar[bool] = False  # can prove an IP address
+    by_portal: ClassVar[bool] = False  # any node answers with the stored task; there is nothing to take away
+    by_hand: ClassVar[bool] = False  # a person acts: the order waits for days, and shows `instructions`
+
+    def __init__(self, options: Any = None, site: Site | None = None) -> None:
+        self.options = options if options is not None else self.Options()
+        self.site = site or Site()
 
     @abstractmethod
-    def present(self, task: Task, store: Store) -> None:
-        """Put the answer in place; it must be there when the CA looks, many times and from anywhere."""
+    def present(self, task: Task) -> dict[str, Any]:
+        """Put the answer in place, for the CA to see many times and from anywhere. Returns JSON that `clean` needs.
+
+        Network and subprocesses are allowed, a minute at most. Raises BinderyError.
+        """
+
+    def awaited(self, task: Task) -> str:
+        """What is still being waited for before the CA may look, in one sentence; "" when it can see the answer.
+
+        Asked again and again; 10 s at most. Raises BinderyError only for what waiting cannot mend.
+        """
+        return ""
 
     @abstractmethod
-    def clean(self, task: Task, store: Store) -> None:
-        """Take the answer away again. Nothing to take away is no error."""
+    def clean(self, task: Task, data: Mapping[str, Any]) -> None:
+        """Take the answer away again. `data` is what `present` returned, empty where it was killed before it did.
+
+        Nothing to take away is no error. Raises BinderyError when it could not be done now.
+        """
 
     @abstractmethod
     def look(self, task: Task) -> Evidence:
-        """Look where the CA looked. Never raises: what goes wrong is what was seen."""
+        """Look where the CA looked, about 5 s at most. Never raises: what goes wrong is what was seen."""
+
+    def instructions(self, task: Task) -> tuple[Instruction, ...]:
+        """What a person has to do, for solvers that are `by_hand`."""
+        return ()

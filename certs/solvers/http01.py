@@ -3,13 +3,15 @@
 import http.client
 import re
 import socket
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from certs.domain.urls import url_split
-from certs.solvers.base import Evidence, Solver, Store, Task
+from certs.solvers.base import Evidence, Solver, Task
 
 PATH = "/.well-known/acme-challenge/"
 LOOK_SECONDS = 5.0
+_RIGHT = "HTTP 200 with the right answer: from here the portal is reached, from the CA it was not"
 _SHOWN = 120  # characters of a wrong answer
 
 
@@ -17,17 +19,20 @@ class Http01(Solver):
     """The CA asks http://NAME/.well-known/acme-challenge/TOKEN on port 80, from several places at once."""
 
     label: ClassVar[str] = "HTTP"
-    challenge_type: ClassVar[str] = "http-01"
+    challenge_types: ClassVar[tuple[str, ...]] = ("http-01",)
+    addresses: ClassVar[bool] = True
+    by_portal: ClassVar[bool] = True
 
-    def present(self, task: Task, store: Store) -> None:
-        store.put(task)
+    def present(self, task: Task) -> dict[str, Any]:
+        return {}
 
-    def clean(self, task: Task, store: Store) -> None:
-        store.remove(task)
+    def clean(self, task: Task, data: Mapping[str, Any]) -> None:
+        pass
 
     def look(self, task: Task) -> Evidence:
         url = _address(task)
-        return Evidence(url=url, curl=f"curl -i {url}", seen=_seen(url, task.key_authorization))
+        seen = _seen(url, task.key_authorization)
+        return Evidence(url=url, curl=f"curl -i {url}", seen=seen, right=seen == _RIGHT)
 
 
 def _address(task: Task) -> str:
@@ -63,7 +68,7 @@ def _describe(answer: http.client.HTTPResponse, body: str, expected: str) -> str
     if 300 <= answer.status < 400:
         return f"{status}, a redirect to {answer.getheader('Location', 'nowhere')}"
     if answer.status == 200 and body.strip() == expected:
-        return "HTTP 200 with the right answer: from here the portal is reached, from the CA it was not"
+        return _RIGHT
     # Whatever answered may have sent anything; a database may refuse to store what is no text.
     words = re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in body)).strip()[:_SHOWN]
     if answer.status == 200 and words.startswith(expected.partition(".")[0] + "."):

@@ -235,7 +235,13 @@ def test_a_failed_challenge_is_told_in_the_cas_words_with_evidence(ca: FakeCa, o
     assert order.problem["detail"] == "the answer was wrong"
     url = "http://a.example.test/.well-known/acme-challenge/token-1-a.example.test"
     assert order.evidence == [
-        {"name": "a.example.test", "url": url, "curl": f"curl -i {url}", "seen": "HTTP 404 with something else: nginx"}
+        {
+            "name": "a.example.test",
+            "url": url,
+            "curl": f"curl -i {url}",
+            "seen": "HTTP 404 with something else: nginx",
+            "right": False,
+        }
     ]
     assert order.certificate.failures == 1
     assert order.certificate.next_attempt_at is not None

@@ -1,0 +1,37 @@
+"""Options of plugins in the database: what may be shown as JSON, the secrets sealed and bound to their row."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from certs.domain.options import options_of, options_read, options_split
+from certs.services.secrets import secret_open, secret_seal
+
+T = TypeVar("T")
+
+
+def options_store(options: object, *, purpose: str, uid: UUID) -> tuple[dict[str, Any], str]:
+    """(JSON to show, envelope or "") for the two columns of the row `uid`."""
+    shown, hidden = options_split(options)
+    return shown, secret_seal(purpose, uid, json.dumps(hidden).encode()) if hidden else ""
+
+
+def options_load(kind: type[T], shown: Mapping[str, Any], sealed: str, *, purpose: str, uid: UUID) -> T:
+    """The dataclass again. Raises SecretError, OptionRefused where the plugin has changed since."""
+    known = {each.name for each in options_of(kind)}
+    given = {**shown, **_open(sealed, purpose, uid)}
+    return options_read(kind, {name: value for name, value in given.items() if name in known})
+
+
+def options_merge(kind: type[T], given: Mapping[str, Any], *, sealed: str, purpose: str, uid: UUID) -> T:
+    """As typed into the form of a row that is there: a secret left empty keeps what is stored. Raises OptionRefused."""
+    kept = _open(sealed, purpose, uid)
+    secret = {each.name for each in options_of(kind) if each.secret}
+    filled = {name: kept.get(name) if name in secret and not value else value for name, value in given.items()}
+    return options_read(kind, {**{name: value for name, value in kept.items() if name in secret}, **filled})
+
+
+def _open(sealed: str, purpose: str, uid: UUID) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(secret_open(purpose, uid, sealed)) if sealed else {}
+    return found
