@@ -1,0 +1,469 @@
+"""DNS as a CA sees it: asked of a name's own servers, each of them, over IPv4 and IPv6, past every cache.
+
+Recursive resolvers are only asked where a zone begins and which servers it has. A server that cannot be reached from
+here is "could not ask", never "it says no": a CA may well reach it, over IPv6 for one.
+
+Names are lower-case text without the final dot. Nothing here changes a zone.
+"""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+
+from certs.domain.errors import InputError, Unavailable
+
+T = TypeVar("T")
+PORT = 53
+ALIASES = 10  # CNAMEs followed
+WHOLE_SECONDS = 8.0  # for one question, however many servers it needs
+ASK_SECONDS = 2.0  # for one server: UDP, then once more by TCP
+SERVERS = 26  # addresses of one zone that are asked; the root has 26
+AT_ONCE = 16
+NOT_ITS_OWN = "it says REFUSED"
+PAYLOAD = 1232  # bytes of UDP that no path cuts (DNS flag day 2020)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One address of a name server; `name` is as its zone calls it, or the address itself."""
+
+    name: str
+    address: str
+    port: int = PORT
+
+    @property
+    def where(self) -> str:
+        """`address`, with its port where that is not 53."""
+        if self.port == PORT:
+            return self.address
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.where if self.name == self.address else f"{self.name} ({self.where})"
+
+
+@dataclass(frozen=True)
+class Zone:
+    """Where authority begins, and the addresses of the servers that have it."""
+
+    name: str
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one server says. `trouble`: why it could not be asked, or could not say; then nothing follows from it."""
+
+    server: Server
+    values: tuple[str, ...] = ()  # TXT as one string each, CAA as “flags tag value”, others as in a zone file
+    alias: str = ""  # target of a CNAME at the name
+    trouble: str = ""
+    exists: bool = True  # False: NXDOMAIN
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answers of every server of the zone where the aliases end. `name` is that end, `asked` the beginning."""
+
+    asked: str
+    name: str
+    type: str
+    zone: Zone
+    answers: tuple[Answer, ...]
+    aliases: tuple[str, ...] = ()  # the names passed on the way, `asked` first; empty where there is no CNAME
+
+    @property
+    def said(self) -> tuple[Answer, ...]:
+        """Answers of the servers that could say."""
+        return tuple(each for each in self.answers if not each.trouble)
+
+    @property
+    def unasked(self) -> tuple[Answer, ...]:
+        return tuple(each for each in self.answers if each.trouble)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Everything that any server shows, sorted."""
+        return tuple(sorted({value for each in self.answers for value in each.values}))
+
+    def lacking(self, accept: Callable[[str], bool]) -> tuple[Server, ...]:
+        """Servers that answered and show no value that is accepted."""
+        return tuple(each.server for each in self.said if not any(accept(value) for value in each.values))
+
+
+@dataclass(frozen=True)
+class CaaRecord:
+    flags: int
+    tag: str  # lower-case
+    value: str
+
+
+@dataclass(frozen=True)
+class Caa:
+    """The relevant record set (RFC 8659 §3). `name`: where it was found, empty where nothing forbids anything.
+
+    `trouble`: a name on the way up could not be asked; a CA that meets the same must not issue.
+    """
+
+    name: str = ""
+    records: tuple[CaaRecord, ...] = ()
+    trouble: str = ""
+
+
+def server_parse(text: str) -> tuple[str, int]:
+    """(host or address, port) of host, host:port, address, [v6] or [v6]:port. Raises InputError."""
+    bare = text.strip()
+    host, port = bare, ""
+    if bare.startswith("["):
+        host, closed, rest = bare[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else ""
+        if not closed or (rest and not port):
+            host = ""
+    elif bare.count(":") == 1:
+        host, _, port = bare.partition(":")
+        host = host if port else ""
+    if not host or any(letter.isspace() for letter in host) or (port and not _is_port(port)):
+        raise InputError(
+            f"“{text}” is not a DNS server.",
+            advice="Give an address or a host name, as 192.0.2.53 or [2001:db8::53]:53.",
+        )
+    return host, int(port) if port else PORT
+
+
+def servers_parse(texts: Iterable[str]) -> tuple[Server, ...]:
+    """All addresses of hosts as `server_parse` takes them. Raises InputError, Unavailable."""
+    found: list[Server] = []
+    for text in texts:
+        host, port = server_parse(text)
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except (OSError, UnicodeError):
+            raise Unavailable(
+                f"The DNS server {host} has no address from here.", advice="Give its address instead."
+            ) from None
+        found += [Server(host, str(address[4][0]), port) for address in addresses]
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass
+class Resolver:
+    """Asks for one caller; remembers zones, never records, so that asking again sees what has changed.
+
+    `resolvers` are recursive servers (host or host:port; the system's where empty). `authorities` are asked instead of
+    a zone's own servers for every name that they hold: split-horizon DNS, a hidden primary. `port` is where a zone's
+    own servers listen. Each call takes `seconds` at most; raises Unavailable and InputError.
+    """
+
+    resolvers: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
+    seconds: float = WHOLE_SECONDS
+    port: int = PORT
+    _zones: dict[str, Zone] = field(default_factory=dict, repr=False)
+
+    def zone(self, name: str) -> Zone:
+        """The zone that holds `name`, found by its SOA. Aliases are not followed."""
+        return self._zone(_clean(name), self._deadline())
+
+    def txt(self, name: str) -> Found:
+        return self.ask(name, "TXT")
+
+    def addresses(self, name: str) -> tuple[Found, Found]:
+        """(A, AAAA) as the authoritative servers have them."""
+        deadline = self._deadline()
+        return self._follow(name, "A", deadline), self._follow(name, "AAAA", deadline)
+
+    def ask(self, name: str, type: str) -> Found:
+        """Every authoritative server of `name`, CNAMEs followed into whatever zone they lead."""
+        return self._follow(name, type, self._deadline())
+
+    def caa(self, name: str) -> Caa:
+        """Climbs from `name` (without "*.") to the top-level domain (RFC 8659 §3). Never raises Unavailable."""
+        deadline = self._deadline()
+        labels = _clean(name).removeprefix("*.").split(".")
+        for start in range(len(labels)):
+            parent = ".".join(labels[start:])
+            try:
+                found = self._follow(parent, "CAA", deadline, most=4)
+            except Unavailable as error:
+                return Caa(trouble=error.message)
+            if not found.said:
+                return Caa(trouble=f"{parent}: {troubles(found.unasked)}")
+            if found.values:
+                return Caa(parent, tuple(_caa(value) for value in found.values))
+        return Caa()
+
+    def recursive(self, name: str, type: str) -> tuple[Answer, ...]:
+        """What each recursive resolver says, which may be old: for where no authoritative server can be reached."""
+        deadline = self._deadline()
+        ask = lambda server: _answer(server, _clean(name), type, deadline, recursive=True)  # noqa: E731
+        return tuple(_together(ask, self._recursive()))
+
+    # Zones and their servers.
+
+    def _zone(self, name: str, deadline: float) -> Zone:
+        if name in self._zones:
+            return self._zones[name]
+        zone = self._zone_of_authorities(name, deadline) if self.authorities else None
+        if zone is None:
+            apex = self._apex(name, deadline)
+            zone = self._zones.get(apex) or Zone(apex, self._servers(apex, deadline))
+        self._zones[name] = self._zones[zone.name] = zone
+        return zone
+
+    def _zone_of_authorities(self, name: str, deadline: float) -> Zone | None:
+        """None where every one of them says that the name is none of its own."""
+        servers = servers_parse(self.authorities)
+        words = []
+        for server in servers:
+            response, trouble = _exchange(server, name, "SOA", deadline)
+            if response is None and trouble != NOT_ITS_OWN:
+                words.append(f"{server}: {trouble}")
+            if response is None or not response.flags & dns.flags.AA:
+                continue
+            # An alias is never where a zone begins; the SOA in its answer tells of the zone of its target.
+            if _alias(response, name):
+                return self._zone(_parent(name), deadline)
+            if apex := _soa_owner(response, name):
+                return Zone(apex, servers)
+        if words:
+            raise Unavailable(
+                f"The DNS servers set for Bindery could not be asked about {name} ({'; '.join(words)}).",
+                advice="Check BINDERY_DNS_AUTHORITIES and the way to these servers.",
+            )
+        return None
+
+    def _apex(self, name: str, deadline: float) -> str:
+        place = name
+        while place:
+            response = self._recurse(place, "SOA", deadline)
+            if not _alias(response, place) and (apex := _soa_owner(response, place)):
+                return apex
+            place = _parent(place)
+        raise Unavailable(
+            f"The zone of {name} cannot be found in DNS.", advice="Check that the domain is registered and delegated."
+        )
+
+    def _servers(self, apex: str, deadline: float) -> tuple[Server, ...]:
+        names = _values(self._recurse(apex, "NS", deadline), "NS")
+        wanted = [(name.rstrip(".").lower(), type) for name in names for type in ("A", "AAAA")]
+
+        def look(item: tuple[str, str]) -> list[Server]:
+            name, type = item
+            with contextlib.suppress(Unavailable):
+                response = self._recurse(name, type, deadline)
+                return [Server(name, address, self.port) for address in _values(response, type)]
+            return []
+
+        found = [server for servers in _together(look, wanted) for server in servers]
+        if not found:
+            raise Unavailable(
+                f"The name servers of {apex} cannot be found in DNS.",
+                advice="Check the delegation of the domain at its registrar.",
+            )
+        return tuple(dict.fromkeys(found))[:SERVERS]
+
+    def _recursive(self) -> tuple[Server, ...]:
+        if self.resolvers:
+            return servers_parse(self.resolvers)
+        found: tuple[Server, ...] = ()
+        with contextlib.suppress(dns.exception.DNSException, OSError):
+            system = dns.resolver.Resolver()
+            found = tuple(Server(each, each, system.port) for each in system.nameservers if isinstance(each, str))
+        if not found:
+            raise Unavailable(
+                "This machine has no DNS resolver.", advice="Set BINDERY_DNS_RESOLVERS, or repair /etc/resolv.conf."
+            )
+        return found
+
+    def _recurse(self, name: str, type: str, deadline: float) -> dns.message.Message:
+        """The first useful answer of the recursive resolvers. Raises Unavailable."""
+        words = []
+        for server in self._recursive():
+            response, trouble = _exchange(server, name, type, deadline, recursive=True)
+            if response is not None:
+                return response
+            words.append(f"{server}: {trouble}")
+        raise Unavailable(
+            f"No DNS resolver could say the {type} of {name} ({'; '.join(words)}).",
+            advice="Check the resolvers of this machine, or set BINDERY_DNS_RESOLVERS.",
+        )
+
+    # Questions.
+
+    def _follow(self, asked: str, type: str, deadline: float, most: int = SERVERS) -> Found:
+        asked = name = _clean(asked)
+        aliases: list[str] = []
+        while True:
+            zone = self._zone(name, deadline)
+            place = name
+            ask = lambda server, place=place: _answer(server, place, type, deadline)  # noqa: E731
+            answers = tuple(_together(ask, zone.servers[:most]))
+            target = next((each.alias for each in answers if each.alias), "")
+            if all(each.trouble for each in answers):
+                target = self._alias_cached(name, deadline)
+            if not target or any(each.values for each in answers):
+                return Found(asked, name, type, zone, answers, tuple(aliases))
+            aliases.append(name)
+            if target in aliases or len(aliases) > ALIASES:
+                raise InputError(
+                    f"The aliases (CNAME) of {asked} never end: {' → '.join([*aliases, target][:4])} …",
+                    advice="Correct the CNAME records.",
+                    code="dns-alias",
+                )
+            name = target
+
+    def _alias_cached(self, name: str, deadline: float) -> str:
+        """From behind a firewall only the resolvers can say that the name is an alias."""
+        with contextlib.suppress(Unavailable):
+            return _alias(self._recurse(name, "CNAME", deadline), name)
+        return ""
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+def troubles(answers: Iterable[Answer]) -> str:
+    """For a sentence: "ns1.example.com (192.0.2.1): no answer; …", at most four of them."""
+    words = [f"{each.server}: {each.trouble}" for each in answers]
+    return "; ".join(words[:4]) + (f"; and {len(words) - 4} more" if len(words) > 4 else "")
+
+
+def _answer(server: Server, name: str, type: str, deadline: float, *, recursive: bool = False) -> Answer:
+    response, trouble = _exchange(server, name, type, deadline, recursive=recursive)
+    if response is None:
+        return Answer(server, trouble=trouble)
+    values = tuple(sorted(_values(response, type, None if recursive else name)))
+    alias = "" if recursive else _alias(response, name)
+    if not recursive and not response.flags & dns.flags.AA:
+        return Answer(server, trouble="it is not responsible for the zone")
+    return Answer(server, values, alias, exists=response.rcode() != dns.rcode.NXDOMAIN)
+
+
+def _exchange(
+    server: Server, name: str, type: str, deadline: float, *, recursive: bool = False
+) -> tuple[dns.message.Message | None, str]:
+    """(response with NOERROR or NXDOMAIN, "") or (None, why not). UDP, by TCP where that is cut or lost."""
+    try:
+        query = dns.message.make_query(name, type, use_edns=0, payload=PAYLOAD)
+    except dns.exception.DNSException as error:
+        raise InputError(f"“{name}” cannot be asked of DNS: {error}.", advice="Check the name.") from None
+    if not recursive:
+        query.flags &= ~dns.flags.RD
+    try:
+        response = _send(query, server, deadline)
+        if response.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
+            query.use_edns(False)  # a server older than EDNS
+            response = _send(query, server, deadline)
+    except (TimeoutError, dns.exception.Timeout):
+        return None, "no answer"
+    except (OSError, EOFError, dns.exception.DNSException) as error:
+        return None, _trouble(server, error)
+    if response.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return None, f"it says {dns.rcode.to_text(response.rcode())}"
+    return response, ""
+
+
+def _send(query: dns.message.Message, server: Server, deadline: float) -> dns.message.Message:
+    try:
+        response = dns.query.udp(
+            query, server.address, _left(deadline), server.port, ignore_unexpected=True, ignore_errors=True
+        )
+        if not response.flags & dns.flags.TC:
+            return response
+    except (dns.exception.Timeout, ConnectionError):
+        pass
+    return dns.query.tcp(query, server.address, _left(deadline), server.port)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(left, ASK_SECONDS)
+
+
+def _trouble(server: Server, error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody answers there"
+    if isinstance(error, OSError) and ":" in server.address:
+        return "no way there over IPv6 from here"
+    if isinstance(error, OSError):
+        return f"no way there from here ({error.strerror or error})"
+    return "an answer that makes no sense"
+
+
+def _together(work: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
+    """In the order of the items. Each bounds its own time."""
+    todo = list(items)
+    if len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(min(AT_ONCE, len(todo)), thread_name_prefix="dns") as pool:
+        return list(pool.map(work, todo))
+
+
+def _values(response: dns.message.Message, type: str, name: str | None = None) -> list[str]:
+    """Of the records of this type, those of `name` only where it is given."""
+    wanted = dns.rdatatype.from_text(type)
+    owner = dns.name.from_text(name) if name is not None else None
+    return [
+        _value(record)
+        for rrset in response.answer
+        if rrset.rdtype == wanted and (owner is None or rrset.name == owner)
+        for record in rrset
+    ]
+
+
+def _value(record: Any) -> str:
+    if record.rdtype == dns.rdatatype.TXT:
+        return b"".join(record.strings).decode("utf-8", "replace")
+    if record.rdtype == dns.rdatatype.CAA:
+        return " ".join((str(record.flags), record.tag.decode("ascii"), record.value.decode("utf-8", "replace")))
+    return str(record.to_text())
+
+
+def _alias(response: dns.message.Message, name: str) -> str:
+    owner = dns.name.from_text(name)
+    for rrset in response.answer:
+        if rrset.rdtype == dns.rdatatype.CNAME and rrset.name == owner:
+            return _clean(rrset[0].target.to_text())
+    return ""
+
+
+def _soa_owner(response: dns.message.Message, name: str) -> str:
+    """The apex that an answer about `name` names: an SOA of the name itself or of a zone above it."""
+    inside = dns.name.from_text(name)
+    for rrset in (*response.answer, *response.authority):
+        if rrset.rdtype == dns.rdatatype.SOA and inside.is_subdomain(rrset.name):
+            return _clean(rrset.name.to_text())
+    return ""
+
+
+def _caa(value: str) -> CaaRecord:
+    flags, tag, rest = value.split(" ", 2)
+    return CaaRecord(int(flags), tag.lower(), rest)
+
+
+def _clean(name: str) -> str:
+    return name.strip().rstrip(".").lower()
+
+
+def _parent(name: str) -> str:
+    return name.partition(".")[2]
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
