@@ -11,12 +11,18 @@ class Directory:
     label: str  # how the CA is called in sentences
     url: str
     is_test: bool = False  # browsers do not trust what it issues
+    rehearsal: str = ""  # the key of its staging directory
 
 
 KNOWN: dict[str, Directory] = {
     directory.key: directory
     for directory in (
-        Directory("letsencrypt", "Let's Encrypt", "https://acme-v02.api.letsencrypt.org/directory"),
+        Directory(
+            "letsencrypt",
+            "Let's Encrypt",
+            "https://acme-v02.api.letsencrypt.org/directory",
+            rehearsal="letsencrypt-staging",
+        ),
         Directory(
             "letsencrypt-staging",
             "Let's Encrypt staging",

@@ -13,7 +13,7 @@ from django.db.models import F
 from certs.domain.errors import BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
-from certs.models import Challenge, ChallengeMethod
+from certs.models import AcmeAccount, Certificate, Challenge, ChallengeMethod, Order
 from certs.services.options import options_load
 from certs.solvers.base import Evidence, Site, Solver, Task
 from portal import clock, home, logs
@@ -44,7 +44,22 @@ def solver_make(kind: str, method: ChallengeMethod | None = None) -> Solver:
 
 
 def site_get() -> Site:
-    return Site(home=home.path(), version=settings.VERSION)
+    return Site(
+        home=home.path(),
+        version=settings.VERSION,
+        resolvers=tuple(settings.DNS_RESOLVERS),
+        authorities=tuple(settings.DNS_AUTHORITIES),
+    )
+
+
+def challenge_kind_first(certificate: Certificate, account: AcmeAccount) -> str:
+    """The chosen method's; else what worked last time at this account, so that a closed port 80 costs one failure."""
+    if certificate.challenge_method is not None:
+        return certificate.challenge_method.kind
+    worked = Order.objects.filter(
+        certificate=certificate, account=account, challenge_kind__in=AUTOMATIC, rehearsal=False
+    ).exclude(version=None)
+    return worked.order_by("-created_at").values_list("challenge_kind", flat=True).first() or AUTOMATIC[0]
 
 
 def challenge_answer(token: str) -> str | None:

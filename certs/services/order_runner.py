@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection
 
-from certs.services.orders import RUNNER, leases_renew, order_advance, orders_claim, orders_due
+from certs.services.order_advance import order_advance
+from certs.services.orders import RUNNER, leases_renew, orders_claim, orders_due
 from certs.services.queue import queue_begun, queue_enqueue
 
 log = logging.getLogger("bindery.runner")

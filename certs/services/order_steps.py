@@ -16,12 +16,12 @@ from certs.acme.client import AuthorizationView, OrderView
 from certs.acme.directories import is_test_directory
 from certs.acme.problems import Problem, advice_for, failure
 from certs.domain import states
-from certs.domain.certinfo import certificate_info
+from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.csr import csr_make
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused
 from certs.domain.names import is_address
 from certs.domain.pem import Chain, certificates_read, chain_order
-from certs.models import AcmeAccount, Certificate, Challenge, Order
+from certs.models import AcmeAccount, Certificate, Challenge, Order, PrivateKey
 from certs.services.accounts import account_missing, account_register
 from certs.services.certificates import version_add
 from certs.services.challenges import (
@@ -32,13 +32,15 @@ from certs.services.challenges import (
     challenges_store,
     solver_make,
 )
-from certs.services.keys import key_create, key_open
+from certs.services.keys import key_create, key_is_here, key_open
 from certs.services.order_flow import POLL_FIRST_SECONDS, Flow
+from certs.services.rehearsals import rehearsal_follow
 from certs.solvers.base import Solver
 from portal import clock
 
 T = TypeVar("T")
 RESTARTS = 2
+COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
 
 
 class ChallengeFailed(AcmeRefused):
@@ -55,9 +57,20 @@ def step_register(flow: Flow) -> None:
     if not order.account.account_url:
         account_register(flow.client, order.account)
         flow.note(f"Registered at {flow.ca}.")
-    key = order.key or key_create(order.certificate.key_type)
+    key = order.key or _key(order)
     csr = order.csr_pem or csr_make(key_open(key), order.names)
     flow.move(states.REGISTERED, f"The account at {flow.ca} is ready.", key=key, csr_pem=csr)
+
+
+def _key(order: Order) -> PrivateKey:
+    """A new one, unless the certificate is to keep its key and that is still here and good."""
+    certificate = order.certificate
+    version = certificate.current
+    kept = version.key if version is not None and certificate.reuse_key and not order.rehearsal else None
+    compromised = version is not None and version.revocation_reason == COMPROMISED
+    if kept is not None and kept.key_type == certificate.key_type and key_is_here(kept) and not compromised:
+        return kept
+    return key_create(certificate.key_type)
 
 
 def step_order(flow: Flow) -> None:
@@ -182,8 +195,11 @@ def step_download(flow: Flow) -> None:
     if view.status != "valid" or not view.certificate:
         _refused(flow, view)
     chain = _chain(flow, flow.client.certificate_read(view.certificate))
-    certificate = Certificate.objects.get(pk=order.certificate_id)
     info = certificate_info(chain.leaf)
+    if order.rehearsal:
+        _rehearsed(flow, info)
+        return
+    certificate = Certificate.objects.get(pk=order.certificate_id)
     with transaction.atomic():
         version = version_add(
             certificate,
@@ -200,6 +216,17 @@ def step_download(flow: Flow) -> None:
         )
     order.certificate = certificate
     flow.client_return()
+
+
+def _rehearsed(flow: Flow, info: CertInfo) -> None:
+    flow.move(
+        states.DONE,
+        f"The rehearsal succeeded: {info.issuer} issued until {info.not_after:%Y-%m-%d %H:%M} UTC. "
+        "That certificate is dropped.",
+        also=lambda: rehearsal_follow(flow.order),
+        key=None,
+        csr_pem="",
+    )
 
 
 def at_account(flow: Flow, ask: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
@@ -20,6 +20,7 @@ from certs.services.events import audit_record
 from certs.services.keys import key_is_here
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
+from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account, rehearsal_needed
 from portal import clock
 
 log = logging.getLogger("bindery.sweep")
@@ -185,10 +186,12 @@ def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Rene
 
 
 def _last_success(row: Certificate) -> datetime | None:
-    """When this account last got, unforced, a certificate for exactly these names."""
+    """When a CA last gave, unforced, a certificate for exactly these names."""
     if row.account_id is None:
         return None
-    orders = Order.objects.filter(account=row.account_id, names=row.names).exclude(version=None).exclude(reason=FORCED)
+    # An issuer that it fell back on counts for this certificate, though not for others of the same names.
+    ours = Q(account=row.account_id, names=row.names) | Q(certificate=row.pk)
+    orders = Order.objects.filter(ours).exclude(version=None).exclude(reason=FORCED)
     moment: datetime | None = orders.aggregate(latest=Max("version__created_at"))["latest"]
     return moment
 
@@ -220,7 +223,8 @@ def _line(row: Certificate, decision: Decision, *, dry_run: bool, force: bool, a
 
 def _order(row: Certificate, decision: Decision, reason: str, actor: User | str | None) -> tuple[str, str, UUID | None]:
     try:
-        order = order_create(row, reason=reason, actor=actor)
+        rehearse = rehearsal_account(row.account, actor=actor) if row.account and rehearsal_needed(row) else None
+        order = order_create(row, reason=AFTER_FAILURE if rehearse else reason, actor=actor, rehearsal=rehearse)
     except ConflictError as error:
         return str(Code.BUSY), str(error), None
     except BinderyError as error:

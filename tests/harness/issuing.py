@@ -85,7 +85,8 @@ def advance(order: Any) -> Any:
     from uuid import uuid4
 
     from certs.models import Order
-    from certs.services.orders import order_advance, orders_claim
+    from certs.services.order_advance import order_advance
+    from certs.services.orders import orders_claim
 
     owner = uuid4()
     Order.objects.filter(pk=order.pk).update(next_attempt_at=order.created_at)

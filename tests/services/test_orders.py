@@ -13,17 +13,16 @@ from certs.acme.problems import Problem, failure
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputError, ServingError
 from certs.models import AcmeAccount, AuditEvent, Certificate, Challenge, JobEvent, Order, Rebind
+from certs.services import order_advance as advancing
 from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_new, certificate_self_sign
 from certs.services.nodes import node_name
+from certs.services.order_advance import LONGEST_LIFE, MOST_ATTEMPTS, order_advance
 from certs.services.order_flow import Flow, LeaseLost
 from certs.services.order_steps import RESTARTS
 from certs.services.orders import (
-    LONGEST_LIFE,
-    MOST_ATTEMPTS,
-    order_advance,
     order_cancel,
     order_create,
     orders_claim,
@@ -348,7 +347,7 @@ def stopped_at(order: Order, state: str, monkeypatch: pytest.MonkeyPatch) -> Ord
         raise AcmeRetry("stopped by the test")
 
     with monkeypatch.context() as patch:
-        patch.setitem(orders.STEPS, state, stop)
+        patch.setitem(advancing.STEPS, state, stop)
         order = advance(order)
     assert order.state == state, order.error_message
     return order
