@@ -63,6 +63,7 @@ class AcmeDirectory(models.Model):
     rehearsal_url = models.URLField(max_length=500, blank=True)  # its staging directory, set by the operator
     checked_at = models.DateTimeField(null=True, blank=True)
     trouble = models.TextField(blank=True)  # why it did not answer then
+    trouble_since = models.DateTimeField(null=True, blank=True)
     terms_url = models.URLField(max_length=500, blank=True)  # as the directory names them now
     profiles = models.JSONField(default=dict, blank=True)  # name -> the CA's own description
     clock_skew = models.FloatField(null=True, blank=True)  # seconds: our clock minus its Date header

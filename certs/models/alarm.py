@@ -22,8 +22,9 @@ class Channel(models.Model):
     last_sent_at = models.DateTimeField(null=True, blank=True)
     last_answer = models.TextField(blank=True)  # of the server, at the last delivery or test
     last_trouble = models.TextField(blank=True)
+    last_level = models.PositiveSmallIntegerField(default=0)  # domain.alarms.Level of the last message
     failures = models.PositiveIntegerField(default=0)  # in a row
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)  # written before each attempt, too
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -34,7 +35,7 @@ class Channel(models.Model):
 
 
 class Alarm(models.Model):
-    """Something that people must know. `key` names the trouble: while an alarm with it is open, none is added."""
+    """Something that people must know. `key` names the trouble: while it is open, only a higher level is added."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     key = models.CharField(max_length=200, db_index=True)  # "renewal:<certificate>", "sweep", "directory:<url>" …
@@ -47,6 +48,8 @@ class Alarm(models.Model):
     path = models.CharField(max_length=300, blank=True)  # the page to look at, without scheme and host
     raised_at = models.DateTimeField(default=clock.now)
     cleared_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    seen_by = models.CharField(max_length=254, blank=True)
 
     class Meta:
         ordering = ["-raised_at"]
@@ -69,7 +72,9 @@ class AlarmDelivery(models.Model):
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
+        verbose_name_plural = "alarm deliveries"
         constraints = [models.UniqueConstraint(fields=["alarm", "channel"], name="alarm_once_per_channel")]
+        indexes = [models.Index(fields=["channel"], condition=models.Q(sent_at=None), name="delivery_unsent")]
 
     def __str__(self) -> str:
         return f"{self.alarm} by {self.channel}"

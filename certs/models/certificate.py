@@ -54,7 +54,6 @@ class Certificate(models.Model):
     next_attempt_at = models.DateTimeField(null=True, blank=True)  # back-off after a failure
     retry_after_at = models.DateTimeField(null=True, blank=True)  # the CA's Retry-After: not even force goes before it
     ari = models.JSONField(default=dict, blank=True)  # domain.ari.Suggestion
-    alarm_level = models.PositiveSmallIntegerField(default=0)  # domain.alarms: the highest one raised since it was well
 
     class Meta:
         ordering = ["name", "id"]
