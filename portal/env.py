@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from certs.domain.addresses import server_parse
+from certs.domain.errors import InputError
+
 
 class EnvError(Exception):
     """An environment variable has a value that cannot be used; the text is for the person."""
@@ -60,6 +63,17 @@ def boolean(name: str, default: bool = False) -> bool:
 def words(name: str) -> list[str]:
     """A comma-separated list; empty items are dropped."""
     return [word.strip() for word in text(name).split(",") if word.strip()]
+
+
+def servers(name: str) -> list[str]:
+    """A comma-separated list of hosts or addresses, each with or without a port: 192.0.2.53, [2001:db8::53]:5353."""
+    found = words(name)
+    for word in found:
+        try:
+            server_parse(word, 0)
+        except InputError as error:
+            raise EnvError(f"{name}: {error}") from error
+    return found
 
 
 def zone(name: str, default: str) -> str:

@@ -197,6 +197,8 @@ NODE = env.text("BINDERY_NODE")  # the name of this machine in a cluster; the ho
 PUBLIC_ROOTS = env.text("BINDERY_PUBLIC_ROOTS")  # PEM file of the roots browsers trust; the system's store where empty
 ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
 CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
+DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
+DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
 
 # Periods, in seconds. Tests use shorter ones.
 LEASE_SECONDS = 60

@@ -52,3 +52,25 @@ def addresses_shown(addresses: list[str], port: int) -> str:
     if "0.0.0.0" in addresses:
         return f"port {port} on all addresses"
     return " and ".join(address_shown(address, port) for address in addresses)
+
+
+def server_parse(text: str, port: int) -> tuple[str, int]:
+    """(host or address, port) of host, host:port, address, [v6] or [v6]:port; `port` where none is named.
+
+    Raises InputError.
+    """
+    bare = text.strip()
+    host, separator, number = bare, "", ""
+    if bare.startswith("["):
+        host, separator, number = bare[1:-1], "", ""
+        if "]:" in bare:
+            host, separator, number = bare[1:].partition("]:")
+    elif bare.count(":") == 1:
+        host, separator, number = bare.partition(":")
+    is_port = number.isascii() and number.isdigit() and 0 < int(number) < 65536
+    if not host or any(letter.isspace() or letter in "[]/@" for letter in host) or (separator and not is_port):
+        raise InputError(
+            f"“{text}” is not a server.",
+            advice="Type an address or a host name, such as 192.0.2.53 or [2001:db8::53]:53.",
+        )
+    return host, int(number) if separator else port

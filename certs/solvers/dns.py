@@ -124,7 +124,9 @@ class DnsSolver(Solver):
         except BinderyError as error:
             return Evidence(url=_uri(record.name), curl=_dig(record.name), seen=error.message)
         server = next((each.server for each in found.said), None)
-        return Evidence(url=_uri(record.name), curl=_dig(found.name, server), seen=seen(found, self.accepts(task)))
+        accepts = self.accepts(task)
+        right = bool(found.said) and not found.lacking(accepts)
+        return Evidence(_uri(record.name), _dig(found.name, server), seen(found, accepts), right)
 
     def instructions(self, task: Task) -> tuple[Instruction, ...]:
         """The record for a person to put in place; only solvers that are `by_hand` show it."""

@@ -24,6 +24,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.rrset
 
+from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError, Unavailable
 
 T = TypeVar("T")
@@ -124,31 +125,11 @@ class Caa:
     trouble: str = ""
 
 
-def server_parse(text: str) -> tuple[str, int]:
-    """(host or address, port) of host, host:port, address, [v6] or [v6]:port. Raises InputError."""
-    bare = text.strip()
-    host, port = bare, ""
-    if bare.startswith("["):
-        host, closed, rest = bare[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else ""
-        if not closed or (rest and not port):
-            host = ""
-    elif bare.count(":") == 1:
-        host, _, port = bare.partition(":")
-        host = host if port else ""
-    if not host or any(letter.isspace() for letter in host) or (port and not _is_port(port)):
-        raise InputError(
-            f"“{text}” is not a DNS server.",
-            advice="Give an address or a host name, as 192.0.2.53 or [2001:db8::53]:53.",
-        )
-    return host, int(port) if port else PORT
-
-
 def servers_parse(texts: Iterable[str]) -> tuple[Server, ...]:
     """All addresses of hosts as `server_parse` takes them. Raises InputError, Unavailable."""
     found: list[Server] = []
     for text in texts:
-        host, port = server_parse(text)
+        host, port = server_parse(text, PORT)
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError):
@@ -463,7 +444,3 @@ def _clean(name: str) -> str:
 
 def _parent(name: str) -> str:
     return name.partition(".")[2]
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text) < 65536

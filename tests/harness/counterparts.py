@@ -48,6 +48,7 @@ COUNTERPARTS = {
             "unshare", "unshare", "util-linux", needed_for="private namespaces, where ports 80 and 443 are free"
         ),
         Counterpart("ip", "ip", "iproute2", places=("/usr/sbin", "/sbin"), needed_for="private namespaces"),
+        Counterpart("named", "named", "bind9", places=("/usr/sbin",), needed_for="DNS challenges with dynamic updates"),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
     )
 }
