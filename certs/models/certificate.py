@@ -57,6 +57,7 @@ class Certificate(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        indexes = [models.Index(fields=["failures"], condition=models.Q(failures__gt=0), name="certificate_failing")]
 
     def __str__(self) -> str:
         return self.name
@@ -93,6 +94,9 @@ class CertificateVersion(models.Model):
         ordering = ["-created_at", "-id"]
         constraints = [
             models.UniqueConstraint(fields=["certificate", "fingerprint_sha256"], name="version_once_per_certificate")
+        ]
+        indexes = [
+            models.Index(fields=["revoked_at"], condition=models.Q(revoked_at__isnull=False), name="version_revoked")
         ]
 
     def __str__(self) -> str:
