@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
-from certs.models import AcmeAccount, Certificate, User
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, User
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_import, certificate_new, version_add
+from certs.services.issue_options import IssueOptions
 from certs.services.keys import key_import
 from portal import clock
 from tests.harness import pki
@@ -19,9 +20,16 @@ def account(directory_url: str = DIRECTORY) -> AcmeAccount:
     )
 
 
+def method(kind: str = "dns01_rfc2136", name: str = "") -> ChallengeMethod:
+    return ChallengeMethod.objects.get_or_create(kind=kind, name=name or kind)[0]
+
+
 def issued(*names: str, days: float = 90, age: float = 0, name: str = "", is_test: bool = False) -> Certificate:
     """An ACME certificate whose current version has lived `age` days of its life of `days`."""
-    certificate = certificate_new(name=name, names=names or ["a.example"], account=account(), actor="test")
+    names = names or ("a.example",)
+    by_dns = any(one.startswith("*.") for one in names)
+    options = IssueOptions(challenge_method=method() if by_dns else None)
+    certificate = certificate_new(name=name, names=names, account=account(), actor="test", options=options)
     renewed(certificate, days=days, age=age, is_test=is_test)
     return certificate
 

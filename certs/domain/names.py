@@ -67,8 +67,8 @@ def name_parse(text: str, rules: NameRules = PUBLIC) -> str:
         )
     if wildcard and not rules.wildcard:
         raise NameRefused(
-            f"“{name}” is a wildcard, which a CA gives only after the dns-01 challenge; this form uses http-01.",
-            advice="Type each name by itself, for example www.example.com, mail.example.com.",
+            f"“{name}” is a wildcard, which a CA gives only after a DNS challenge.",
+            advice="Choose a DNS challenge, or type each name by itself: www.example.com, mail.example.com.",
             code="wildcard",
         )
     ascii_name = _to_ascii(name.removeprefix("*."), name)

@@ -24,6 +24,13 @@ from certs.models import (
     User,
 )
 from certs.services.events import audit_record
+from certs.services.issue_options import (
+    IssueOptions,
+    issue_options_check,
+    issue_options_of,
+    issue_options_set,
+    issue_options_shown,
+)
 from certs.services.keys import key_create, key_import, key_open
 from certs.services.portal_state import generation_bump, state_get
 from portal import clock
@@ -33,18 +40,30 @@ Actor = User | str | None
 
 
 def certificate_new(
-    *, name: str, names: Sequence[str], account: AcmeAccount, actor: Actor, key_type: str = "ec-p256"
+    *,
+    name: str,
+    names: Sequence[str],
+    account: AcmeAccount,
+    actor: Actor,
+    options: IssueOptions | None = None,
+    on_demand: bool = False,
 ) -> Certificate:
-    """A certificate to be had from a CA; it has no version until an order brings one. `names` are A-labels."""
+    """A certificate to be had from a CA; it has no version until an order brings one. `names` are A-labels.
+
+    Raises InputError where the options do not fit the names.
+    """
+    options = options or IssueOptions()
+    issue_options_check(options, names=names, account=account)
     with transaction.atomic():
         certificate = Certificate.objects.create(
             name=name or names[0],
             source=Certificate.Source.ACME,
             names=sorted(names),
             account=account,
-            key_type=key_type,
             auto_renew=True,
+            on_demand=on_demand,
         )
+        issue_options_set(certificate, options)
         audit_record(actor, "certificate.create", certificate, after=_summary(certificate))
     return certificate
 
@@ -169,6 +188,26 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
     with transaction.atomic():
         certificate.save(update_fields=[*fields, "next_check_at"])
         audit_record(actor, "certificate.change", certificate, before=before, after=_summary(certificate))
+
+
+def certificate_options_change(certificate: Certificate, options: IssueOptions, *, actor: Actor) -> bool:
+    """For the orders to come; the version in use stays. False where nothing changes. Raises InputError."""
+    before = issue_options_of(certificate)
+    if options == before:
+        return False
+    if certificate.account is None or certificate.source != Certificate.Source.ACME:
+        raise InputError(f"{certificate.name} does not come from a CA.", advice="There is nothing to choose for it.")
+    issue_options_check(options, names=certificate.names, account=certificate.account)
+    with transaction.atomic():
+        issue_options_set(certificate, options)
+        audit_record(
+            actor,
+            "certificate.options",
+            certificate,
+            before=issue_options_shown(before),
+            after=issue_options_shown(options),
+        )
+    return True
 
 
 def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:

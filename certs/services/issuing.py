@@ -16,6 +16,7 @@ from certs.domain.renewal import Code, Decision
 from certs.models import AcmeAccount, Certificate, Order, User
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new
+from certs.services.issue_options import IssueOptions
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
@@ -81,7 +82,7 @@ def certificate_order(
     account: AcmeAccount,
     *,
     actor: User | str | None,
-    key_type: str = "ec-p256",
+    options: IssueOptions | None = None,
     bind: bool = False,
     force: bool = False,
 ) -> SweepLine:
@@ -98,7 +99,7 @@ def certificate_order(
     try:
         with transaction.atomic():
             certificate = known or certificate_new(
-                name=names[0], names=names, account=account, actor=actor, key_type=key_type
+                name=names[0], names=names, account=account, actor=actor, options=options
             )
             decision = renewal_decision(certificate, asked=True, force=force)
             if not decision.due and known is None:

@@ -7,7 +7,7 @@ bound (`lets_encrypt_settle`), so that a name with a typing error never stops th
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.core.cache import cache
@@ -20,9 +20,10 @@ from certs.domain.names import is_address
 from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState, User
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
-from certs.services.certificates import certificate_new, certificate_update
+from certs.services.certificates import certificate_new, certificate_options_change, certificate_update
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
+from certs.services.issue_options import IssueOptions
 from certs.services.issuing import certificate_renew, order_ask
 from certs.services.listeners import address_is_local, address_usable, listener_get
 from certs.services.orders import order_cancel
@@ -49,6 +50,7 @@ class Wish:
     address: str = ""
     port: int | None = None
     form_id: str = ""
+    options: IssueOptions = field(default_factory=IssueOptions)
 
 
 def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
@@ -73,7 +75,7 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
         made = _order_of_form(wish.form_id)
         if made is not None:
             return made
-        certificate = _certificate(account, sorted(wish.names), state, actor)
+        certificate = _certificate(account, sorted(wish.names), wish.options, state, actor)
         order = Order.objects.filter(certificate=certificate, finished_at=None).first()
         if order is None:
             address, port = _listener_wish(wish.address, wish.port)
@@ -166,13 +168,16 @@ def _collides(listener: Listener, address: str, port: int) -> bool:
     return port == listener.port and any(addresses_collide(address, other) for other in listener.addresses)
 
 
-def _certificate(account: AcmeAccount, names: list[str], state: PortalState, actor: Actor) -> Certificate:
+def _certificate(
+    account: AcmeAccount, names: list[str], options: IssueOptions, state: PortalState, actor: Actor
+) -> Certificate:
     found = Certificate.objects.filter(
         account=account, names=names, source=Certificate.Source.ACME, deleted_at=None
     ).order_by("-created_at")
     certificate = next((one for one in found if one.pk == state.portal_certificate_id), None) or found.first()
     if certificate is None:
-        return certificate_new(name=names[0], names=names, account=account, actor=actor)
+        return certificate_new(name=names[0], names=names, account=account, actor=actor, options=options)
+    certificate_options_change(certificate, options, actor=actor)
     if not certificate.auto_renew:
         certificate_update(certificate, actor=actor, auto_renew=True)
     return certificate

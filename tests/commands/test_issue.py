@@ -123,7 +123,7 @@ def test_one_that_cannot_be_ordered_does_not_keep_the_others(monkeypatch: pytest
         (("http://a.example",), 4, "Type just the name, for example a.example, without http://."),
         (("https://shop.a.example/x",), 4, "for example shop.a.example, without https://."),
         (("a.example", "b example"), 4, "contains a space"),
-        (("*.a.example",), 4, "dns-01"),
+        (("*.a.example",), 4, "DNS challenge"),
         (("192.0.2.7",), 4, "profile with IP names"),
         (("localhost",), 4, "is not a full DNS name"),
         (("a_b.example",), 4, "underscore"),

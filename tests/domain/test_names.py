@@ -54,7 +54,7 @@ def test_names_are_stored_as_sorted_lower_case_a_labels(text: str, names: list[s
         ("portal.test.example:443", "ends with a port. Type just the name, for example portal.test.example."),
         ("a.example b.example", "contains a space. Type just the name"),
         ("a.example\tb.example", "contains a space"),
-        ("*.test.example", "dns-01"),
+        ("*.test.example", "DNS challenge"),
         ("*", "has a * where none can be"),
         ("a*.test.example", "has a * where none can be"),
         ("a.*.example", "has a * where none can be"),

@@ -12,6 +12,7 @@ from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount
+from certs.services.issue_options import IssueOptions
 from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account
 from certs.services.sweeps import SweepLine
 
@@ -63,7 +64,8 @@ class Command(RenewingCommand):
     ) -> tuple[list[SweepLine], list[Outcome]]:
         lines: list[SweepLine] = []
         failed: list[Outcome] = []
-        wanted = {name: options[name] for name in ("key_type", "bind", "force")}
+        wanted = {name: options[name] for name in ("bind", "force")}
+        wanted["options"] = IssueOptions(key_type=options["key_type"])
         for names in wishes:
             try:
                 lines.append(certificate_order(names, account, actor=ACTOR, **wanted))

@@ -162,7 +162,7 @@ def test_what_was_typed_for_another_directory_does_not_belong_to_a_known_one(
         ({"dns_names": f"{HOST}/path"}, "dns_names", "contains a path"),
         ({"dns_names": "a b.example.com"}, "dns_names", "contains a space"),
         ({"dns_names": "-x.example.com"}, "dns_names", "hyphen"),
-        ({"dns_names": "*.example.com"}, "dns_names", "dns-01"),
+        ({"dns_names": "*.example.com"}, "dns_names", "DNS challenge"),
         ({"dns_names": "192.0.2.1"}, "dns_names", "profile"),
         ({"email": "alice"}, "email", "valid email address"),
         ({"port": "0"}, "port", "from 1 to 65535"),

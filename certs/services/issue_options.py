@@ -1,0 +1,111 @@
+"""How a certificate is asked for: key, profile, chain, challenge and fallback issuers. All optional."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from certs.domain.errors import InputError
+from certs.domain.keys import KEY_TYPES
+from certs.domain.names import NameRules, is_address
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer
+from certs.services.challenges import AUTOMATIC, solver_kinds
+
+# What public CAs take (CA/B baseline requirements §6.1.5).
+CA_KEY_TYPES = tuple(kind for kind in KEY_TYPES if kind != "ed25519")
+
+
+@dataclass(frozen=True)
+class IssueOptions:
+    """`challenge_method` None: chosen by itself, http-01 first. `fallbacks` in the order in which they are asked."""
+
+    key_type: str = "ec-p256"
+    profile: str = ""
+    preferred_chain: str = ""
+    reuse_key: bool = False
+    challenge_method: ChallengeMethod | None = None
+    fallbacks: tuple[AcmeAccount, ...] = ()
+
+
+def issue_options_of(certificate: Certificate) -> IssueOptions:
+    rows = certificate.fallbacks.select_related("account")
+    return IssueOptions(
+        key_type=certificate.key_type,
+        profile=certificate.profile,
+        preferred_chain=certificate.preferred_chain,
+        reuse_key=certificate.reuse_key,
+        challenge_method=certificate.challenge_method,
+        fallbacks=tuple(row.account for row in rows),
+    )
+
+
+def name_rules(method: ChallengeMethod | None, profile: str) -> NameRules:
+    """What may be named: a wildcard where the challenge can prove one, an address where a profile is named with it."""
+    kinds = solver_kinds()
+    chosen = [kinds[kind] for kind in ((method.kind,) if method else AUTOMATIC) if kind in kinds]
+    return NameRules(
+        wildcard=any(kind.wildcards for kind in chosen),
+        address=bool(profile) and any(kind.addresses for kind in chosen),
+    )
+
+
+def issue_options_check(options: IssueOptions, *, names: Sequence[str], account: AcmeAccount) -> None:
+    """Raises InputError where they do not fit each other; its code names the field."""
+    if options.key_type not in CA_KEY_TYPES:
+        raise InputError(
+            f"A CA does not certify a key of the type “{options.key_type}”.",
+            advice=f"Choose {', '.join(CA_KEY_TYPES)}.",
+            code="key_type",
+        )
+    rules = name_rules(options.challenge_method, options.profile)
+    wildcard = next((name for name in names if name.startswith("*.")), "")
+    if wildcard and not rules.wildcard:
+        raise InputError(
+            f"{wildcard} is a wildcard, which a CA gives only after a DNS challenge.",
+            advice="Choose a DNS challenge, or name each host by itself.",
+            code="challenge",
+        )
+    address = next((name for name in names if is_address(name)), "")
+    if address and not any(solver.addresses for solver in _solvers(options)):
+        raise InputError(
+            f"{address} is an address, which a DNS challenge cannot prove.",
+            advice="Choose the HTTP or the TLS challenge.",
+            code="challenge",
+        )
+    if account in options.fallbacks or len(set(options.fallbacks)) != len(options.fallbacks):
+        raise InputError("A fallback issuer is named twice.", advice="Name each CA account once.", code="fallbacks")
+    gone = next((one for one in (account, *options.fallbacks) if one.deactivated_at is not None), None)
+    if gone is not None:
+        raise InputError(f"The account {gone} is deactivated.", advice="Choose another account.", code="fallbacks")
+
+
+def issue_options_set(certificate: Certificate, options: IssueOptions) -> None:
+    """Inside the caller's transaction, which audits it."""
+    for name in ("key_type", "profile", "preferred_chain", "reuse_key", "challenge_method"):
+        setattr(certificate, name, getattr(options, name))
+    certificate.save(update_fields=["key_type", "profile", "preferred_chain", "reuse_key", "challenge_method"])
+    with transaction.atomic():
+        certificate.fallbacks.all().delete()
+        FallbackIssuer.objects.bulk_create(
+            FallbackIssuer(certificate=certificate, account=account, position=position)
+            for position, account in enumerate(options.fallbacks)
+        )
+
+
+def issue_options_shown(options: IssueOptions) -> dict[str, Any]:
+    """As JSON, for the audit trail and --json."""
+    return {
+        "key_type": options.key_type,
+        "profile": options.profile,
+        "preferred_chain": options.preferred_chain,
+        "reuse_key": options.reuse_key,
+        "challenge": options.challenge_method.name if options.challenge_method else "automatic",
+        "fallbacks": [str(account) for account in options.fallbacks],
+    }
+
+
+def _solvers(options: IssueOptions) -> list[Any]:
+    kinds = solver_kinds()
+    wanted = (options.challenge_method.kind,) if options.challenge_method else AUTOMATIC
+    return [kinds[kind] for kind in wanted if kind in kinds]
