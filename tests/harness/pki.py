@@ -7,7 +7,10 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPrivateKeyTypes,
+    CertificatePublicKeyTypes,
+)
 from cryptography.x509.oid import NameOID
 
 
@@ -48,6 +51,13 @@ def leaf(
     return _make("", names, issuer, is_ca=False, days=days, start=start, key=key)
 
 
+def certificate(
+    issuer: Pair, names: list[str], public_key: CertificatePublicKeyTypes, *, days: float, start: datetime
+) -> x509.Certificate:
+    """For a key that somebody else holds, as a CA makes it from a request."""
+    return _sign("", names, issuer, issuer.key, public_key, is_ca=False, days=days, start=start)
+
+
 def _make(
     subject: str,
     names: list[str],
@@ -59,25 +69,40 @@ def _make(
     key: CertificateIssuerPrivateKeyTypes | None = None,
 ) -> Pair:
     key = key or ec.generate_private_key(ec.SECP256R1())
+    signer = issuer.key if issuer else key
+    return Pair(_sign(subject, names, issuer, signer, key.public_key(), is_ca=is_ca, days=days, start=start), key)
+
+
+def _sign(
+    subject: str,
+    names: list[str],
+    issuer: Pair | None,
+    signer: CertificateIssuerPrivateKeyTypes,
+    public_key: CertificatePublicKeyTypes,
+    *,
+    is_ca: bool,
+    days: float,
+    start: datetime | None,
+) -> x509.Certificate:
     start = start or datetime.now(UTC) - timedelta(minutes=5)
     common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (subject or names[0])[:64])])
     builder = (
         x509.CertificateBuilder()
         .subject_name(common)
         .issuer_name(issuer.certificate.subject if issuer else common)
-        .public_key(key.public_key())
+        .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
     if issuer:
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
         builder = builder.add_extension(identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-    return Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+    return builder.sign(signer, hashes.SHA256())
 
 
 def _general(name: str) -> x509.GeneralName:
