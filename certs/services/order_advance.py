@@ -104,6 +104,7 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
         wait = max(wait, error.retry_at - datetime.now(UTC))
     long = wait >= _LONG_WAIT or order.attempts >= _FEW_ATTEMPTS
     if long and not waiting and issuer_turn_take(flow, error, _told(error)):
+        _advance(flow)
         return
     lapsed = clock.now() + wait - order.created_at > _longest_life(order)
     if lapsed or order.attempts >= MOST_ATTEMPTS or (long and order.rehearsal and not waiting):

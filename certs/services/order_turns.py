@@ -119,5 +119,5 @@ def _entry(order: Order, kind: str, told: dict[str, Any]) -> dict[str, Any]:
         "ca": directory_label(order.account.directory_url),
         "challenge": order.challenge_kind,
         "at": clock.now().isoformat(),
-        **told,
+        **{name.removeprefix("error_"): value for name, value in told.items()},
     }

@@ -38,6 +38,7 @@ class FakeCa:
     authorizations: dict[str, AuthorizationView] = field(default_factory=dict)
     issued: list[x509.Certificate] = field(default_factory=list)
     deactivated: list[str] = field(default_factory=list)
+    verdicts: dict[str, Problem] = field(default_factory=dict)  # kind of challenge -> why it fails
     issue_for: list[str] | None = None  # other names than asked for
     accounts: set[str] = field(default_factory=set)
     net: Any = field(default_factory=lambda: SimpleNamespace(close=lambda: None))
@@ -66,7 +67,14 @@ class FakeCa:
         for name in names:
             url = f"https://ca/authz/{number}/{name}"
             offered = tuple(
-                ChallengeView(kind, f"{url}/{kind}", f"token-{number}-{name}", "pending", None, ())
+                ChallengeView(
+                    kind,
+                    f"{url}/{kind}",
+                    f"token-{number}-{name}-{kind}" if len(self.answers) > 1 else f"token-{number}-{name}",
+                    "pending",
+                    None,
+                    (),
+                )
                 for kind in sorted(self.answers)
             )
             self.authorizations[url] = AuthorizationView(url, "pending", name, offered, None)
@@ -145,15 +153,18 @@ class FakeCa:
         return self.orders[url]
 
     def _judge(self, found: AuthorizationView) -> AuthorizationView:
-        error = None
-        if self.verdict != "valid":
+        verdict, error = self.verdict, None
+        if verdict != "valid":
             document = {"type": "urn:ietf:params:acme:error:unauthorized", "detail": "the answer was wrong"}
             error = Problem.from_document(document)
+        for item in found.challenges:
+            if item.status == "processing" and item.type in self.verdicts:
+                verdict, error = "invalid", self.verdicts[item.type]
         challenges = tuple(
-            replace(item, status=self.verdict, error=error) if item.status == "processing" else item
+            replace(item, status=verdict, error=error) if item.status == "processing" else item
             for item in found.challenges
         )
-        return replace(found, status=self.verdict, challenges=challenges)
+        return replace(found, status=verdict, challenges=challenges)
 
     def _sign(self, csr: x509.CertificateSigningRequest, names: list[str]) -> x509.Certificate:
         now = datetime.now(UTC).replace(microsecond=0)
