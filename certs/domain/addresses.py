@@ -62,9 +62,8 @@ def server_parse(text: str, port: int) -> tuple[str, int]:
     bare = text.strip()
     host, separator, number = bare, "", ""
     if bare.startswith("["):
-        host, separator, number = bare[1:-1], "", ""
-        if "]:" in bare:
-            host, separator, number = bare[1:].partition("]:")
+        host, separator, number = bare[1:].partition("]:")
+        host = host if separator else host.removesuffix("]") if host.endswith("]") else ""
     elif bare.count(":") == 1:
         host, separator, number = bare.partition(":")
     is_port = number.isascii() and number.isdigit() and 0 < int(number) < 65536

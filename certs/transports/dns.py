@@ -31,7 +31,8 @@ T = TypeVar("T")
 PORT = 53
 ALIASES = 10  # CNAMEs followed
 WHOLE_SECONDS = 8.0  # for one question, however many servers it needs
-ASK_SECONDS = 2.0  # for one server: UDP, then once more by TCP
+UDP_SECONDS, TCP_SECONDS = 1.0, 2.0  # for one server: UDP, then once more by TCP
+SILENT_SECONDS = 60.0  # a server that did not answer is not asked again for so long
 SERVERS = 26  # addresses of one zone that are asked; the root has 26
 AT_ONCE = 16
 NOT_ITS_OWN = "it says REFUSED"
@@ -154,6 +155,7 @@ class Resolver:
     seconds: float = WHOLE_SECONDS
     port: int = PORT
     _zones: dict[str, Zone] = field(default_factory=dict, repr=False)
+    _silent: dict[str, tuple[float, str]] = field(default_factory=dict, repr=False)
 
     def zone(self, name: str) -> Zone:
         """The zone that holds `name`, found by its SOA. Aliases are not followed."""
@@ -165,7 +167,8 @@ class Resolver:
     def addresses(self, name: str) -> tuple[Found, Found]:
         """(A, AAAA) as the authoritative servers have them."""
         deadline = self._deadline()
-        return self._follow(name, "A", deadline), self._follow(name, "AAAA", deadline)
+        ipv4, ipv6 = _together(lambda type: self._follow(name, type, deadline), ("A", "AAAA"))
+        return ipv4, ipv6
 
     def ask(self, name: str, type: str) -> Found:
         """Every authoritative server of `name`, CNAMEs followed into whatever zone they lead."""
@@ -190,7 +193,7 @@ class Resolver:
     def recursive(self, name: str, type: str) -> tuple[Answer, ...]:
         """What each recursive resolver says, which may be old: for where no authoritative server can be reached."""
         deadline = self._deadline()
-        ask = lambda server: _answer(server, _clean(name), type, deadline, recursive=True)  # noqa: E731
+        ask = lambda server: self._answer(server, _clean(name), type, deadline, recursive=True)  # noqa: E731
         return tuple(_together(ask, self._recursive()))
 
     # Zones and their servers.
@@ -210,7 +213,7 @@ class Resolver:
         servers = servers_parse(self.authorities)
         words = []
         for server in servers:
-            response, trouble = _exchange(server, name, "SOA", deadline)
+            response, trouble = self._exchange(server, name, "SOA", deadline)
             if response is None and trouble != NOT_ITS_OWN:
                 words.append(f"{server}: {trouble}")
             if response is None or not response.flags & dns.flags.AA:
@@ -274,7 +277,7 @@ class Resolver:
         """The first useful answer of the recursive resolvers. Raises Unavailable."""
         words = []
         for server in self._recursive():
-            response, trouble = _exchange(server, name, type, deadline, recursive=True)
+            response, trouble = self._exchange(server, name, type, deadline, recursive=True)
             if response is not None:
                 return response
             words.append(f"{server}: {trouble}")
@@ -291,7 +294,7 @@ class Resolver:
         while True:
             zone = self._zone(name, deadline)
             place = name
-            ask = lambda server, place=place: _answer(server, place, type, deadline)  # noqa: E731
+            ask = lambda server, place=place: self._answer(server, place, type, deadline)  # noqa: E731
             answers = tuple(_together(ask, zone.servers[:most]))
             target = next((each.alias for each in answers if each.alias), "")
             if all(each.trouble for each in answers):
@@ -313,6 +316,43 @@ class Resolver:
             return _alias(self._recurse(name, "CNAME", deadline), name)
         return ""
 
+    def _answer(self, server: Server, name: str, type: str, deadline: float, *, recursive: bool = False) -> Answer:
+        response, trouble = self._exchange(server, name, type, deadline, recursive=recursive)
+        if response is None:
+            return Answer(server, trouble=trouble)
+        if not recursive and not response.flags & dns.flags.AA:
+            return Answer(server, trouble="it is not responsible for the zone")
+        values = tuple(sorted(_values(response, type, None if recursive else name)))
+        alias = "" if recursive else _alias(response, name)
+        return Answer(server, values, alias, exists=response.rcode() != dns.rcode.NXDOMAIN)
+
+    def _exchange(
+        self, server: Server, name: str, type: str, deadline: float, *, recursive: bool = False
+    ) -> tuple[dns.message.Message | None, str]:
+        """(response with NOERROR or NXDOMAIN, "") or (None, why not)."""
+        try:
+            query = dns.message.make_query(name, type, use_edns=0, payload=PAYLOAD)
+        except dns.exception.DNSException as error:
+            raise InputError(f"“{name}” cannot be asked of DNS: {error}.", advice="Check the name.") from None
+        if not recursive:
+            query.flags &= ~dns.flags.RD
+        until, trouble = self._silent.get(server.where, (0.0, ""))
+        if time.monotonic() < until:
+            return None, trouble
+        try:
+            response = _send(query, server, deadline)
+            if response.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
+                query.use_edns(False)  # a server older than EDNS
+                response = _send(query, server, deadline)
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            trouble = _trouble(server, error)
+            if time.monotonic() < deadline:  # else it was our own haste
+                self._silent[server.where] = (time.monotonic() + SILENT_SECONDS, trouble)
+            return None, trouble
+        if response.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+            return None, f"it says {dns.rcode.to_text(response.rcode())}"
+        return response, ""
+
     def _deadline(self) -> float:
         return time.monotonic() + self.seconds
 
@@ -323,61 +363,34 @@ def troubles(answers: Iterable[Answer]) -> str:
     return "; ".join(words[:4]) + (f"; and {len(words) - 4} more" if len(words) > 4 else "")
 
 
-def _answer(server: Server, name: str, type: str, deadline: float, *, recursive: bool = False) -> Answer:
-    response, trouble = _exchange(server, name, type, deadline, recursive=recursive)
-    if response is None:
-        return Answer(server, trouble=trouble)
-    values = tuple(sorted(_values(response, type, None if recursive else name)))
-    alias = "" if recursive else _alias(response, name)
-    if not recursive and not response.flags & dns.flags.AA:
-        return Answer(server, trouble="it is not responsible for the zone")
-    return Answer(server, values, alias, exists=response.rcode() != dns.rcode.NXDOMAIN)
-
-
-def _exchange(
-    server: Server, name: str, type: str, deadline: float, *, recursive: bool = False
-) -> tuple[dns.message.Message | None, str]:
-    """(response with NOERROR or NXDOMAIN, "") or (None, why not). UDP, by TCP where that is cut or lost."""
-    try:
-        query = dns.message.make_query(name, type, use_edns=0, payload=PAYLOAD)
-    except dns.exception.DNSException as error:
-        raise InputError(f"“{name}” cannot be asked of DNS: {error}.", advice="Check the name.") from None
-    if not recursive:
-        query.flags &= ~dns.flags.RD
-    try:
-        response = _send(query, server, deadline)
-        if response.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
-            query.use_edns(False)  # a server older than EDNS
-            response = _send(query, server, deadline)
-    except (TimeoutError, dns.exception.Timeout):
-        return None, "no answer"
-    except (OSError, EOFError, dns.exception.DNSException) as error:
-        return None, _trouble(server, error)
-    if response.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        return None, f"it says {dns.rcode.to_text(response.rcode())}"
-    return response, ""
-
-
 def _send(query: dns.message.Message, server: Server, deadline: float) -> dns.message.Message:
+    """By UDP, and by TCP where that is cut or lost. Raises OSError (TimeoutError), DNSException."""
     try:
         response = dns.query.udp(
-            query, server.address, _left(deadline), server.port, ignore_unexpected=True, ignore_errors=True
+            query,
+            server.address,
+            _left(deadline, UDP_SECONDS),
+            server.port,
+            ignore_unexpected=True,
+            ignore_errors=True,
         )
         if not response.flags & dns.flags.TC:
             return response
     except (dns.exception.Timeout, ConnectionError):
         pass
-    return dns.query.tcp(query, server.address, _left(deadline), server.port)
+    return dns.query.tcp(query, server.address, _left(deadline, TCP_SECONDS), server.port)
 
 
-def _left(deadline: float) -> float:
+def _left(deadline: float, most: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    return min(left, ASK_SECONDS)
+    return min(left, most)
 
 
 def _trouble(server: Server, error: Exception) -> str:
+    if isinstance(error, TimeoutError | dns.exception.Timeout):
+        return "no answer"
     if isinstance(error, ConnectionRefusedError):
         return "nobody answers there"
     if isinstance(error, OSError) and ":" in server.address:

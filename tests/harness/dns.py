@@ -24,6 +24,7 @@ class DnsServer:
     def __init__(self, *, ipv4: str = LOOPBACK, ipv6: str = "") -> None:
         self.ipv4 = ipv4
         self.ipv6 = ipv6
+        self.authoritative = True  # False: as a cache answers
         self.port = free_port()
         self.queries: list[tuple[str, str]] = []  # (name without final dot, type), as asked
         self._records: dict[tuple[str, str], list[str]] = {}
@@ -55,7 +56,7 @@ class DnsServer:
     def answer(self, wire: bytes) -> bytes:
         query = dns.message.from_wire(wire)
         response = dns.message.make_response(query)
-        response.flags |= dns.flags.AA | dns.flags.RA
+        response.flags |= dns.flags.RA | (dns.flags.AA if self.authoritative else 0)
         for question in query.question:
             name, kind = question.name.to_text().lower().rstrip("."), dns.rdatatype.to_text(question.rdtype)
             self.queries.append((name, kind))
