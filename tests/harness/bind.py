@@ -38,7 +38,7 @@ _ZONE_FILE = """$TTL 60
 class Bind:
     """Use as a context manager. `records` is zone -> lines of a zone file.
 
-    `addresses` are where this server listens, all on `port`; the zones name one NS for each address in `listed`.
+    `addresses` are where this server listens, all on `port`; a zone names one NS for each of them, or as `listed` says.
     `primary` makes it a secondary, which hears of changes only by `notify`.
     """
 
@@ -48,7 +48,7 @@ class Bind:
         zones: Iterable[str] = ZONES,
         records: dict[str, list[str]] | None = None,
         addresses: tuple[str, ...] = (LOOPBACK,),
-        listed: tuple[str, ...] = (),
+        listed: dict[str, tuple[str, ...]] | None = None,
         port: int = 0,
         primary: "Bind | None" = None,
     ) -> None:
@@ -56,7 +56,7 @@ class Bind:
         self.addresses = addresses
         self.port = port or free_port()
         self._records = records or {}
-        self._listed = listed or addresses
+        self._listed = listed or {}
         self._primary = primary
         self._directory = tempfile.TemporaryDirectory(prefix="bindery-bind-")
         self._process: Process | None = None
@@ -130,7 +130,7 @@ class Bind:
 
     def _zone_file(self, zone: str) -> str:
         servers = []
-        for number, address in enumerate(self._listed, 1):
+        for number, address in enumerate(self._listed.get(zone, self.addresses), 1):
             kind = "AAAA" if ":" in address else "A"
             servers += [f"@ NS ns{number}.{zone}.", f"ns{number} {kind} {address}"]
         return _ZONE_FILE.format(zone=zone, servers="\n".join(servers), records="\n".join(self._records.get(zone, [])))
