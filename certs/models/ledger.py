@@ -13,6 +13,7 @@ class LedgerEntry(models.Model):
     key = models.CharField(max_length=255)  # what is counted: a name, a registered domain, a digest of a set of names
     order = models.UUIDField(null=True, blank=True)
     exempt = models.BooleanField(default=False)  # a renewal within the CA's window (ARI) does not count
+    renewal = models.BooleanField(default=False)  # of the same names: some limits do not count it
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

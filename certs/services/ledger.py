@@ -1,0 +1,292 @@
+"""The ledger: what each CA has counted of us, and what its limits leave.
+
+The `ledger_…` functions write what has just happened; they are called inside the transaction that saves the step of
+an order (`Flow.move(also=…)`), whose fence lets each step be saved once. Orders under way that have not spent their
+tokens yet are counted as if they had: what is asked for at the same time must not exceed a limit together.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+
+from certs.acme.directories import directory_label
+from certs.acme.limits import published_limits
+from certs.domain import states
+from certs.domain.ari import Suggestion
+from certs.domain.budget import (
+    Budget,
+    Event,
+    Limit,
+    Scope,
+    budget_of,
+    budgets_sorted,
+    limit_keys,
+    names_digest,
+    registered_domain,
+)
+from certs.domain.errors import AcmeRetry, InputError
+from certs.models import AcmeAccount, AcmeDirectory, Certificate, LedgerEntry, Order, User
+from certs.services.events import audit_record
+from portal import clock
+
+# Up to which state an open order has still to spend each.
+_BEFORE: dict[Event, frozenset[str]] = {
+    Event.ORDER: frozenset({states.NEW, states.REGISTERED}),
+    Event.CERTIFICATE: frozenset(
+        {states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY, states.FINALIZED}
+    ),
+}
+_Key = tuple[str, str]  # event, key
+
+
+def ledger_order(order: Order) -> None:
+    """The CA has answered newOrder; `order.replaces` is what it has taken as replaced."""
+    exempt, renewal = _order_terms(order)
+    _write(order, Event.ORDER, [str(order.account_id)], exempt=exempt, renewal=renewal)
+
+
+def ledger_failure(order: Order, name: str) -> None:
+    """The CA has found an authorization of this name invalid."""
+    _write(order, Event.FAILURE, [name.removeprefix("*.")])
+
+
+def ledger_issued(order: Order) -> None:
+    """The CA has issued: on the terms of the newOrder that led to it."""
+    asked = LedgerEntry.objects.filter(order=order.pk, event=Event.ORDER).first()
+    terms = {"exempt": asked.exempt, "renewal": asked.renewal} if asked else {}
+    keys = sorted({registered_domain(name) for name in order.names})
+    _write(order, Event.CERTIFICATE, [names_digest(order.names), *keys], **terms)
+
+
+def ledger_account(account: AcmeAccount) -> None:
+    """The CA has made a new account (one that it already had is not counted, but cannot be told from it)."""
+    LedgerEntry.objects.create(
+        directory_url=account.directory_url, account=account.pk, event=Event.ACCOUNT, key="", at=clock.now()
+    )
+
+
+def limits_of(directory_url: str) -> list[Limit]:
+    """What the operator set, and what the CA publishes for everything else. What is stored and makes no sense is as
+    if it were not there."""
+    row = AcmeDirectory.objects.filter(directory_url=directory_url).only("limits").first()
+    own: list[Limit] = []
+    for stored in row.limits if row and isinstance(row.limits, list) else []:
+        try:
+            own.append(Limit.from_json(stored))
+        except InputError:
+            continue
+    taken = {(limit.event, limit.scope) for limit in own}
+    return [*own, *(limit for limit in published_limits(directory_url) if (limit.event, limit.scope) not in taken)]
+
+
+def limits_set(directory_url: str, limits: Collection[Limit], *, actor: User | str | None) -> None:
+    """The operator's own limits of a directory; none at all brings back the published ones. Raises InputError."""
+    pairs = [(limit.event, limit.scope) for limit in limits]
+    if twice := next((pair for pair in pairs if pairs.count(pair) > 1), None):
+        raise InputError(f"There are two limits of {twice[0]} per {twice[1]}.", advice="Keep one of them.")
+    row, _ = AcmeDirectory.objects.get_or_create(directory_url=directory_url)
+    before, after = row.limits, [limit.as_json() for limit in limits]
+    if before == after:
+        return
+    AcmeDirectory.objects.filter(pk=row.pk).update(limits=after)
+    audit_record(actor, "directory.limits", directory_url, before={"limits": before}, after={"limits": after})
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What the orders under way have still to spend: how often, by directory, event and key."""
+
+    counts: dict[str, Counter[_Key]]
+
+    @classmethod
+    def gather(cls, *, but: UUID | None = None) -> "Reserved":
+        reserved = cls(defaultdict(Counter))
+        rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE])
+        rows = rows.select_related("account", "certificate__current").defer(
+            "csr_pem", "certificate__current__leaf_pem", "certificate__current__chain_pem"
+        )
+        for order in rows:
+            if order.pk != but:
+                reserved.add(order)
+        return reserved
+
+    def add(self, order: Order) -> None:
+        exempt, renewal = _order_terms(order)
+        if exempt:
+            return
+        counted = self.counts[order.account.directory_url]
+        for limit in _countable(renewal):
+            if order.state in _BEFORE[limit.event]:
+                counted.update((limit.event, key) for key in limit_keys(limit, order.names, str(order.account_id)))
+
+
+def _countable(renewal: bool) -> Iterable[Limit]:
+    """One limit of each kind that open orders draw on; their numbers do not matter here."""
+    any_time = timedelta(hours=1)
+    yield Limit(Event.CERTIFICATE, Scope.SET, 1, any_time)
+    if not renewal:
+        yield Limit(Event.ORDER, Scope.ACCOUNT, 1, any_time)
+        yield Limit(Event.CERTIFICATE, Scope.DOMAIN, 1, any_time)
+
+
+def budgets(
+    account: AcmeAccount,
+    names: Collection[str],
+    *,
+    certificate: Certificate | None = None,
+    reserved: Reserved | None = None,
+) -> list[Budget]:
+    """What an order for these names would meet, the worst first; empty where the CA has no limits that we know.
+
+    With the `certificate` that it renews, limits that do not count such a renewal are left out. `reserved` saves the
+    look at the open orders where many are asked about.
+    """
+    exempt, renewal = _terms(account, names, certificate)
+    return _budgets(account, names, exempt=exempt, renewal=renewal, reserved=reserved)
+
+
+def budget_hold(found: Iterable[Budget], directory_url: str) -> tuple[datetime, str] | None:
+    """Until when an order must wait, and why; None where it may go."""
+    refusing = [budget for budget in found if budget.refuses]
+    worst = max(refusing, key=lambda budget: budget.free_at or datetime.max.replace(tzinfo=UTC), default=None)
+    if worst is None or worst.free_at is None:
+        return None
+    return worst.free_at, f"{directory_label(directory_url)} limits it: {worst.text}."
+
+
+def budget_last(found: Iterable[Budget]) -> str:
+    """The limit whose last token an order would take, in words; empty where it takes none."""
+    return next((budget.text for budget in found if budget.is_last), "")
+
+
+def order_budget_check(order: Order) -> None:
+    """Just before newOrder: another node, or an issuer that takes over, may have come to a limit since the order was
+    made. Raises AcmeRetry (code "budget") with the moment when it may go."""
+    exempt, renewal = _order_terms(order)
+    found = _budgets(order.account, order.names, exempt=exempt, renewal=renewal, reserved=None, but=order.pk)
+    hold = budget_hold(found, order.account.directory_url)
+    if hold is None:
+        return
+    until, why = hold
+    # The clock of decisions may be moved; a flow waits in real time.
+    raise AcmeRetry(
+        why, code="budget", advice="It is asked for by itself then.", retry_at=datetime.now(UTC) + (until - clock.now())
+    )
+
+
+def ledger_retention(moment: datetime) -> datetime:
+    """Before which nothing is counted any more by any limit."""
+    rows = AcmeDirectory.objects.values_list("directory_url", flat=True)
+    seen = {*rows, *LedgerEntry.objects.order_by().values_list("directory_url", flat=True).distinct()}
+    horizons = [limit.horizon for url in seen for limit in limits_of(url)]
+    return moment - max([_LEAST_KEPT, *horizons])
+
+
+_LEAST_KEPT = timedelta(days=28)  # where no limit is known: the operator may set one
+
+
+def _budgets(
+    account: AcmeAccount,
+    names: Collection[str],
+    *,
+    exempt: bool,
+    renewal: bool,
+    reserved: Reserved | None,
+    but: UUID | None = None,
+) -> list[Budget]:
+    limits = [limit for limit in limits_of(account.directory_url) if _concerns(limit, account, exempt, renewal)]
+    if not limits:
+        return []
+    moment = clock.now()
+    wanted = [(limit, key) for limit in limits for key in _keys(limit, names, account)]
+    spent = _spent(account, wanted, moment)
+    waiting = (reserved or Reserved.gather(but=but)).counts.get(account.directory_url, Counter())
+    return budgets_sorted(
+        budget_of(
+            limit,
+            key,
+            [*spent[limit, key], *[moment] * waiting[limit.event, key]],
+            moment,
+        )
+        for limit, key in wanted
+    )
+
+
+def _concerns(limit: Limit, account: AcmeAccount, exempt: bool, renewal: bool) -> bool:
+    if limit.scope == Scope.SERVER:
+        return not account.account_url
+    if limit.event == Event.FAILURE:
+        return True
+    return not exempt and (limit.renewals or not renewal)
+
+
+def _keys(limit: Limit, names: Collection[str], account: AcmeAccount) -> list[str]:
+    return [""] if limit.scope == Scope.SERVER else limit_keys(limit, names, str(account.pk))
+
+
+def _spent(
+    account: AcmeAccount, wanted: list[tuple[Limit, str]], moment: datetime
+) -> dict[tuple[Limit, str], list[datetime]]:
+    """When what was spent, by limit and key. One query."""
+    found: dict[tuple[Limit, str], list[datetime]] = defaultdict(list)
+    condition = Q()
+    for kind in {limit.event for limit, _ in wanted}:
+        keys = {key for limit, key in wanted if limit.event == kind}
+        horizon = max(limit.horizon for limit, _ in wanted if limit.event == kind)
+        mine = Q(account=account.pk) if kind == Event.FAILURE else Q()
+        condition |= Q(event=kind, key__in=keys, at__gt=moment - horizon) & mine
+    rows = LedgerEntry.objects.filter(condition, directory_url=account.directory_url, exempt=False).order_by()
+    for event, key, renewal, at in rows.values_list("event", "key", "renewal", "at"):
+        for limit, asked in wanted:
+            counted = limit.renewals or not renewal
+            if counted and (limit.event, asked) == (event, key) and at > moment - limit.horizon:
+                found[limit, key].append(at)
+    return found
+
+
+def _order_terms(order: Order) -> tuple[bool, bool]:
+    """Whether the CA's limits do not count the order at all (ARI), and whether it renews exactly the same names."""
+    if not order.replaces or order.rehearsal:
+        return False, False
+    return _terms_of(order.certificate, order.names)
+
+
+def _terms(account: AcmeAccount, names: Collection[str], certificate: Certificate | None) -> tuple[bool, bool]:
+    current = certificate.current if certificate else None
+    if certificate is None or current is None or current.self_signed:
+        return False, False
+    if not current.orders.filter(account=account).exists():
+        return False, False
+    return _terms_of(certificate, names)
+
+
+def _terms_of(certificate: Certificate, names: Collection[str]) -> tuple[bool, bool]:
+    """For a certificate whose current version the same account got (RFC 9773 §5, and Let's Encrypt's rate limits:
+    exempt while the window is open, which ends; one that is wholly past exempts nothing)."""
+    current = certificate.current
+    if current is None:
+        return False, False
+    window = Suggestion.from_json(certificate.ari)
+    open_ = window.start is not None and window.end is not None and window.start <= clock.now() < window.end
+    return open_, sorted(current.names) == sorted(names)
+
+
+def _write(order: Order, event: Event, keys: Collection[str], *, exempt: bool = False, renewal: bool = False) -> None:
+    at = clock.now()
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(
+            directory_url=order.account.directory_url,
+            account=order.account_id,
+            event=event,
+            key=key[:255],
+            order=order.pk,
+            exempt=exempt,
+            renewal=renewal,
+            at=at,
+        )
+        for key in keys
+    )
