@@ -3,28 +3,22 @@
 A Network belongs to one flow at a time; `certs/acme/sessions.py` sees to that.
 """
 
-import platform
-import re
-import ssl
 from collections import deque
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
-import certifi
 import requests
 from acme import client, errors, messages
 from josepy.b64 import b64decode, b64encode
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
-from certs.acme.outbound import address_check
 from certs.acme.problems import Problem, failure, retry_after
-from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, InputError
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, Unavailable
+from certs.transports import outbound
+from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, trust_context
 
-CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
+WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
 BAD_NONCE_RETRIES = 10
 LOST_CONNECTION_RETRIES = 3
 
@@ -42,51 +36,6 @@ class Answer(errors.Error):
         self.retry_at = retry_at
 
 
-class _Adapter(HTTPAdapter):
-    """TLS by our own context, shared by all connections: loading the roots again for each costs 20 ms of CPU."""
-
-    def __init__(self, context: ssl.SSLContext, retries: int) -> None:
-        self._context = context
-        # GET and HEAD only: a POST needs a new nonce, so it is signed again instead (Network.post).
-        super().__init__(
-            max_retries=Retry(
-                total=retries,
-                connect=min(retries, 1),
-                status=0,
-                redirect=0,
-                allowed_methods={"GET", "HEAD"},
-                backoff_factor=0.2,
-                raise_on_status=False,
-                respect_retry_after_header=False,
-            )
-        )
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        conn.cert_reqs = "CERT_REQUIRED"
-
-
-@lru_cache(maxsize=32)
-def trust_context(ca_bundle: str = "") -> ssl.SSLContext:
-    """The system's roots and, besides them, those of `ca_bundle` (PEM). Raises InputError for an unusable bundle."""
-    context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"]:
-        context.load_verify_locations(certifi.where())  # a machine without a store of its own
-    if ca_bundle.strip():
-        try:
-            context.load_verify_locations(cadata=ca_bundle)
-        except (ssl.SSLError, ValueError, TypeError) as error:
-            raise InputError(
-                "The CA bundle is not readable.", advice="Give the PEM text of the CA's root certificate."
-            ) from error
-    return context
-
-
 class Network(client.ClientNetwork):
     """`key` None makes one that can only read. Every failure leaves as AcmeRefused, AcmeRetry or InputError."""
 
@@ -101,15 +50,15 @@ class Network(client.ClientNetwork):
         read_seconds: float = READ_SECONDS,
         retries: int = LOST_CONNECTION_RETRIES,
     ) -> None:
-        user_agent = f"Bindery/{version} (acme; Python {platform.python_version()})"
-        super().__init__(key, alg=_algorithm(key), user_agent=user_agent)
+        super().__init__(key, alg=_algorithm(key), user_agent=outbound.user_agent(outbound.CA, version))
         self.label = label
         self._pool: deque[str] = deque()
-        self._allow_private = allow_private
+        self._line = Line(outbound.CA, allow_private=allow_private)
         self._checked: set[str] = set()
         self._timeout = (min(CONNECT_SECONDS, read_seconds), read_seconds)
-        self._proxied = False
-        self.session.mount("https://", _Adapter(trust_context(ca_bundle), retries))
+        self.session.trust_env = False  # the environment would be gone through again at every request
+        seconds = min(WHOLE_SECONDS, 2 * read_seconds)
+        self.session.mount("https://", Adapter(self._line, trust_context(ca_bundle), retries=retries, seconds=seconds))
 
     def close(self) -> None:
         self.session.close()
@@ -151,24 +100,25 @@ class Network(client.ClientNetwork):
         self._check_address(url)
         kwargs["timeout"] = self._timeout
         kwargs["allow_redirects"] = False
-        response = super()._send_request(method, url, *args, **kwargs)
+        try:
+            response = super()._send_request(method, url, *args, **kwargs)
+        except Unavailable as error:
+            code = "acme-host" if error.code == "host-unknown" else "acme-unreachable"
+            raise AcmeRetry(error.message, advice=error.advice, code=code) from error
         nonce = response.headers.get(self.REPLAY_NONCE_HEADER, "")
         if _is_nonce(nonce):
             self._pool.append(nonce)
         return response
 
     def _check_address(self, url: str) -> None:
-        origin = url.split("/", 3)[:3]
-        key = "/".join(origin)
-        if key in self._checked:
+        """Once for each origin; the address itself is judged where the connection is made."""
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin in self._checked:
             return
-        address_check(url, allow_private=self._allow_private)
-        self._checked.add(key)
-        if not self._proxied:
-            # Read once: left to requests, the environment is gone through again at every request.
-            self.session.proxies.update(requests.utils.get_environ_proxies(url))
-            self.session.trust_env = False
-            self._proxied = True
+        host = outbound.url_check(url).hostname
+        if proxy := requests.utils.select_proxy(url, outbound.proxies_for(url, self._line)):
+            self.session.proxies[f"https://{host}"] = proxy
+        self._checked.add(origin)
 
     def _add_nonce(self, response: requests.Response) -> None:
         """Kept already, in `_send_request`: a nonce twice in the pool would be refused the second time."""
@@ -199,7 +149,7 @@ class Network(client.ClientNetwork):
         return response
 
     def _unreachable(self, error: requests.RequestException) -> AcmeFailure:
-        reason = _reason(error)
+        reason = outbound.reason(error)
         if isinstance(error, requests.exceptions.SSLError):
             return AcmeRefused(
                 f"The certificate of {self.label} is not trusted here: {reason}.",
@@ -225,16 +175,3 @@ def _algorithm(key: JWK | None) -> JWASignature:
     if isinstance(key, JWKEC):
         return {256: ES256, 384: ES384, 521: ES512}[key.key.key_size]
     return RS256
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in its own words; what wraps it repeats addresses and object ids."""
-    while True:
-        inner = getattr(error, "reason", None) or next(
-            (item for item in error.args if isinstance(item, BaseException)), None
-        )
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
-    return re.sub(r"^<?[A-Za-z0-9_.]+ object at 0x[0-9a-f]+>?:?\s*|^[A-Za-z]+\(.*?\):\s*", "", str(text)).rstrip(".")

@@ -9,13 +9,13 @@ from django.db import IntegrityError, transaction
 
 from certs.acme.client import AcmeClient
 from certs.acme.directories import directory_label
-from certs.acme.network import Network, trust_context
-from certs.acme.outbound import address_check
+from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.models import AcmeAccount, User
 from certs.services.events import audit_record
 from certs.services.keys import key_create, key_open
+from certs.transports.outbound import trust_context, url_check
 from portal import clock
 
 DIRECTORY_SECONDS = 8.0  # a person waits for the page
@@ -71,9 +71,7 @@ def account_get_or_create(
 
     A `terms_url` means that the person has accepted these terms. Raises InputError.
     """
-    if not directory_url.startswith("https://"):
-        raise InputError(f"{directory_url} is not an https:// address.", advice="A directory is asked over https only.")
-    address_check(directory_url, allow_private=True)  # its shape only: the name is looked up by whoever asks it
+    url_check(directory_url)  # its shape only: the name is looked up by whoever asks it
     trust_context(ca_bundle)
     fields: dict[str, object] = {"ca_bundle": ca_bundle, "allow_private": allow_private}
     if terms_url:

@@ -9,8 +9,9 @@ from acme import messages
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
-from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, Network, trust_context
+from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, Network
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
+from certs.transports.outbound import trust_context
 from tests.acme.scripted import Answer, Scripted, document, problem
 
 OK = document({"ok": True})
@@ -24,8 +25,7 @@ def network(*answers: Answer | None, trusted: bool = True, **options: object) ->
             label="Our CA",
             version="9.9",
             ca_bundle=server.authority.pem if trusted else "",
-            allow_private=True,
-            **options,  # type: ignore[arg-type]
+            **{"allow_private": True, **options},  # type: ignore[arg-type]
         )
         try:
             yield made, server
@@ -163,10 +163,11 @@ def test_we_say_who_we_are() -> None:
 
 
 def test_a_private_address_named_by_the_ca_is_not_asked() -> None:
-    with network(OK) as (made, server):
-        made._allow_private = False
-        with pytest.raises(InputError, match="not on the Internet"):
-            post(made, server)
+    with (
+        network(OK, allow_private=False) as (made, server),
+        pytest.raises(InputError, match="not on the Internet"),
+    ):
+        post(made, server)
     assert not server.requests
 
 

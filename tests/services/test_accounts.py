@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from certs.acme.network import trust_context
 from certs.domain.errors import AcmeRefused, InputError
 from certs.models import AcmeAccount, AuditEvent, PrivateKey
 from certs.services.accounts import account_get_or_create, account_register, account_session, trusted_roots
+from certs.transports.outbound import trust_context
 from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
