@@ -50,8 +50,12 @@ def ledger_order(order: Order) -> None:
 
 
 def ledger_failure(order: Order, name: str) -> None:
-    """The CA has found an authorization of this name invalid."""
-    _write(order, Event.FAILURE, [name.removeprefix("*.")])
+    """The CA has found an authorization of this name invalid; once for each newOrder, however often it is seen."""
+    key = name.removeprefix("*.")
+    entries = LedgerEntry.objects.filter(order=order.pk)
+    asked = entries.filter(event=Event.ORDER).first()
+    if not entries.filter(event=Event.FAILURE, key=key, id__gt=asked.pk if asked else 0).exists():
+        _write(order, Event.FAILURE, [key])
 
 
 def ledger_issued(order: Order) -> None:

@@ -33,6 +33,7 @@ from certs.services.challenges import (
     solver_make,
 )
 from certs.services.keys import key_create, key_is_here, key_open
+from certs.services.ledger import ledger_account, ledger_failure, ledger_issued, ledger_order, order_budget_check
 from certs.services.order_flow import POLL_FIRST_SECONDS, Flow
 from certs.services.rehearsals import rehearsal_follow
 from certs.solvers.base import Solver
@@ -55,11 +56,16 @@ def step_register(flow: Flow) -> None:
     """new → registered: an account at the CA, and the key and the request of the certificate to come."""
     order = flow.order
     if not order.account.account_url:
-        account_register(flow.client, order.account)
+        _register(flow)
         flow.note(f"Registered at {flow.ca}.")
     key = order.key or _key(order)
     csr = order.csr_pem or csr_make(key_open(key), order.names)
     flow.move(states.REGISTERED, f"The account at {flow.ca} is ready.", key=key, csr_pem=csr)
+
+
+def _register(flow: Flow) -> None:
+    account_register(flow.client, flow.order.account)
+    flow.keep(lambda: ledger_account(flow.order.account))
 
 
 def _key(order: Order) -> PrivateKey:
@@ -75,13 +81,16 @@ def _key(order: Order) -> PrivateKey:
 
 def step_order(flow: Flow) -> None:
     """registered → ordered."""
+    order_budget_check(flow.order)
     view = at_account(flow, lambda: _order_new(flow))
     flow.view = view
     flow.move(
         states.ORDERED,
         f"Ordered a certificate for {', '.join(flow.order.names)}.",
+        also=lambda: ledger_order(flow.order),
         order_url=view.url,
         finalize_url=view.finalize,
+        replaces=flow.order.replaces,
     )
 
 
@@ -211,6 +220,7 @@ def step_download(flow: Flow) -> None:
         flow.move(
             states.ISSUED,
             f"Issued by {info.issuer}, valid until {info.not_after:%Y-%m-%d %H:%M} UTC.",
+            also=lambda: ledger_issued(order),
             certificate_url=view.certificate,
             version=version,
         )
@@ -219,11 +229,15 @@ def step_download(flow: Flow) -> None:
 
 
 def _rehearsed(flow: Flow, info: CertInfo) -> None:
+    def follow() -> None:
+        ledger_issued(flow.order)
+        rehearsal_follow(flow.order)
+
     flow.move(
         states.DONE,
         f"The rehearsal succeeded: {info.issuer} issued until {info.not_after:%Y-%m-%d %H:%M} UTC. "
         "That certificate is dropped.",
-        also=lambda: rehearsal_follow(flow.order),
+        also=follow,
         key=None,
         csr_pem="",
     )
@@ -239,7 +253,7 @@ def at_account(flow: Flow, ask: Callable[[], T]) -> T:
     account = flow.order.account
     flow.note(f"{flow.ca} does not know our account any more; registering again.", level="warning")
     AcmeAccount.objects.filter(pk=account.pk, account_url=account.account_url).update(account_url="")
-    account_register(flow.client, account)
+    _register(flow)
     flow.reregistered = True
     return ask()
 
@@ -254,6 +268,8 @@ def _order_new(flow: Flow) -> OrderView:
         if not replaces or not (named or error.problem.get("status") == 409):
             raise
         flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
+        flow.order.replaces = ""
+        order_budget_check(flow.order)  # what it was free of as a renewal counts now
         return flow.client.order_new(flow.order.names)
 
 
@@ -315,6 +331,7 @@ def _refused(flow: Flow, view: OrderView) -> None:
     for url in view.authorizations:
         authorization = _read(flow, url)
         if authorization.status != "valid":
+            _failures_keep(flow, [authorization])
             raise _challenge_failed(flow, authorization)
     raise AcmeRefused(f"{flow.ca} ended the order with status {view.status!r} and no reason.", code="acme-order")
 
@@ -351,10 +368,11 @@ def _await_names(flow: Flow, authorizations: list[AuthorizationView]) -> None:
     def round_() -> list[AuthorizationView]:
         views = [_read(flow, url) for url in waiting]
         waiting[:] = [view.url for view in views if view.status == "pending"]
-        failed = next((view for view in views if view.status not in {"pending", "valid"}), None)
-        if failed is not None:
+        failed = [view for view in views if view.status not in {"pending", "valid"}]
+        if failed:
+            _failures_keep(flow, failed)
             _give_up(flow, waiting)
-            raise _challenge_failed(flow, failed)
+            raise _challenge_failed(flow, failed[0])
         return [view for view in views if view.status == "pending"]
 
     flow.poll(
@@ -363,6 +381,14 @@ def _await_names(flow: Flow, authorizations: list[AuthorizationView]) -> None:
         lambda views: max((view.retry_at for view in views if view.retry_at), default=None),
     )
     flow.view = None
+
+
+def _failures_keep(flow: Flow, views: list[AuthorizationView]) -> None:
+    def write() -> None:
+        for view in views:
+            ledger_failure(flow.order, view.name)
+
+    flow.keep(write)
 
 
 def _give_up(flow: Flow, urls: list[str]) -> None:
