@@ -231,8 +231,10 @@ def seen(found: Found, accept: Any) -> str:
     lacking = found.lacking(accept)
     count = len(found.said)
     if not lacking:
-        servers = "the name server" if count == 1 else f"all {count} name servers"
-        return f"{alias}{servers} of {found.zone.name} asked from here show the right value; the CA did not see it"
+        shown = f"all {count} name servers of {found.zone.name} show"
+        if count == 1:
+            shown = f"the name server of {found.zone.name} shows"
+        return f"{alias}{shown} the right value here; the CA did not see it"
     if len(lacking) < count:
         return f"{alias}the right value at some name servers, but not at {_names(lacking)}"
     if found.values:
