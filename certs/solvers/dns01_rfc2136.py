@@ -88,13 +88,17 @@ class Dns01Rfc2136(DnsSolver):
         if self._key is not None:
             update.use_tsig(self._key, algorithm=self._key.algorithm)
         host, port = server_parse(self.options.server, self.options.port)
-        shown = f"The name server {host}"
+        shown, key = f"The name server {host}", self.options.key
         try:
             response = self._exchange(update, host, port)
         except dns.tsig.PeerError as error:
             raise self._distrusted(shown, error) from None
-        except (dns.tsig.BadTime, dns.tsig.BadSignature, dns.tsig.BadKey, dns.message.UnknownTSIGKey):
-            raise self._unsigned(shown) from None
+        except (dns.exception.FormError, dns.tsig.BadTime, dns.tsig.BadSignature, dns.tsig.BadKey):
+            raise UpdateRefused(
+                f"{shown} did not answer as it should{f', signed with the key {key}' if key else ''}.",
+                advice="Check that it is the server meant, the key, and the clocks of both machines.",
+                code="dns-update-signature",
+            ) from None
         except (TimeoutError, dns.exception.Timeout):
             raise Unavailable(
                 f"{shown} did not answer an update within {self.options.timeout} s.",
@@ -107,8 +111,6 @@ class Dns01Rfc2136(DnsSolver):
             ) from None
         if response.rcode() != dns.rcode.NOERROR:
             raise self._refused(shown, response.rcode(), zone)
-        if self._key is not None and not response.had_tsig:
-            raise self._unsigned(shown)
 
     def _exchange(self, update: dns.update.UpdateMessage, host: str, port: int) -> dns.message.Message:
         """By the first address of the host that there is a way to. Raises as dnspython does."""
@@ -118,13 +120,6 @@ class Dns01Rfc2136(DnsSolver):
             with contextlib.suppress(OSError):
                 return send(update, address, timeout=self.options.timeout, port=port)
         return send(update, last, timeout=self.options.timeout, port=port)
-
-    def _unsigned(self, shown: str) -> UpdateRefused:
-        return UpdateRefused(
-            f"{shown} did not sign its answer with the key {self.options.key} as it should.",
-            advice="Check that it is the server meant, the key, and the clocks of both machines.",
-            code="dns-update-signature",
-        )
 
     def _distrusted(self, shown: str, error: dns.tsig.PeerError) -> UpdateRefused:
         key = self.options.key
