@@ -5,6 +5,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # the only IPv6 addresses in use on the Internet (RFC 4291 §2.4)
 _DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637, which the standard library of Python 3.11 does not know
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+# Not in Python 3.11's list; RFC 6890 keeps the whole for protocols, and clouds put their metadata there.
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
 # Public by its number and nobody's but the host's own: Azure's platform address, which hands out secrets of the machine
 # (learn.microsoft.com, “What is IP address 168.63.129.16?”).
 _OF_THE_CLOUD = IPv4Network("168.63.129.16/32")
@@ -23,7 +25,8 @@ def address_is_public(text: str) -> bool:
 
 
 def _is_public(address: IPv4Address) -> bool:
-    return address.is_global and not address.is_multicast and address not in _OF_THE_CLOUD
+    inside = address in _PROTOCOLS or address in _OF_THE_CLOUD
+    return address.is_global and not address.is_multicast and not inside
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:

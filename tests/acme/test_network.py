@@ -1,5 +1,6 @@
 """Nonces, lost connections and strange answers: the transport below the client."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -176,6 +177,35 @@ def test_a_machine_that_nobody_listens_on_is_named_as_unreachable() -> None:
         url = server.url
     with pytest.raises(AcmeRetry, match=r"cannot be reached: .*refused"):
         made.get(f"{url}/directory")
+
+
+def test_a_host_that_is_not_found_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with network(OK) as (made, _), pytest.raises(AcmeRetry, match=r"ca\.example") as caught:
+        made.get("https://ca.example/directory")
+    assert caught.value.code == "acme-host"
+
+
+def test_a_kept_connection_is_not_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = socket.getaddrinfo, []
+
+    def counted(host: str, *args: object, **options: object) -> object:
+        asked.append(host)
+        return real(host, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(socket, "getaddrinfo", counted)
+    with network(OK) as (made, server):
+        for _ in range(3):
+            made.get(f"{server.url}/directory")
+    assert asked == ["localhost"]
+
+
+def test_an_answer_without_measure_is_refused() -> None:
+    with network(document({"padding": "x" * (1 << 20)})) as (made, server), pytest.raises(AcmeRetry, match="more than"):
+        made.get(f"{server.url}/directory")
 
 
 def test_an_authorization_may_be_expired() -> None:

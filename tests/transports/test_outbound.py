@@ -1,0 +1,571 @@
+"""The way out: where it must not lead, and what must not hold it up."""
+
+import contextlib
+import gzip
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from certs.domain.errors import InputError, Unavailable
+from certs.transports import outbound
+from certs.transports.outbound import CA, PROBE, Adapter, Answer, Line, any_certificate, fetch, trust_context, url_check
+from tests.harness import pki
+from tests.harness.ports import free_port
+
+Handler = Callable[[socket.socket, str], None]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Server:
+    """Hands each connection's first request to `handle`, which writes bytes as it likes."""
+
+    def __init__(self, handle: Handler, address: str, port: int, context: ssl.SSLContext | None) -> None:
+        self.handle, self.context, self.address = handle, context, address
+        self.requests: list[str] = []
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.create_server((address, port), family=family)
+        self.port: int = self.listener.getsockname()[1]
+        self.over = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{'https' if self.context else 'http'}://{host}:{self.port}/"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock = self.context.wrap_socket(connection, server_side=True) if self.context else connection
+            with sock:
+                while head := self._head(sock):
+                    self.requests.append(head)
+                    self.handle(sock, head)
+
+    @staticmethod
+    def _head(sock: socket.socket) -> str:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            got = sock.recv(65536)
+            if not got:
+                return ""
+            head += got
+        return head.decode()
+
+
+@contextmanager
+def serving(
+    handle: Handler | bytes, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    def send(sock: socket.socket, _: str) -> None:
+        assert isinstance(handle, bytes)
+        sock.sendall(handle)
+
+    server = Server(send if isinstance(handle, bytes) else handle, address, port, context)
+    try:
+        yield server
+    finally:
+        server.over.set()
+        server.listener.close()
+
+
+def get(url: str, **options: Any) -> Answer:
+    return fetch(url, **{"purpose": CA, "plain_http": True, "allow_private": True, **options})
+
+
+def refused(url: str, **options: Any) -> InputError:
+    with pytest.raises(InputError) as caught:
+        get(url, allow_private=False, **options)
+    assert caught.value.code == "private-address"
+    return caught.value
+
+
+def unavailable(code: str, url: str, **options: Any) -> Unavailable:
+    with pytest.raises(Unavailable) as caught:
+        get(url, **options)
+    assert caught.value.code == code, caught.value
+    return caught.value
+
+
+Resolver = Callable[..., list[str]]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
+    """Host → the answers of a resolver, one after the other, the last one for ever. Others are as they are."""
+    answers: dict[str, list[list[str]]] = {}
+    real = socket.getaddrinfo
+
+    def answer(host: str, port: int, *args: Any, **options: Any) -> Any:
+        if host not in answers or options.get("flags"):
+            return real(host, port, *args, **options)
+        given = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
+        if not given:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [
+            (socket.AF_INET6 if ":" in each else socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port))
+            for each in given
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    return answers
+
+
+@pytest.fixture
+def on_the_internet(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Addresses of loopback that count as public, since no other may be asked in a test."""
+    public: set[str] = set()
+    monkeypatch.setattr(outbound, "address_is_public", public.__contains__)
+    return public
+
+
+def moved(to: str, status: int = 302) -> bytes:
+    return f"HTTP/1.1 {status} Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+# Where it must not lead.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.1",
+        "0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "localhost",
+        "LOCALHOST",
+        "169.254.169.254",
+        "[fe80::1]",
+    ],
+)
+def test_no_spelling_of_a_private_address_is_asked(host: str) -> None:
+    with serving(OK) as server:
+        error = refused(f"http://{host}:{server.port}/")
+        assert not server.requests
+    assert "tick" in error.advice
+
+
+def test_with_the_tick_it_is() -> None:
+    with serving(OK) as server:
+        answer = get(server.url)
+    assert (answer.status, answer.text, answer.address) == (200, "ok", "127.0.0.1")
+
+
+def test_a_name_is_resolved_once(names: dict[str, list[list[str]]], on_the_internet: set[str]) -> None:
+    """DNS rebinding: the first answer is judged, the second would lead inside."""
+    on_the_internet.add("127.0.0.2")
+    names["rebind.example"] = [["127.0.0.2"], ["127.0.0.1"]]
+    with (
+        serving(OK) as inside,
+        serving(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npublic", "127.0.0.2", inside.port),
+    ):
+        answer = get(f"http://rebind.example:{inside.port}/", allow_private=False)
+        assert not inside.requests
+    assert (answer.text, answer.address) == ("public", "127.0.0.2")
+    assert names["rebind.example"] == [["127.0.0.1"]]
+
+
+@pytest.mark.parametrize("order", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+def test_one_private_address_among_public_ones_is_enough(
+    names: dict[str, list[list[str]]], on_the_internet: set[str], order: list[str]
+) -> None:
+    on_the_internet.add("127.0.0.2")
+    names["mixed.example"] = [order]
+    with serving(OK, "127.0.0.2") as server:
+        error = refused(f"http://mixed.example:{server.port}/")
+        assert not server.requests
+    assert "mixed.example is at 127.0.0.1" in error.message
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/", "http://[::1]:{port}/", "http://169.254.169.254/latest",
+                                    "http://inside.example:{port}/", "http://0x7f.1:{port}/"])  # fmt: skip
+def test_a_redirect_inside_is_not_followed(
+    names: dict[str, list[list[str]]], on_the_internet: set[str], target: str
+) -> None:
+    on_the_internet.add("127.0.0.2")
+    names |= {"out.example": [["127.0.0.2"]], "inside.example": [["127.0.0.1"]]}
+    with serving(OK) as inside, serving(moved(target.format(port=inside.port)), "127.0.0.2") as server:
+        refused(f"http://out.example:{server.port}/", redirects=5)
+        assert not inside.requests
+
+
+def test_the_address_given_is_judged_too() -> None:
+    with serving(OK) as server:
+        refused(f"http://a.example:{server.port}/", address="127.0.0.1")
+        answer = get(f"http://a.example:{server.port}/", address="127.0.0.1")
+        assert f"Host: a.example:{server.port}" in server.requests[0]
+    assert answer.ok
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://ca.example/",
+        "file:///etc/passwd",
+        "ca.example/directory",
+        "",
+        "https://",
+        "https:///directory",
+        "https://user:secret@ca.example/",
+        "https://user@ca.example/",
+        "https://@ca.example/",
+        "https://ca.example:99999/",
+        "https://ca.example:0/",
+        "https://ca.example\\@127.0.0.1/",
+        "https://ca.example/\r\nHost: other",
+        "https://ca.example /",
+        "http://[",
+    ],
+)
+def test_only_whole_addresses_are_asked(url: str) -> None:
+    with pytest.raises(InputError):
+        url_check(url, plain_http=True)
+
+
+def test_https_only_unless_said() -> None:
+    with pytest.raises(InputError, match="not an https:// address"):
+        fetch("http://ca.example/", purpose=CA)
+
+
+# Redirects.
+
+
+def test_redirects_are_followed_only_where_allowed_and_so_many() -> None:
+    with serving(moved("/again")) as server:
+        assert get(server.url).status == 302
+        error = unavailable("too-many-redirects", server.url, redirects=3)
+        assert len(server.requests) == 1 + 4
+    assert "more than 3 times" in error.message
+
+
+def test_a_post_is_never_redirected() -> None:
+    with serving(moved("/again", 307)) as server:
+        assert get(server.url, method="POST", body=b"x", redirects=3).status == 307
+
+
+def test_headers_stay_with_the_first_origin() -> None:
+    with serving(OK) as other, serving(moved(other.url)) as server:
+        answer = get(server.url, redirects=1, headers={"Authorization": "Bearer secret"})
+        assert "Bearer secret" in server.requests[0]
+        assert "Bearer" not in other.requests[0]
+    assert (answer.url, answer.text) == (other.url, "ok")
+
+
+@pytest.fixture(scope="module")
+def root() -> pki.Pair:
+    return pki.authority()
+
+
+@pytest.fixture(scope="module")
+def tls(root: pki.Pair, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    made = pki.leaf(root, ["a.example"])
+    file = tmp_path_factory.mktemp("tls") / "pair.pem"
+    file.write_text(made.pem + made.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def test_never_from_https_to_http(tls: ssl.SSLContext, root: pki.Pair) -> None:
+    with serving(OK) as plain, serving(moved(plain.url), context=tls) as server:
+        with pytest.raises(InputError, match="must stay on https"):
+            get(f"https://a.example:{server.port}/", redirects=3, address="127.0.0.1", trust=trust_context(root.pem))
+        assert not plain.requests
+
+
+def test_the_certificate_is_that_of_the_name_not_of_the_address(tls: ssl.SSLContext, root: pki.Pair) -> None:
+    trust = trust_context(root.pem)
+    with serving(OK, context=tls) as server:
+        assert get(f"https://a.example:{server.port}/", address="127.0.0.1", trust=trust).ok
+        unavailable("tls", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
+        unavailable("tls", f"https://127.0.0.1:{server.port}/", trust=trust)
+        unavailable("tls", f"https://a.example:{server.port}/", address="127.0.0.1")
+        assert get(f"https://b.example:{server.port}/", address="127.0.0.1", trust=any_certificate()).ok
+        # The shared contexts are as they were.
+        unavailable("tls", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
+
+
+# What must not hold it up.
+
+
+def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    def endless(sock: socket.socket, _: str) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            sock.sendall(b"x" * 65536)
+
+    with serving(endless) as server:
+        error = unavailable("too-large", server.url, limit=200_000)
+        cut = get(server.url, limit=300, whole=False)
+    assert "200000 bytes" in error.message
+    assert cut.body == b"x" * 300
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_bomb_is_counted_as_it_unpacks(coding: str) -> None:
+    squeeze = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
+    packed = b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(64)) + squeeze.flush()
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(packed)}\r\n\r\n"
+    with serving(head.encode() + packed) as server:
+        tracemalloc.start()
+        try:
+            unavailable("too-large", server.url)
+            assert tracemalloc.get_traced_memory()[1] < 10 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_compressed_answer_within_the_limit_is_read() -> None:
+    packed = gzip.compress(b"hello" * 1000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    with serving(head.encode() + packed) as server:
+        assert get(server.url, limit=5000).body == b"hello" * 1000
+
+
+def test_a_compressed_answer_that_is_broken_is_survived() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!"
+    with serving(head) as server:
+        unavailable("unreachable", server.url)
+
+
+def drip(prefix: bytes) -> Handler:
+    def handle(sock: socket.socket, _: str) -> None:
+        sock.sendall(prefix)
+        while True:
+            sock.sendall(b"x")
+            time.sleep(0.05)
+
+    return handle
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize(
+    "prefix", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Long: ", b"H"]
+)
+def test_a_server_that_drips_is_left_at_the_deadline(
+    tls: ssl.SSLContext, root: pki.Pair, prefix: bytes, encrypted: bool
+) -> None:
+    with serving(drip(prefix), context=tls if encrypted else None) as server:
+        url = f"{'https' if encrypted else 'http'}://a.example:{server.port}/"
+        start = time.monotonic()
+        unavailable("timeout", url, seconds=0.4, address="127.0.0.1", trust=trust_context(root.pem))
+        assert 0.3 < time.monotonic() - start < 1.5
+
+
+def test_continue_without_end_is_left_at_the_deadline() -> None:
+    def handle(sock: socket.socket, _: str) -> None:
+        while True:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.02)
+
+    with serving(handle) as server:
+        unavailable("timeout", server.url, seconds=0.4)
+
+
+def test_redirects_share_one_deadline() -> None:
+    def handle(sock: socket.socket, _: str) -> None:
+        time.sleep(0.2)
+        sock.sendall(moved("/on"))
+
+    with serving(handle) as server:
+        start = time.monotonic()
+        unavailable("timeout", server.url, seconds=0.5, redirects=50)
+        assert time.monotonic() - start < 1.5
+
+
+def test_a_handshake_that_stalls_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        start = time.monotonic()
+        unavailable("timeout", f"https://127.0.0.1:{listener.getsockname()[1]}/", seconds=0.4)
+        assert time.monotonic() - start < 1.5
+
+
+def test_a_resolver_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        over.wait(5)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    start = time.monotonic()
+    unavailable("timeout", "http://slow.example/", seconds=0.3)
+    over.set()
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_host_that_is_not_found_is_named(names: dict[str, list[list[str]]]) -> None:
+    names["gone.example"] = [[]]
+    assert "gone.example" in unavailable("host-unknown", "http://gone.example/").message
+
+
+def test_nobody_there_is_unreachable() -> None:
+    assert "refused" in unavailable("unreachable", f"http://127.0.0.1:{free_port()}/").message
+
+
+def test_a_dead_family_does_not_stop_it(names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address of one family that swallows everything, as a firewall does."""
+    monkeypatch.setattr(outbound, "ADDRESS_SECONDS", 0.2)
+    with _black_hole() as (dead, port), serving(OK, "::1", port):
+        names["two.example"] = [[dead, "::1"]]
+        start = time.monotonic()
+        answer = get(f"http://two.example:{port}/")
+        assert answer.address == "::1"
+        assert time.monotonic() - start < 2
+
+
+def test_families_are_tried_by_turns(names: dict[str, list[list[str]]]) -> None:
+    names["many.example"] = [["::1", "::2", "::3", "127.0.0.1", "127.0.0.2"]]
+    found = Line(CA, allow_private=True).addresses("many.example", 80, 1)
+    assert [each[3][0] for each in found] == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
+
+
+@contextmanager
+def _black_hole() -> Iterator[tuple[str, int]]:
+    """A listener whose queue is full: the kernel drops further connections."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.3", 0))
+    listener.listen(0)
+    port = listener.getsockname()[1]
+    fill = []
+    for _ in range(4):
+        sock = socket.socket()
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(("127.0.0.3", port))
+        fill.append(sock)
+    try:
+        yield "127.0.0.3", port
+    finally:
+        for sock in [*fill, listener]:
+            sock.close()
+
+
+# Proxies.
+
+
+class Proxy:
+    """Says what it was asked for; answers CONNECT by a tunnel to `target`, and GET by itself."""
+
+    def __init__(self, target: int = 0) -> None:
+        self.target = target
+
+    def __call__(self, sock: socket.socket, head: str) -> None:
+        if not head.startswith("CONNECT"):
+            sock.sendall(OK)
+            return
+        sock.sendall(b"HTTP/1.1 200 Go\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", self.target)) as far:
+            for source, sink in ((sock, far), (far, sock)):
+                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            time.sleep(0.5)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+def test_a_proxy_resolves_and_connects(environment: pytest.MonkeyPatch) -> None:
+    with serving(Proxy()) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        answer = get("http://only-the-proxy-knows.example/x", allow_private=False)
+        assert proxy.requests[0].startswith("GET http://only-the-proxy-knows.example/x ")
+    assert (answer.text, answer.address) == ("ok", "")
+
+
+def test_a_proxy_tunnels_and_we_verify(environment: pytest.MonkeyPatch, tls: ssl.SSLContext, root: pki.Pair) -> None:
+    with serving(OK, context=tls) as server, serving(Proxy(server.port)) as proxy:
+        environment.setenv("HTTPS_PROXY", proxy.url)
+        assert get("https://a.example/", trust=trust_context(root.pem), allow_private=False).ok
+        unavailable("tls", "https://b.example/", trust=trust_context(root.pem))
+        assert proxy.requests[0].startswith("CONNECT a.example:443 ")
+
+
+def test_no_proxy_is_honoured(environment: pytest.MonkeyPatch, names: dict[str, list[list[str]]]) -> None:
+    with serving(OK) as server:
+        environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}/")
+        environment.setenv("NO_PROXY", "near.example")
+        names["near.example"] = [["127.0.0.1"]]
+        assert get(f"http://near.example:{server.port}/").ok
+        refused(f"http://near.example:{server.port}/")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "[::1]", "localhost", "a.localhost", "169.254.169.254"])
+def test_no_address_inside_is_asked_of_a_proxy(environment: pytest.MonkeyPatch, host: str) -> None:
+    with serving(Proxy()) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        environment.setattr(requests.utils, "should_bypass_proxies", lambda *_, **__: False)
+        refused(f"http://{host}/")
+        assert not proxy.requests
+
+
+def test_a_proxy_that_drips_is_left_at_the_deadline(environment: pytest.MonkeyPatch) -> None:
+    with serving(drip(b"HTTP/1.1 200 ")) as proxy:
+        environment.setenv("HTTPS_PROXY", proxy.url)
+        unavailable("timeout", "https://a.example/", seconds=0.4)
+
+
+# What it says and keeps.
+
+
+def test_it_says_who_asks_and_sends_no_password_of_a_netrc(environment: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login alice password secret\n")
+    environment.setenv("NETRC", str(netrc))
+    with serving(OK) as server:
+        get(server.url, purpose=PROBE, version="1.2")
+        head = server.requests[0]
+    assert "User-Agent: Bindery/1.2 (reachability probe; Python " in head
+    assert "Authorization" not in head
+
+
+def test_a_kept_connection_is_neither_made_nor_resolved_again(names: dict[str, list[list[str]]]) -> None:
+    names["kept.example"] = [["127.0.0.1"], []]
+    line = Line(CA, allow_private=True)
+    with serving(OK) as server, requests.Session() as session:
+        session.mount("http://", Adapter(line, trust_context(), seconds=5))
+        for _ in range(3):
+            assert session.get(f"http://kept.example:{server.port}/").text == "ok"
+    assert len(server.requests) == 3
+    assert names["kept.example"] == [[]]
+
+
+def test_each_request_on_it_has_its_own_deadline() -> None:
+    with serving(OK) as server, requests.Session() as session:
+        session.mount("http://", Adapter(Line(CA, allow_private=True), trust_context(), seconds=0.3))
+        session.get(server.url)
+        time.sleep(0.35)
+        assert session.get(server.url).text == "ok"
