@@ -199,6 +199,7 @@ ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
 CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
 DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
 DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
+HOOKS_DIR = Path(env.text("BINDERY_HOOKS_DIR") or HOME / "hooks").absolute()  # no script elsewhere is ever run
 
 # Periods, in seconds. Tests use shorter ones.
 LEASE_SECONDS = 60

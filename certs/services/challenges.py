@@ -39,7 +39,8 @@ def solver_make(kind: str, method: ChallengeMethod | None = None) -> Solver:
         raise InputError(f"There is no challenge method “{kind}” in this version.", advice="Choose another method.")
     if method is None:
         return found(None if found.Options is NoOptions else found.Options(), site_get())
-    options = options_load(found.Options, method.options, method.sealed, purpose=ChallengeMethod.PURPOSE, uid=method.pk)
+    known = found.options_for(method.options)
+    options = options_load(known, method.options, method.sealed, purpose=ChallengeMethod.PURPOSE, uid=method.pk)
     return found(options, site_get())
 
 
@@ -49,6 +50,7 @@ def site_get() -> Site:
         version=settings.VERSION,
         resolvers=tuple(settings.DNS_RESOLVERS),
         authorities=tuple(settings.DNS_AUTHORITIES),
+        hooks=settings.HOOKS_DIR,
     )
 
 

@@ -55,6 +55,7 @@ class Site:
     version: str = ""
     resolvers: tuple[str, ...] = ()  # host or host:port of recursive DNS servers; empty: the system's
     authorities: tuple[str, ...] = ()  # asked instead of a zone's own servers (split-horizon DNS); empty: those
+    hooks: Path = Path("hooks")  # the directory whose scripts may be run
 
 
 class Solver(ABC):
@@ -67,10 +68,17 @@ class Solver(ABC):
     addresses: ClassVar[bool] = False  # can prove an IP address
     by_portal: ClassVar[bool] = False  # any node answers with the stored task; there is nothing to take away
     by_hand: ClassVar[bool] = False  # a person acts: the order waits for days, and shows `instructions`
+    runs_programs: ClassVar[bool] = False  # whoever sets its options decides what runs on this machine
+    chooser: ClassVar[str] = ""  # the option that decides which others there are, as a provider its parameters
 
     def __init__(self, options: Any = None, site: Site | None = None) -> None:
         self.options = options if options is not None else self.Options()
         self.site = site or Site()
+
+    @classmethod
+    def options_for(cls, given: Mapping[str, Any]) -> type[Any]:
+        """The Options there are for what is `given` already; they only differ where there is a `chooser`."""
+        return cls.Options
 
     @abstractmethod
     def present(self, task: Task) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from certs.solvers.base import Evidence, Solver, Task
 
 PATH = "/.well-known/acme-challenge/"
 LOOK_SECONDS = 5.0
-_RIGHT = "HTTP 200 with the right answer: from here the portal is reached, from the CA it was not"
+_RIGHT = "HTTP 200 with the right answer"
 _SHOWN = 120  # characters of a wrong answer
 
 
@@ -30,9 +30,16 @@ class Http01(Solver):
         pass
 
     def look(self, task: Task) -> Evidence:
-        url = _address(task)
-        seen = _seen(url, task.key_authorization)
-        return Evidence(url=url, curl=f"curl -i {url}", seen=seen, right=seen == _RIGHT)
+        return http_look(task, "the portal")
+
+
+def http_look(task: Task, server: str) -> Evidence:
+    """Ask once, as the CA does. `server` is what should have answered, in words."""
+    url = _address(task)
+    seen = _seen(url, task.key_authorization)
+    right = seen == _RIGHT
+    words = f"{_RIGHT}: from here {server} is reached, from the CA it was not" if right else seen
+    return Evidence(url=url, curl=f"curl -i {url}", seen=words, right=right)
 
 
 def _address(task: Task) -> str:
@@ -41,7 +48,8 @@ def _address(task: Task) -> str:
     path = f"{PATH}{task.token}"
     if parts.scheme == "http" and parts.hostname == task.name and parts.path == path and not parts.query:
         return task.asked
-    return f"http://{task.name}{path}"
+    host = f"[{task.name}]" if ":" in task.name else task.name
+    return f"http://{host}{path}"
 
 
 def _seen(url: str, expected: str) -> str:
