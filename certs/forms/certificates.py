@@ -9,7 +9,10 @@ from certs.domain.errors import NameRefused
 from certs.domain.keys import KEY_TYPES
 from certs.domain.names import SELF_SIGNED, names_parse
 from certs.forms.base import PortalForm, SecretTextarea
+from certs.forms.issue_options import IssueOptionsForm
 from certs.issuers.self_signed import MAX_DAYS
+from certs.models import AcmeAccount
+from certs.services.issue_options import name_rules
 
 LARGEST = 256 * 1024  # bytes of a PEM file; a chain of ten certificates is a tenth of it
 _AREA = {"rows": 5, "spellcheck": "false", "autocomplete": "off", "autocapitalize": "off"}
@@ -99,3 +102,40 @@ class SelfSignedForm(PortalForm):
             return names_parse(str(self.cleaned_data["names"]), SELF_SIGNED)
         except NameRefused as error:
             raise forms.ValidationError(str(error)) from error
+
+
+class RequestForm(IssueOptionsForm):
+    """A certificate from a CA for any names: an account that is there, and all that is under “More”."""
+
+    error_fields: ClassVar[dict[str, str]] = {
+        "name-refused": "names",
+        "wildcard": "names",
+        "challenge": "challenge",
+        "key_type": "key_type",
+        "fallbacks": "fallback_1",
+    }
+
+    names = forms.CharField(
+        label="DNS names",
+        max_length=30_000,
+        error_messages={"required": "Type at least one DNS name, for example www.example.com."},
+        help_text="Several are separated by commas or lines. All of them go into one certificate.",
+        widget=forms.Textarea(attrs={**_AREA, "rows": 3, "placeholder": "www.example.com"}),
+    )
+    account = forms.ChoiceField(label="Certificate authority")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._choices("account", self.account_choices())
+
+    def clean_names(self) -> list[str]:
+        try:
+            return names_parse(
+                str(self.cleaned_data["names"]), name_rules(self.method, str(self.cleaned_data.get("profile", "")))
+            )
+        except NameRefused as error:
+            raise forms.ValidationError(str(error)) from error
+
+    @property
+    def chosen_account(self) -> AcmeAccount:
+        return self.accounts[self.cleaned_data["account"]]

@@ -14,8 +14,10 @@ from certs.domain.errors import AcmeFailure, BinderyError, CertificateRefused, I
 from certs.domain.names import names_parse
 from certs.domain.pem import certificates_read
 from certs.forms.base import PortalForm
+from certs.forms.issue_options import IssueOptionsForm
 from certs.models import Listener
 from certs.services.accounts import DirectoryInfo, directory_read
+from certs.services.issue_options import name_rules
 from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses
 
@@ -27,7 +29,7 @@ _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 _LOCKED = "Set by {} in the portal's environment; change it there and restart."
 
 
-class LetsEncryptForm(PortalForm):
+class LetsEncryptForm(IssueOptionsForm):
     """`info` is what the CA's directory said, once `read_ca` has asked it."""
 
     # A browser would not send a form whose required field a script has hidden.
@@ -39,6 +41,9 @@ class LetsEncryptForm(PortalForm):
         "address": "ip_address",
         "port": "port",
         "private-address": "allow_private_ca",
+        "challenge": "challenge",
+        "key_type": "key_type",
+        "fallbacks": "fallback_1",
     }
 
     directory = forms.ChoiceField(
@@ -132,6 +137,8 @@ class LetsEncryptForm(PortalForm):
                 f"{self.ca_label} gives certificates only to accounts that were made on its own site "
                 "(external account binding), which Bindery cannot use yet. Choose another CA.",
             )
+        if ask_terms:
+            self._check_profile(self.info.profiles)
         if ask_terms and self.info.terms_url:
             self._check_terms(self.info.terms_url)
         return not self.errors
@@ -148,11 +155,14 @@ class LetsEncryptForm(PortalForm):
             address="" if given["ip_address"] == KEEP else given["ip_address"],
             port=given["port"],
             form_id=given["form_id"],
+            options=self.issue_options(),
         )
 
     def clean_dns_names(self) -> list[str]:
+        # The fields under “More” are cleaned before: they stand in the class that this one extends.
+        rules = name_rules(self.method, str(self.cleaned_data.get("profile", "")))
         try:
-            return names_parse(self.cleaned_data["dns_names"])
+            return names_parse(self.cleaned_data["dns_names"], rules)
         except NameRefused as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -193,6 +203,12 @@ class LetsEncryptForm(PortalForm):
             self.add_error("accept_terms", "The terms have changed since this form was shown. Read them again.")
         elif not given["accept_terms"]:
             self.add_error("accept_terms", f"Read the terms at {terms_url}, then tick this box to accept them.")
+
+    def _check_profile(self, offered: dict[str, str]) -> None:
+        profile = self.cleaned_data["profile"]
+        if profile and profile not in offered:
+            known = f"It offers {', '.join(sorted(offered))}." if offered else "It offers none: leave this empty."
+            self.add_error("profile", f"{self.ca_label} has no profile “{profile}”. {known}")
 
     def _bundle(self, cleaned: dict[str, Any]) -> str:
         file: UploadedFile[bytes] | None = cleaned.get("ca_bundle_file")

@@ -3,8 +3,9 @@
 What a person asks for goes past much of what holds the schedule back, but never past what the CA asks for itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -15,8 +16,8 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 from certs.domain.renewal import Code, Decision
 from certs.models import AcmeAccount, Certificate, Order, User
 from certs.services.accounts import account_get_or_create, directory_read
-from certs.services.certificates import certificate_new
-from certs.services.issue_options import IssueOptions
+from certs.services.certificates import certificate_new, certificate_options_change
+from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
@@ -82,24 +83,26 @@ def certificate_order(
     account: AcmeAccount,
     *,
     actor: User | str | None,
-    options: IssueOptions | None = None,
+    wanted: Mapping[str, Any] | None = None,
     bind: bool = False,
     force: bool = False,
 ) -> SweepLine:
     """Order a certificate for exactly these names unless a good one is there or an order is under way.
 
     The certificate of the same names and account gets the new version; otherwise a new one is made, together with its
-    order or not at all. What stands against a known one is in the line; for a new one it is raised (BinderyError).
+    order or not at all. `wanted` are fields of IssueOptions; a known certificate keeps the others. What stands against
+    a known one is in the line; for a new one it is raised (BinderyError).
     """
     known = _known_certificate(names, account)
     if known is not None:
+        certificate_options_change(known, replace(issue_options_of(known), **wanted or {}), actor=actor)
         decision = renewal_decision(known)
         if known.current is not None and not decision.due and not force and decision.code == Code.NOT_DUE:
             return _line(known, decision, text=f"A good one is there. {decision.text}")
     try:
         with transaction.atomic():
             certificate = known or certificate_new(
-                name=names[0], names=names, account=account, actor=actor, options=options
+                name=names[0], names=names, account=account, actor=actor, options=IssueOptions(**wanted or {})
             )
             decision = renewal_decision(certificate, asked=True, force=force)
             if not decision.due and known is None:

@@ -14,14 +14,22 @@ from certs import selectors
 from certs.domain.ari import Suggestion
 from certs.domain.names import is_address
 from certs.forms.base import ConfirmForm
-from certs.forms.certificates import SelfSignedForm, UploadForm
-from certs.models import Certificate
+from certs.forms.certificates import RequestForm, SelfSignedForm, UploadForm
+from certs.forms.issue_options import IssueOptionsForm
+from certs.models import AcmeDirectory, Certificate
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
-from certs.services.issuing import certificate_renew
+from certs.services.certificates import (
+    certificate_delete,
+    certificate_import,
+    certificate_options_change,
+    certificate_self_sign,
+)
+from certs.services.issue_options import issue_options_of
+from certs.services.issuing import certificate_order, certificate_renew
 from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
+from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.versions import version_use
 from certs.views.access import actor_of, administrator_required
 
@@ -63,6 +71,8 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
         "confirm": ConfirmForm(expected=row.name),
         "suggestion": Suggestion.from_json(row.ari),
+        "options": issue_options_of(row),
+        "can_rehearse": row.account is not None and bool(rehearsal_directory(row.account)),
     }
     return render(request, "certificates/certificate.html", context)
 
@@ -116,6 +126,51 @@ def self_signed(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"{made.name} was made. It is served once you bind it.")
             return redirect("certificate", pk=made.pk)
     return render(request, "certificates/self_signed.html", {"form": form})
+
+
+@administrator_required
+@require_http_methods(["GET", "POST"])
+def request_new(request: HttpRequest) -> HttpResponse:
+    """A certificate from a CA for any names; the portal's own is asked for under Configuration."""
+    form = RequestForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        line = form.attempt(
+            lambda: certificate_order(
+                form.cleaned_data["names"],
+                form.chosen_account,
+                actor=actor_of(request),
+                wanted=vars(form.issue_options()),
+            )
+        )
+        if line is not None and line.order is not None:
+            return redirect("job", pk=line.order)
+        if line is not None:
+            messages.info(request, line.text)
+            return redirect("certificate", pk=line.certificate)
+    context = {"form": form, "profiles": _profiles(form), "has_accounts": bool(form.accounts)}
+    return render(request, "certificates/request.html", context)
+
+
+@administrator_required
+@require_http_methods(["GET", "POST"])
+def options(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """How it is asked for from the next order on; what is in use stays."""
+    row = _visible(request, pk)
+    initial = IssueOptionsForm.issue_initial(issue_options_of(row))
+    form = IssueOptionsForm(request.POST if request.method == "POST" else None, initial=initial)
+    if form.is_valid():
+        changed = form.attempt(lambda: certificate_options_change(row, form.issue_options(), actor=actor_of(request)))
+        if changed is not None:
+            messages.success(request, "Kept; the next order is made so." if changed else "Nothing was changed.")
+            return redirect("certificate", pk=pk)
+    context = {"form": form, "certificate": row, "profiles": _profiles(form, row)}
+    return render(request, "certificates/options.html", context)
+
+
+@administrator_required
+@require_POST
+def rehearse(request: HttpRequest, pk: UUID) -> HttpResponse:
+    return redirect("job", pk=rehearsal_ask(_visible(request, pk), actor=actor_of(request)).pk)
 
 
 @administrator_required
@@ -183,3 +238,12 @@ def _own_names(request: HttpRequest) -> dict[str, str]:
     """The host of this request first: it is the name that this person's browser will look for."""
     here = addresses.host_normalize(request.get_host())
     return {"names": ", ".join(dict.fromkeys([here, addresses.https_host()]))}
+
+
+def _profiles(form: IssueOptionsForm, row: Certificate | None = None) -> dict[str, str]:
+    """What the directories said when they were last asked; only to help with the typing."""
+    urls = {account.directory_url for account in ([row.account] if row and row.account else form.accounts.values())}
+    found: dict[str, str] = {}
+    for directory in AcmeDirectory.objects.filter(directory_url__in=urls):
+        found |= directory.profiles
+    return found

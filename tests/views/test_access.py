@@ -10,8 +10,14 @@ from certs.models import Certificate, Order, User
 from tests import stock
 
 SEEN_BY_ALL = ("home", "certificates", "activity", "changes", "help", "go")
-ADMINISTRATORS_FORMS = ("certificate-upload", "certificate-self-signed")
-ADMINISTRATORS_POSTS = ("certificate-bind", "certificate-renew", "certificate-delete", "certificate-leave")
+ADMINISTRATORS_FORMS = ("certificate-upload", "certificate-self-signed", "certificate-request")
+ADMINISTRATORS_POSTS = (
+    "certificate-bind",
+    "certificate-renew",
+    "certificate-rehearse",
+    "certificate-delete",
+    "certificate-leave",
+)
 PUBLIC = ("account_login", "account_reset_password", "healthz")
 
 

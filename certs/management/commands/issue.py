@@ -6,13 +6,12 @@ from urllib.parse import urlsplit
 
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
-from certs.domain.keys import KEY_TYPES
-from certs.domain.names import names_parse
+from certs.domain.names import NameRules, names_parse
 from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand
 from certs.management.waiting import worker_required
-from certs.models import AcmeAccount
-from certs.services.issue_options import IssueOptions
+from certs.models import AcmeAccount, ChallengeMethod
+from certs.services.issue_options import CA_KEY_TYPES, name_rules
 from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account
 from certs.services.sweeps import SweepLine
 
@@ -44,36 +43,53 @@ class Command(RenewingCommand):
         )
         parser.add_argument("--email", metavar="ADDRESS", default="", help="where the CA may write to")
         parser.add_argument("--accept-terms", action="store_true", help="accept the terms of service of the CA")
-        parser.add_argument("--key-type", choices=list(KEY_TYPES), default="ec-p256", help="kind of the private key")
+        parser.add_argument("--key-type", choices=list(CA_KEY_TYPES), help="kind of the private key (ec-p256)")
+        parser.add_argument("--reuse-key", action="store_true", help="keep the private key at renewals")
+        parser.add_argument("--profile", metavar="NAME", default="", help="a profile that the CA offers")
+        parser.add_argument(
+            "--preferred-chain", metavar="CN", default="", help="common name of the root that the chain is to end at"
+        )
+        parser.add_argument(
+            "--challenge", metavar="METHOD", default="", help="name of a challenge method; by default HTTP, then TLS"
+        )
+        parser.add_argument(
+            "--fallback",
+            metavar="KEY|URL",
+            action="append",
+            default=[],
+            help="ask the known account at this CA next; may be repeated",
+        )
         parser.add_argument("--bind", action="store_true", help="let the portal's HTTPS answer with it")
         parser.add_argument("--force", action="store_true", help="order anew even where a good one is there")
 
     def run(self, *args: Any, **options: Any) -> int:
         # Everything typed is judged before anything is stored or asked.
-        wishes = self._wishes(options["names"], options["file"])
+        wanted = _wanted(options)
+        wishes = self._wishes(
+            options["names"], options["file"], name_rules(wanted.get("challenge_method"), wanted.get("profile", ""))
+        )
         choice = self._choice(options)
         if options["bind"] and len(wishes) > 1:
             raise InputError("--bind is for one certificate at a time.", advice="Bind the others on the page Bindings.")
         worker_required(options["inline"])
         account = account_for(choice, actor=ACTOR)
-        lines, failed = self._order(wishes, account, options)
+        lines, failed = self._order(wishes, account, wanted, options)
         return self.conclude(lines, options, failed=failed)
 
     def _order(
-        self, wishes: list[list[str]], account: AcmeAccount, options: dict[str, Any]
+        self, wishes: list[list[str]], account: AcmeAccount, wanted: dict[str, Any], options: dict[str, Any]
     ) -> tuple[list[SweepLine], list[Outcome]]:
         lines: list[SweepLine] = []
         failed: list[Outcome] = []
-        wanted = {name: options[name] for name in ("bind", "force")}
-        wanted["options"] = IssueOptions(key_type=options["key_type"])
+        flags = {name: options[name] for name in ("bind", "force")}
         for names in wishes:
             try:
-                lines.append(certificate_order(names, account, actor=ACTOR, **wanted))
+                lines.append(certificate_order(names, account, actor=ACTOR, wanted=wanted, **flags))
             except BinderyError as error:
                 failed.append(outcome_failed(names, str(error)))
         return lines, failed
 
-    def _wishes(self, arguments: list[str], file: str | None) -> list[list[str]]:
+    def _wishes(self, arguments: list[str], file: str | None, rules: NameRules) -> list[list[str]]:
         texts = list(arguments)
         if file is not None:
             lines = [line.split("#", 1)[0].strip() for line in _read(file).splitlines()]
@@ -82,7 +98,7 @@ class Command(RenewingCommand):
                 raise InputError(f"{file} holds no names.", advice="Write one certificate per line: NAME[,NAME…].")
         if not texts:
             raise InputError("No names were given.", advice="Write: manage.py issue portal.example.com")
-        unique = dict.fromkeys(tuple(names_parse(text)) for text in texts)
+        unique = dict.fromkeys(tuple(names_parse(text, rules)) for text in texts)
         return [list(names) for names in unique]
 
     def _choice(self, options: dict[str, Any]) -> CaChoice:
@@ -93,6 +109,39 @@ class Command(RenewingCommand):
             allow_private=options["allow_private_ca"],
             terms_accepted=options["accept_terms"],
         )
+
+
+def _wanted(options: dict[str, Any]) -> dict[str, Any]:
+    """Fields of IssueOptions that were asked for; a certificate that is known keeps the others."""
+    wanted: dict[str, Any] = {
+        "key_type": options["key_type"],
+        "profile": options["profile"],
+        "preferred_chain": options["preferred_chain"],
+        "reuse_key": options["reuse_key"],
+        "challenge_method": _method(options["challenge"]),
+        "fallbacks": tuple(_known_account(word) for word in options["fallback"]),
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _method(name: str) -> ChallengeMethod | None:
+    if not name:
+        return None
+    found = ChallengeMethod.objects.filter(name=name).first()
+    if found is None:
+        known = ", ".join(ChallengeMethod.objects.values_list("name", flat=True)) or "none yet"
+        raise InputError(f"There is no challenge method “{name}”.", advice=f"Known are {known}.")
+    return found
+
+
+def _known_account(word: str) -> AcmeAccount:
+    url = _directory(word)
+    found = AcmeAccount.objects.filter(directory_url=url, deactivated_at=None).exclude(terms_agreed_at=None).first()
+    if found is None:
+        raise InputError(
+            f"There is no account at {word} to fall back on.", advice="Make one first: manage.py accounts."
+        )
+    return found
 
 
 def _directory(word: str) -> str:

@@ -20,6 +20,7 @@ from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
 from certs.services.health import certificate_installed
+from certs.services.issue_options import issue_options_of
 from certs.services.lets_encrypt import (
     lets_encrypt_register,
     lets_encrypt_renew,
@@ -75,7 +76,7 @@ def configure(request: HttpRequest) -> HttpResponse:
     form = LetsEncryptForm(request.POST, request.FILES, listener=listener_get("https"))
     if not form.is_valid() or not form.read_ca():
         return _form_page(request, form)
-    if "anyway" not in request.POST:
+    if "anyway" not in request.POST and form.asks_port_80:
         unreached = [result for result in reach_probe_all(form.cleaned_data["dns_names"]) if not result.ok]
         if unreached:
             return _form_page(request, form, unreached)
@@ -96,7 +97,7 @@ def terms(request: HttpRequest) -> HttpResponse:
         form.errors.clear()
         form.read_ca(ask_terms=False)
         trouble = next((str(messages_of[0]) for messages_of in form.errors.values()), "")
-    return render(request, "configuration/_terms.html", {**_terms_context(form), "trouble": trouble})
+    return render(request, "configuration/_terms.html", {**_terms_context(form), "trouble": trouble, "fragment": True})
 
 
 @login_required
@@ -209,6 +210,7 @@ def _initial(request: HttpRequest) -> dict[str, object]:
     certificate = state_get().portal_certificate
     if certificate is not None:
         initial |= {"dns_names": ", ".join(certificate.names)} | _account(certificate.account)
+        initial |= LetsEncryptForm.issue_initial(issue_options_of(certificate))
         initial |= _wished(Order.objects.filter(certificate=certificate).first())
     if request.GET.get("ca") == "real":
         initial |= {"directory": REAL.key, "directory_url": "", "ca_bundle": ""}
