@@ -1,9 +1,12 @@
 """What the queue calls. Each takes ids at most, calls services, and may run twice."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from certs.services.alarm_delivery import alarms_deliver
+from certs.services.alarm_watch import alarms_sweep
 from certs.services.challenges import challenges_clean
+from certs.services.directories import directories_check
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.order_runner import orders_run
@@ -13,26 +16,36 @@ from certs.services.sweeps import sweep_run
 
 log = logging.getLogger("bindery.tasks")
 
-# In this order: the CAs are heard before it is decided, and what was bound late is bound before HSTS is weighed.
+# In this order: the CAs are heard before it is decided, what was bound late is bound before HSTS is weighed, and people
+# are told last of what came out.
 TICK: tuple[Callable[[], object], ...] = (
     renewal_info_refresh,
     sweep_run,
     lets_encrypt_settle,
     hsts_advance,
     challenges_clean,
+    directories_check,
+    alarms_sweep,
+    alarms_deliver,
 )
+# What was just issued learns its next check now, and what just failed is told now, not at the next tick.
+AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, alarms_sweep, alarms_deliver)
 
 
 def run_orders() -> int:
     advanced = orders_run()
     if advanced:
-        sweep_run()  # what was just issued learns its next check now, not at the next tick
+        _each(AFTER_ORDERS)
     return advanced
 
 
 def tick() -> None:
     """Every few minutes. One step's trouble must not keep the others from their turn, least of all the sweep."""
-    for step in TICK:
+    _each(TICK)
+
+
+def _each(steps: Iterable[Callable[[], object]]) -> None:
+    for step in steps:
         try:
             step()
         except Exception:  # whatever it was: /statusz tells when no sweep comes to its end

@@ -1,6 +1,8 @@
 """ACME accounts: the key is made and stored first; the CA is asked when a flow needs it, again where it forgot."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from acme import messages
@@ -30,6 +32,7 @@ class DirectoryInfo:
     website: str
     profiles: dict[str, str]
     eab_required: bool
+    clock_skew: float | None = None  # seconds by which our clock is ahead of its Date header (RFC 9110 §6.6.1)
 
 
 def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False) -> DirectoryInfo:
@@ -46,6 +49,8 @@ def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False
         read_seconds=DIRECTORY_SECONDS,
         retries=0,
     )
+    skews: list[float | None] = []
+    network.session.hooks["response"].append(lambda answer, **_: skews.append(_skew(answer.headers.get("Date"))))
     try:
         meta = directory_fetch(network, url)["meta"]
     finally:
@@ -55,7 +60,18 @@ def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False
         website=str(meta.website or ""),
         profiles={str(name): str(text) for name, text in (meta.profiles or {}).items()},
         eab_required=bool(meta.external_account_required),
+        clock_skew=skews[-1] if skews else None,
     )
+
+
+def _skew(date: str | None) -> float | None:
+    """Against real time; a Date header has whole seconds."""
+    try:
+        moment = parsedate_to_datetime(date or "")
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((datetime.now(UTC) - moment).total_seconds(), 1)
 
 
 def account_get_or_create(

@@ -1,0 +1,234 @@
+"""What is wrong with certificates: renewals that fail or are overdue, ends that come near, keys that are missing.
+
+Derived from the rows that the sweep and the orders leave behind; nothing is written here.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+from django.urls import reverse
+
+from certs.acme.directories import directory_label
+from certs.domain import states
+from certs.domain.alarms import (
+    REMINDED_BEFORE,
+    Level,
+    Trouble,
+    moment_shown,
+    reminder_level,
+    renewal_level,
+    sentence,
+    span_shown,
+    subject_make,
+)
+from certs.domain.names import name_display
+from certs.models import Certificate, CertificateVersion, Order
+from certs.selectors import certificates_all
+from certs.services.challenges import solver_kinds
+from certs.services.keys import key_is_here
+from certs.services.portal_state import state_get
+from portal import clock
+
+KINDS = frozenset({"expiry", "key", "revoked"})
+# An order that makes no way for so long is told of, though it goes on: one at a CA that is down fails after a day only.
+STUCK = timedelta(minutes=15)
+_LOOK = "Open the page below: it shows what the CA said, and what this server saw."
+
+
+@dataclass(frozen=True)
+class _Facts:
+    moment: datetime
+    renew_before_days: int
+    stuck: dict[UUID, Order]  # certificate -> its order that makes no way
+    failed: dict[UUID, Order]  # certificate -> its last order that failed
+
+
+def certificates_troubles(moment: datetime) -> Iterator[Trouble]:
+    stuck = {order.certificate_id: order for order in _orders_stuck(moment)}
+    rows = list(_candidates(moment, stuck))
+    failing = [row.pk for row in rows if row.failures]
+    facts = _Facts(moment, state_get().renew_before_days, stuck, _orders_failed(failing) if failing else {})
+    for row in rows:
+        yield from (trouble for look in (_expiry, _key, _revoked) if (trouble := look(row, facts)))
+
+
+def certificate_well(key: str) -> str | None:
+    """What to say when it is over; None where the certificate itself is gone."""
+    row = certificates_all().filter(pk=key.partition(":")[2]).first()
+    if row is None:
+        return None
+    if row.current is None or row.current.not_after <= clock.now():
+        return ""
+    return f"The certificate in use is good until {moment_shown(row.current.not_after)}."
+
+
+def way_shown(kind: str) -> str:
+    solver = solver_kinds().get(kind)
+    return solver.label if solver else kind
+
+
+def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate]:
+    """Every certificate that may have something; each condition is a range of an index."""
+    versions = CertificateVersion.objects.filter(
+        Q(not_after__lte=moment + REMINDED_BEFORE) | Q(revoked_at__isnull=False) | Q(key=None)
+    )
+    some = Q(failures__gt=0) | Q(pk__in=list(stuck)) | Q(current__in=versions.order_by().values("pk"))
+    return (
+        certificates_all()
+        .filter(some)
+        .select_related("current__key", "account")
+        .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+    )
+
+
+def _orders_stuck(moment: datetime) -> Iterable[Order]:
+    by_hand = [kind for kind, solver in solver_kinds().items() if solver.by_hand]
+    unmoved = ~Q(error_code="") | Q(challenge_kind__in=by_hand, state=states.ORDERED)
+    orders = Order.objects.filter(unmoved, finished_at=None, created_at__lte=moment - STUCK)
+    return orders.select_related("account").defer("csr_pem", "account__ca_bundle")
+
+
+def _orders_failed(certificates: list[UUID]) -> dict[UUID, Order]:
+    orders = Order.objects.filter(certificate__in=certificates, state=states.FAILED)
+    newest_last = orders.select_related("account").defer("csr_pem", "account__ca_bundle").order_by("created_at")
+    return {order.certificate_id: order for order in newest_last}
+
+
+def _expiry(row: Certificate, facts: _Facts) -> Trouble | None:
+    level = _level(row, facts)
+    if level is None:
+        return None
+    stuck, failed = facts.stuck.get(row.pk), facts.failed.get(row.pk)
+    not_after = row.current.not_after if row.current else None
+    left = span_shown(not_after - facts.moment) if not_after and not_after > facts.moment else ""
+    if stuck or row.failures:
+        wrong, told = _fails(row, level, left), _failing(row, stuck, failed, facts)
+    elif _renews(row):
+        wrong, told = f"not renewed, {left} left" if left else "expired", _overdue(row)
+    else:
+        wrong, told = f"expires in {left}, and nothing renews it" if left else "expired", _by_hand(row)
+    happened = " ".join(part for part in (told.happened, _standing(not_after, facts.moment)) if part)
+    about = name_display(row.name)
+    return replace(told, level=level, subject=subject_make(about, wrong), happened=happened)
+
+
+def _level(row: Certificate, facts: _Facts) -> Level | None:
+    version, failing = row.current, row.pk in facts.stuck or row.failures > 0
+    if _renews(row) or version is None:
+        return renewal_level(
+            now=facts.moment,
+            not_before=version.not_before if version else None,
+            not_after=version.not_after if version else None,
+            renew_before_days=row.renew_before_days or facts.renew_before_days,
+            failing=failing,
+        )
+    reminder = reminder_level(now=facts.moment, not_before=version.not_before, not_after=version.not_after)
+    return reminder or (Level.NOTICE if failing else None)
+
+
+def _renews(row: Certificate) -> bool:
+    return row.auto_renew and row.account_id is not None
+
+
+def _fails(row: Certificate, level: Level, left: str) -> str:
+    if row.current is None:
+        return "its first issue fails"
+    if not left:
+        return "expired, and its renewal fails"
+    return f"its renewal fails, {left} left" if level > Level.NOTICE else "its renewal fails"
+
+
+def _failing(row: Certificate, stuck: Order | None, failed: Order | None, facts: _Facts) -> Trouble:
+    order = stuck or failed
+    if order is None:  # its orders were pruned
+        return replace(_blank(row), happened=row.last_decision_text, advice=_LOOK)
+    upcoming = stuck.next_attempt_at if stuck else row.next_attempt_at if _renews(row) else None
+    return replace(
+        _blank(row),
+        happened=sentence(order.error_message) or "The order waits for a person to put an answer in place.",
+        tried=_tried(order, row.failures),
+        next_try_at=max(upcoming, facts.moment) if upcoming else None,
+        advice=order.error_advice or _LOOK,
+        path=reverse("job", args=[order.pk]),
+    )
+
+
+def _overdue(row: Certificate) -> Trouble:
+    return replace(
+        _blank(row),
+        happened="It should have been renewed by now.",
+        tried=f"The last check decided: {row.last_decision_text}" if row.last_decision_text else "Nothing yet.",
+        next_try_at=row.next_check_at,
+        advice="Open the page below and press Renew now; what stands against it is said there.",
+    )
+
+
+def _by_hand(row: Certificate) -> Trouble:
+    return replace(
+        _blank(row),
+        tried="Nothing: it is not renewed by itself.",
+        advice="Renew it by hand, or switch automatic renewal on." if row.account_id else "Upload its successor.",
+    )
+
+
+def _blank(row: Certificate) -> Trouble:
+    return Trouble(f"expiry:{row.pk}", Level.NOTICE, "", "", path=_page(row))
+
+
+def _tried(order: Order, failures: int) -> str:
+    """Whom and how, in the order in which it was tried."""
+    ways = [f"{entry['ca']} by {way_shown(entry['challenge'])} ({entry['error_message']})" for entry in order.tried]
+    ways.append(f"{directory_label(order.account.directory_url)} by {way_shown(order.challenge_kind)}")
+    told = f"{', then '.join(ways)}, since {moment_shown(order.created_at)}"
+    if order.finished_at is None:
+        return f"{told}; {order.attempts} tries of the present step."
+    return f"{told}; {failures} orders in a row have failed." if failures > 1 else f"{told}."
+
+
+def _standing(not_after: datetime | None, moment: datetime) -> str:
+    if not_after is None:
+        return "No certificate has been issued yet."
+    if not_after <= moment:
+        return f"The certificate expired on {moment_shown(not_after)}."
+    return f"The certificate is good until {moment_shown(not_after)}, for {span_shown(not_after - moment)}."
+
+
+def _key(row: Certificate, facts: _Facts) -> Trouble | None:
+    if row.current is None or key_is_here(row.current.key):
+        return None
+    renews = _renews(row)
+    return Trouble(
+        key=f"key:{row.pk}",
+        level=Level.OUTAGE,
+        subject=subject_make(name_display(row.name), "its private key is missing"),
+        happened="The private key is expected here, but it is not in the database.",
+        tried="A renewal with a new key is ordered as soon as the CA's limits permit." if renews else "",
+        next_try_at=row.next_check_at if renews else None,
+        advice="Restore it from a backup, or renew the certificate. Where it is bound, nothing can be served with it.",
+        path=_page(row),
+    )
+
+
+def _revoked(row: Certificate, facts: _Facts) -> Trouble | None:
+    version = row.current
+    if version is None or version.revoked_at is None:
+        return None
+    renews = _renews(row)
+    reason = f", reason {version.revocation_reason}" if version.revocation_reason else ""
+    return Trouble(
+        key=f"revoked:{row.pk}",
+        level=Level.URGENT,
+        subject=subject_make(name_display(row.name), "it was revoked"),
+        happened=f"It counts as revoked since {moment_shown(version.revoked_at)}{reason}. Clients may refuse it.",
+        tried="It is replaced as soon as the CA's limits permit." if renews else "",
+        next_try_at=row.next_check_at if renews else None,
+        advice="Look whether its successor has come; renew it by hand where not.",
+        path=_page(row),
+    )
+
+
+def _page(row: Certificate) -> str:
+    return reverse("certificate", args=[row.pk])

@@ -1,0 +1,60 @@
+"""What the directories of the CAs in use say of themselves, asked once a day, so that nobody finds out by a failure."""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import Q
+
+from certs.domain.errors import BinderyError
+from certs.models import AcmeAccount, AcmeDirectory
+from certs.services.accounts import directory_read
+from portal import clock
+
+log = logging.getLogger("bindery.directories")
+EVERY = timedelta(hours=24)
+EVERY_SILENT = timedelta(hours=1)  # one that did not answer
+_AT_ONCE = 8  # each may take ten seconds
+
+
+def directories_check() -> int:
+    """Ask the directories whose turn it is, and store what they say; returns how many were asked. Network."""
+    _ensure_rows()
+    now = clock.now()
+    silent = ~Q(trouble="") & Q(checked_at__lte=now - EVERY_SILENT)
+    due = AcmeDirectory.objects.filter(Q(checked_at=None) | Q(checked_at__lte=now - EVERY) | silent)
+    used = AcmeAccount.objects.filter(deactivated_at=None).values("directory_url")
+    rows = list(due.filter(directory_url__in=used).order_by("checked_at")[:_AT_ONCE])
+    return sum(_check(row) for row in rows)
+
+
+def _ensure_rows() -> None:
+    accounts = AcmeAccount.objects.filter(deactivated_at=None)
+    new = accounts.exclude(directory_url__in=AcmeDirectory.objects.values("directory_url"))
+    urls = set(new.values_list("directory_url", flat=True))
+    if urls:
+        AcmeDirectory.objects.bulk_create([AcmeDirectory(directory_url=url) for url in urls], ignore_conflicts=True)
+
+
+def _check(row: AcmeDirectory) -> bool:
+    now = clock.now()
+    # Written first: another node, or this one after a kill, must not ask again.
+    if not AcmeDirectory.objects.filter(pk=row.pk, checked_at=row.checked_at).update(checked_at=now):
+        return False
+    account = AcmeAccount.objects.filter(directory_url=row.directory_url, deactivated_at=None).first()
+    if account is None:
+        return False
+    found = AcmeDirectory.objects.filter(pk=row.pk)
+    try:
+        info = directory_read(row.directory_url, ca_bundle=account.ca_bundle, allow_private=account.allow_private)
+    except BinderyError as error:
+        found.update(trouble=str(error), trouble_since=row.trouble_since or now)
+        log.warning("%s: %s", row.directory_url, error)
+        return True
+    found.update(
+        trouble="",
+        trouble_since=None,
+        terms_url=info.terms_url,
+        profiles=info.profiles,
+        clock_skew=info.clock_skew,
+    )
+    return True
