@@ -3,9 +3,13 @@
 With L the lifetime (notAfter − notBefore):
 
 - due: from notAfter − min(21 days, L/2), or at the time chosen from the CA's window (ARI, RFC 9773), or when revoked,
-  or when asked for. Expired and "key missing" are the most urgent.
-- brake: one unforced success per L/4 (L/20 where the last success was lost: revoked, key missing), 4 tries per name and
-  hour, back-off after failures. Nothing, not even force, goes before the CA's Retry-After or past the 4 tries.
+  or when asked for. Expired and "key missing" are the most urgent. A time chosen by the CA within the first quarter of
+  L is a recall: it wants the certificate replaced at once.
+- brake: one unforced success per L/4, 4 tries per name and hour, back-off after failures. What has become useless
+  (revoked, recalled, its key missing) is replaced without that wait, but such replacements among themselves keep L/20
+  (36 h at least, L/4 at most), so that a CA that recalls all it issues makes no loop.
+- Nothing, not even force, goes before the CA's Retry-After, past the 4 tries, or past what its rate limits leave; a
+  person is asked before the last token of a limit is spent.
 - look again: after min(24 h, L/40, the CA's word on ARI) ± 10 %, at the due moment at the latest, never on the hour and
   never around midnight UTC, when everybody else asks.
 """
@@ -20,6 +24,7 @@ CHECK_HOURS = 24
 TRIES_PER_HOUR = 4
 HOUR = timedelta(hours=1)
 _FLOOR = timedelta(minutes=1)
+_REPLACED_LEAST = timedelta(hours=36)  # 5 per set of names and week, as Let's Encrypt allows, are one in 33.6 h
 _BACKOFF = (_FLOOR, timedelta(minutes=10), timedelta(minutes=100), timedelta(hours=6), timedelta(hours=24))
 _ARI_POLL = (HOUR, timedelta(hours=24))
 _JITTER = 0.1
@@ -30,19 +35,26 @@ class Code(StrEnum):
     DUE_DATE = "due-date"
     DUE_ARI = "due-ari"
     REVOKED = "revoked"
+    RECALLED = "recalled"  # the CA wants it replaced though it is young (ARI)
     ASKED = "asked"
     EXPIRED = "expired"
     KEY_MISSING = "key-missing"
     HELD_BACK = "held-back"
+    LAST_ONE = "last-token"  # a person has to say that the last one of a limit may be spent
     BUSY = "busy"
     MANUAL = "manual"  # its time has come, but only a person can renew it
     NOT_ISSUED = "not-issued"  # no CA has given it yet
 
 
-_REASONS_TO_RENEW = frozenset({Code.EXPIRED, Code.KEY_MISSING, Code.REVOKED, Code.DUE_DATE, Code.DUE_ARI, Code.ASKED})
+# What is there has become useless, however young it is.
+USELESS = frozenset({Code.KEY_MISSING, Code.REVOKED, Code.RECALLED})
+_REASONS_TO_RENEW = frozenset({Code.EXPIRED, *USELESS, Code.DUE_DATE, Code.DUE_ARI, Code.ASKED})
 # What a sweep does first; whatever is not named comes last.
 URGENCY: dict[str, int] = {
-    code: rank for rank, code in enumerate((Code.EXPIRED, Code.KEY_MISSING, Code.REVOKED, Code.DUE_ARI, Code.DUE_DATE))
+    code: rank
+    for rank, code in enumerate(
+        (Code.EXPIRED, Code.KEY_MISSING, Code.REVOKED, Code.RECALLED, Code.DUE_ARI, Code.DUE_DATE)
+    )
 }
 
 
@@ -66,9 +78,13 @@ class RenewalInput:
     forced: bool = False  # past the brake and the back-off
     order_open: bool = False
     last_success: datetime | None = None  # unforced, for the same set of names
+    last_replaced: datetime | None = None  # the last success whose reason was one of USELESS
     next_attempt_at: datetime | None = None  # back-off
     retry_after_at: datetime | None = None  # the CA's own word
     tries: tuple[datetime, ...] = ()  # within the last hour, for the most tried of its names
+    budget_hold: tuple[datetime, str] | None = None  # until when a rate limit of the CA stands against it, and which
+    budget_last: str = ""  # the limit whose last token it would spend
+    use_last: bool = False  # a person has said that it may
 
     @property
     def lifetime(self) -> timedelta:
@@ -168,8 +184,18 @@ def _due_date(given: RenewalInput) -> str:
 def _due_ari(given: RenewalInput) -> str:
     if given.ari_selected is None or given.now < given.ari_selected:
         return ""
-    why = f"; it says why at {given.ari_explanation}" if given.ari_explanation else ""
-    return f"The CA asks for its renewal now{why}."
+    return f"The CA asks for its renewal now{_explained(given)}."
+
+
+def _recalled(given: RenewalInput) -> str:
+    if given.ari_selected is None or given.now < given.ari_selected or given.not_before is None:
+        return ""
+    young = given.ari_selected < given.not_before + given.lifetime / 4
+    return f"The CA wants it replaced at once{_explained(given)}." if young else ""
+
+
+def _explained(given: RenewalInput) -> str:
+    return f"; it says why at {given.ari_explanation}" if given.ari_explanation else ""
 
 
 def _not_due(given: RenewalInput) -> str:
@@ -193,6 +219,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
         ),
     ),
     (Code.REVOKED, lambda given: "The CA has revoked it." if given.revoked else ""),
+    (Code.RECALLED, _recalled),
     (Code.DUE_DATE, _due_date),
     (Code.DUE_ARI, _due_ari),
     (Code.ASKED, lambda given: "Asked for." if given.asked else ""),
@@ -211,10 +238,12 @@ def _allowed(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, dat
     if not _renews(given, code):
         return _by_hand(given, code, text)
     hold = _hold(given, code)
-    if hold is None:
-        return code, text, None
-    until, why = hold
-    return Code.HELD_BACK, f"{text} Held back until {_moment(until)}: {why}", until
+    if hold is not None:
+        until, why = hold
+        return Code.HELD_BACK, f"{text} Held back until {_moment(until)}: {why}", until
+    if given.asked and given.budget_last and not given.use_last:
+        return Code.LAST_ONE, f"{text} It would be the last that a limit of the CA leaves: {given.budget_last}.", None
+    return code, text, None
 
 
 def _by_hand(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, None]:
@@ -245,13 +274,19 @@ def _hold(given: RenewalInput, code: Code) -> tuple[datetime, str] | None:
         urgent = given.not_after is not None and given.not_after - given.now < given.lifetime / 20
         if given.next_attempt_at and not urgent:
             holds.append((given.next_attempt_at, "the last try failed."))
-        if given.last_success and given.lifetime:
-            part = 20 if code in {Code.REVOKED, Code.KEY_MISSING} else 4
-            holds.append(
-                (given.last_success + given.lifetime / part, f"it was renewed on {_moment(given.last_success)}.")
-            )
+        holds += _brake(given, code)
+    if given.budget_hold:
+        holds.append(given.budget_hold)
     pending = [hold for hold in holds if hold[0] > given.now]
     return max(pending, default=None)
+
+
+def _brake(given: RenewalInput, code: Code) -> list[tuple[datetime, str]]:
+    quarter = given.lifetime / 4
+    since, wait = given.last_success, quarter
+    if code in USELESS:
+        since, wait = given.last_replaced, min(quarter, max(given.lifetime / 20, _REPLACED_LEAST))
+    return [(since + wait, f"it was renewed on {_moment(since)}.")] if since and given.lifetime else []
 
 
 def _moment(moment: datetime) -> str:

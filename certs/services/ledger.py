@@ -43,10 +43,15 @@ _BEFORE: dict[Event, frozenset[str]] = {
 _Key = tuple[str, str]  # event, key
 
 
+@dataclass(frozen=True)
+class _Terms:
+    exempt: bool = False  # the CA's limits do not count it: within its window (ARI)
+    renewal: bool = False  # of exactly the same names: some limits do not count it
+
+
 def ledger_order(order: Order) -> None:
     """The CA has answered newOrder; `order.replaces` is what it has taken as replaced."""
-    exempt, renewal = _order_terms(order)
-    _write(order, Event.ORDER, [str(order.account_id)], exempt=exempt, renewal=renewal)
+    _write(order, Event.ORDER, [str(order.account_id)], _order_terms(order))
 
 
 def ledger_failure(order: Order, name: str) -> None:
@@ -61,9 +66,9 @@ def ledger_failure(order: Order, name: str) -> None:
 def ledger_issued(order: Order) -> None:
     """The CA has issued: on the terms of the newOrder that led to it."""
     asked = LedgerEntry.objects.filter(order=order.pk, event=Event.ORDER).first()
-    terms = {"exempt": asked.exempt, "renewal": asked.renewal} if asked else {}
+    terms = _Terms(asked.exempt, asked.renewal) if asked else _Terms()
     keys = sorted({registered_domain(name) for name in order.names})
-    _write(order, Event.CERTIFICATE, [names_digest(order.names), *keys], **terms)
+    _write(order, Event.CERTIFICATE, [names_digest(order.names), *keys], terms)
 
 
 def ledger_account(account: AcmeAccount) -> None:
@@ -101,40 +106,40 @@ def limits_set(directory_url: str, limits: Collection[Limit], *, actor: User | s
 
 
 @dataclass(frozen=True)
-class Reserved:
-    """What the orders under way have still to spend: how often, by directory, event and key."""
+class Book:
+    """What several budgets have in common, read once: the limits, and what the orders under way have still to spend."""
 
-    counts: dict[str, Counter[_Key]]
+    waiting: dict[str, Counter[_Key]]  # by directory
+    limits: dict[str, list[Limit]]
 
     @classmethod
-    def gather(cls, *, but: UUID | None = None) -> "Reserved":
-        reserved = cls(defaultdict(Counter))
+    def gather(cls, *, but: UUID | None = None) -> "Book":
+        book = cls(defaultdict(Counter), {})
         rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE])
         rows = rows.select_related("account", "certificate__current").defer(
             "csr_pem", "certificate__current__leaf_pem", "certificate__current__chain_pem"
         )
         for order in rows:
             if order.pk != but:
-                reserved.add(order)
-        return reserved
+                spends = {event for event, states_before in _BEFORE.items() if order.state in states_before}
+                book._add(order.account, order.names, _order_terms(order), spends)
+        return book
 
-    def add(self, order: Order) -> None:
-        exempt, renewal = _order_terms(order)
-        if exempt:
-            return
-        counted = self.counts[order.account.directory_url]
-        for limit in _countable(renewal):
-            if order.state in _BEFORE[limit.event]:
-                counted.update((limit.event, key) for key in limit_keys(limit, order.names, str(order.account_id)))
+    def take(self, account: AcmeAccount, names: Collection[str], certificate: Certificate | None = None) -> None:
+        """Count an order that is about to be made."""
+        if self.limits_of(account.directory_url):
+            self._add(account, names, _terms(account, names, certificate), set(_BEFORE))
 
+    def limits_of(self, directory_url: str) -> list[Limit]:
+        if directory_url not in self.limits:
+            self.limits[directory_url] = limits_of(directory_url)
+        return self.limits[directory_url]
 
-def _countable(renewal: bool) -> Iterable[Limit]:
-    """One limit of each kind that open orders draw on; their numbers do not matter here."""
-    any_time = timedelta(hours=1)
-    yield Limit(Event.CERTIFICATE, Scope.SET, 1, any_time)
-    if not renewal:
-        yield Limit(Event.ORDER, Scope.ACCOUNT, 1, any_time)
-        yield Limit(Event.CERTIFICATE, Scope.DOMAIN, 1, any_time)
+    def _add(self, account: AcmeAccount, names: Collection[str], terms: _Terms, spends: Collection[Event]) -> None:
+        counted = self.waiting[account.directory_url]
+        for limit in self.limits_of(account.directory_url):
+            if limit.event in spends and _concerns(limit, terms):
+                counted.update((limit.event, key) for key in limit_keys(limit, names, str(account.pk)))
 
 
 def budgets(
@@ -142,15 +147,17 @@ def budgets(
     names: Collection[str],
     *,
     certificate: Certificate | None = None,
-    reserved: Reserved | None = None,
+    book: Book | None = None,
 ) -> list[Budget]:
     """What an order for these names would meet, the worst first; empty where the CA has no limits that we know.
 
-    With the `certificate` that it renews, limits that do not count such a renewal are left out. `reserved` saves the
-    look at the open orders where many are asked about.
+    With the `certificate` that it renews, limits that do not count such a renewal are left out. One `book`
+    serves where many are asked about.
     """
-    exempt, renewal = _terms(account, names, certificate)
-    return _budgets(account, names, exempt=exempt, renewal=renewal, reserved=reserved)
+    book = book or Book.gather()
+    if not book.limits_of(account.directory_url):
+        return []
+    return _budgets(account, names, _terms(account, names, certificate), book)
 
 
 def budget_hold(found: Iterable[Budget], directory_url: str) -> tuple[datetime, str] | None:
@@ -170,8 +177,7 @@ def budget_last(found: Iterable[Budget]) -> str:
 def order_budget_check(order: Order) -> None:
     """Just before newOrder: another node, or an issuer that takes over, may have come to a limit since the order was
     made. Raises AcmeRetry (code "budget") with the moment when it may go."""
-    exempt, renewal = _order_terms(order)
-    found = _budgets(order.account, order.names, exempt=exempt, renewal=renewal, reserved=None, but=order.pk)
+    found = _budgets(order.account, order.names, _order_terms(order), Book.gather(but=order.pk))
     hold = budget_hold(found, order.account.directory_url)
     if hold is None:
         return
@@ -193,39 +199,26 @@ def ledger_retention(moment: datetime) -> datetime:
 _LEAST_KEPT = timedelta(days=28)  # where no limit is known: the operator may set one
 
 
-def _budgets(
-    account: AcmeAccount,
-    names: Collection[str],
-    *,
-    exempt: bool,
-    renewal: bool,
-    reserved: Reserved | None,
-    but: UUID | None = None,
-) -> list[Budget]:
-    limits = [limit for limit in limits_of(account.directory_url) if _concerns(limit, account, exempt, renewal)]
+def _budgets(account: AcmeAccount, names: Collection[str], terms: _Terms, book: Book) -> list[Budget]:
+    limits = [limit for limit in book.limits_of(account.directory_url) if _concerns(limit, terms)]
+    if account.account_url:
+        limits = [limit for limit in limits if limit.scope != Scope.SERVER]
     if not limits:
         return []
     moment = clock.now()
     wanted = [(limit, key) for limit in limits for key in _keys(limit, names, account)]
     spent = _spent(account, wanted, moment)
-    waiting = (reserved or Reserved.gather(but=but)).counts.get(account.directory_url, Counter())
+    waiting = book.waiting[account.directory_url]
     return budgets_sorted(
-        budget_of(
-            limit,
-            key,
-            [*spent[limit, key], *[moment] * waiting[limit.event, key]],
-            moment,
-        )
+        budget_of(limit, key, [*spent[limit, key], *[moment] * waiting[limit.event, key]], moment)
         for limit, key in wanted
     )
 
 
-def _concerns(limit: Limit, account: AcmeAccount, exempt: bool, renewal: bool) -> bool:
-    if limit.scope == Scope.SERVER:
-        return not account.account_url
-    if limit.event == Event.FAILURE:
+def _concerns(limit: Limit, terms: _Terms) -> bool:
+    if limit.event in {Event.FAILURE, Event.ACCOUNT}:
         return True
-    return not exempt and (limit.renewals or not renewal)
+    return not terms.exempt and (limit.renewals or not terms.renewal)
 
 
 def _keys(limit: Limit, names: Collection[str], account: AcmeAccount) -> list[str]:
@@ -252,34 +245,33 @@ def _spent(
     return found
 
 
-def _order_terms(order: Order) -> tuple[bool, bool]:
-    """Whether the CA's limits do not count the order at all (ARI), and whether it renews exactly the same names."""
+def _order_terms(order: Order) -> _Terms:
     if not order.replaces or order.rehearsal:
-        return False, False
+        return _Terms()
     return _terms_of(order.certificate, order.names)
 
 
-def _terms(account: AcmeAccount, names: Collection[str], certificate: Certificate | None) -> tuple[bool, bool]:
+def _terms(account: AcmeAccount, names: Collection[str], certificate: Certificate | None) -> _Terms:
     current = certificate.current if certificate else None
     if certificate is None or current is None or current.self_signed:
-        return False, False
+        return _Terms()
     if not current.orders.filter(account=account).exists():
-        return False, False
+        return _Terms()
     return _terms_of(certificate, names)
 
 
-def _terms_of(certificate: Certificate, names: Collection[str]) -> tuple[bool, bool]:
+def _terms_of(certificate: Certificate, names: Collection[str]) -> _Terms:
     """For a certificate whose current version the same account got (RFC 9773 §5, and Let's Encrypt's rate limits:
-    exempt while the window is open, which ends; one that is wholly past exempts nothing)."""
+    exempt while the window is open; one that is wholly past exempts nothing)."""
     current = certificate.current
     if current is None:
-        return False, False
+        return _Terms()
     window = Suggestion.from_json(certificate.ari)
-    open_ = window.start is not None and window.end is not None and window.start <= clock.now() < window.end
-    return open_, sorted(current.names) == sorted(names)
+    is_open = window.start is not None and window.end is not None and window.start <= clock.now() < window.end
+    return _Terms(exempt=is_open, renewal=sorted(current.names) == sorted(names))
 
 
-def _write(order: Order, event: Event, keys: Collection[str], *, exempt: bool = False, renewal: bool = False) -> None:
+def _write(order: Order, event: Event, keys: Collection[str], terms: _Terms = _Terms()) -> None:
     at = clock.now()
     LedgerEntry.objects.bulk_create(
         LedgerEntry(
@@ -288,8 +280,8 @@ def _write(order: Order, event: Event, keys: Collection[str], *, exempt: bool = 
             event=event,
             key=key[:255],
             order=order.pk,
-            exempt=exempt,
-            renewal=renewal,
+            exempt=terms.exempt,
+            renewal=terms.renewal,
             at=at,
         )
         for key in keys

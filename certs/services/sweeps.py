@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from django.db.models import Max, Q
 
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
-from certs.domain.renewal import HOUR, URGENCY, Code, Decision, RenewalInput, decide
+from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
 from certs.models import Certificate, Order, PortalState, User
 from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.events import audit_record
 from certs.services.keys import key_is_here
+from certs.services.ledger import Book, budget_hold, budget_last, budgets
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account, rehearsal_needed
@@ -70,13 +72,15 @@ def sweep_run(
     everything: bool = False,
     asked: bool | None = None,
     force: bool = False,
+    use_last: bool = False,
     actor: User | str | None = "schedule",
 ) -> list[SweepLine]:
     """Decide about certificates and order what is due; one line each, the most urgent first.
 
     Without `only`: those whose next look is due, or all with `everything`. `asked` renews also what is not due yet,
     within the brake; it is what `only` means unless `asked=False` (just look). `force` goes past the brake and the
-    back-off, but not past the CA's Retry-After. `dry_run` writes nothing. No trouble of one certificate ends the sweep.
+    back-off, but not past the CA's Retry-After and its rate limits; `use_last` says that what is asked for may spend
+    the last that a limit leaves. `dry_run` writes nothing. No trouble of one certificate ends the sweep.
     """
     moment = clock.now()
     asked = only is not None if asked is None else asked
@@ -86,20 +90,27 @@ def sweep_run(
         return []
     if only is None and not dry_run:
         state_update(sweep_started_at=moment)
-    facts = _Facts.gather(moment, chosen)
-    weighed = [(row, _decide(row, facts, asked=asked, force=force)) for row in chosen]
+    facts = _Facts.gather(moment, chosen, asked=asked, force=force, use_last=use_last)
+    weighed = [(row, _decide(row, facts)) for row in chosen]
     _dice.shuffle(weighed)  # an interrupted sweep must not meet the same head of the list each time
     weighed.sort(key=lambda pair: _urgency(*pair))
-    lines = [_line(row, decision, dry_run=dry_run, force=force, actor=actor) for row, decision in weighed]
+    # The limits come last: each order leaves less to those after it.
+    lines = [
+        _line(row, _within_limits(row, decision, facts), facts, dry_run=dry_run, actor=actor)
+        for row, decision in weighed
+    ]
     if only is None and not dry_run:
         summary = Counter(str(line.code) for line in lines)
         state_update(sweep_finished_at=clock.now(), sweep_summary=dict(summary))
     return lines
 
 
-def renewal_decision(certificate: Certificate, *, asked: bool = False, force: bool = False) -> Decision:
+def renewal_decision(
+    certificate: Certificate, *, asked: bool = False, force: bool = False, use_last: bool = False
+) -> Decision:
     """What a sweep would decide about it now; writes nothing."""
-    return _decide(certificate, _Facts.gather(clock.now(), [certificate]), asked=asked, force=force)
+    facts = _Facts.gather(clock.now(), [certificate], asked=asked, force=force, use_last=use_last)
+    return _within_limits(certificate, _decide(certificate, facts), facts)
 
 
 def _chosen(moment: datetime, only: Iterable[Certificate | UUID | str] | None, everything: bool) -> list[Certificate]:
@@ -120,23 +131,35 @@ def _mark_empty(moment: datetime, dry_run: bool) -> None:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is asked of the database once for all certificates of a sweep."""
+    """What holds for all certificates of a sweep; what is asked of the database is asked once."""
 
     moment: datetime
+    asked: bool
+    force: bool
+    use_last: bool
     settings: PortalState
     open_orders: dict[UUID, UUID]  # certificate -> order
     recent: list[tuple[UUID, list[str], datetime]]  # account, names, when an order was made within the last hour
 
     @classmethod
-    def gather(cls, moment: datetime, rows: Collection[Certificate]) -> "_Facts":
+    def gather(
+        cls, moment: datetime, rows: Collection[Certificate], *, asked: bool, force: bool, use_last: bool
+    ) -> "_Facts":
         opened = Order.objects.filter(finished_at=None, certificate__in=[row.pk for row in rows])
         recent = Order.objects.filter(created_at__gt=moment - HOUR)
         return cls(
             moment=moment,
+            asked=asked,
+            force=force,
+            use_last=use_last,
             settings=state_get(),
             open_orders=dict(opened.values_list("certificate_id", "id")),
             recent=list(recent.values_list("account_id", "names", "created_at")),
         )
+
+    @cached_property
+    def book(self) -> Book:
+        return Book.gather()
 
     def tries(self, row: Certificate) -> tuple[datetime, ...]:
         """When the most tried of its names was tried within the last hour, at the same account."""
@@ -147,21 +170,36 @@ class _Facts:
         return max(by_name, key=len, default=())
 
 
-def _decide(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Decision:
-    given = _given(row, facts, asked=asked, force=force)
-    decision = decide(given, _dice.random)
-    if not decision.due or force:
-        return decision
+def _decide(row: Certificate, facts: _Facts) -> Decision:
+    """Everything but the CA's limits."""
+    return decide(_weighed(row, facts), _dice.random)
+
+
+def _weighed(row: Certificate, facts: _Facts) -> RenewalInput:
+    given = _given(row, facts)
+    if facts.force or not decide(given, _dice.random).due:
+        return given
     # Only what is to be renewed costs the search for the last success.
-    success = _last_success(row)
+    success, replaced = _last_successes(row)
     if success and row.current and success > row.current.created_at:
         # Another node may have renewed it since the row was read: what is decided must be about what there is now.
         row.refresh_from_db(fields=["current"])
-        given = _given(row, facts, asked=asked, force=force)
-    return decide(replace(given, last_success=success), _dice.random)
+        given = _given(row, facts)
+    return replace(given, last_success=success, last_replaced=replaced)
 
 
-def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> RenewalInput:
+def _within_limits(row: Certificate, decision: Decision, facts: _Facts) -> Decision:
+    """The same unless a rate limit of its CA stands against it; only what is to be ordered costs the look."""
+    if not decision.due or row.account is None:
+        return decision
+    found = budgets(row.account, row.names, certificate=row, book=facts.book)
+    hold, last = budget_hold(found, row.account.directory_url), budget_last(found)
+    if hold is None and not last:
+        return decision
+    return decide(replace(_weighed(row, facts), budget_hold=hold, budget_last=last), _dice.random)
+
+
+def _given(row: Certificate, facts: _Facts) -> RenewalInput:
     version, from_ca = row.current, row.source == Certificate.Source.ACME and row.account_id is not None
     suggestion = Suggestion.from_json(row.ari)
     return RenewalInput(
@@ -176,8 +214,10 @@ def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Rene
         ari_selected=suggestion.selected,
         ari_retry_at=suggestion.retry_at or (row.account.ari_retry_at if row.account else None),
         ari_explanation=suggestion.explanation,
-        asked=asked,
-        forced=force,
+        revoked=version is not None and version.revoked_at is not None,
+        asked=facts.asked,
+        forced=facts.force,
+        use_last=facts.use_last,
         order_open=row.pk in facts.open_orders,
         next_attempt_at=row.next_attempt_at,
         retry_after_at=row.retry_after_at,
@@ -185,27 +225,32 @@ def _given(row: Certificate, facts: _Facts, *, asked: bool, force: bool) -> Rene
     )
 
 
-def _last_success(row: Certificate) -> datetime | None:
-    """When a CA last gave, unforced, a certificate for exactly these names."""
+def _last_successes(row: Certificate) -> tuple[datetime | None, datetime | None]:
+    """When a CA last gave, unforced, a certificate for exactly these names; and when that last replaced one that had
+    become useless."""
     if row.account_id is None:
-        return None
+        return None, None
     # An issuer that it fell back on counts for this certificate, though not for others of the same names.
     ours = Q(account=row.account_id, names=row.names) | Q(certificate=row.pk)
     orders = Order.objects.filter(ours).exclude(version=None).exclude(reason=FORCED)
-    moment: datetime | None = orders.aggregate(latest=Max("version__created_at"))["latest"]
-    return moment
+    found = orders.aggregate(
+        latest=Max("version__created_at"), replaced=Max("version__created_at", filter=Q(reason__in=list(USELESS)))
+    )
+    return found["latest"], found["replaced"]
 
 
 def _urgency(row: Certificate, decision: Decision) -> tuple[int, str]:
     return URGENCY.get(decision.code, len(URGENCY)), f"{row.current.not_after:%Y%m%d}" if row.current else ""
 
 
-def _line(row: Certificate, decision: Decision, *, dry_run: bool, force: bool, actor: User | str | None) -> SweepLine:
+def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool, actor: User | str | None) -> SweepLine:
     code, text, order = str(decision.code), decision.text, None
     if decision.code == Code.BUSY:
         order = Order.objects.filter(certificate=row, finished_at=None).values_list("pk", flat=True).first()
+    if decision.due and row.account is not None:
+        facts.book.take(row.account, row.names, row)
     if decision.due and not dry_run:
-        code, text, order = _order(row, decision, FORCED if force else code, actor)
+        code, text, order = _order(row, decision, FORCED if facts.force else code, actor)
     if not dry_run:
         _write(row, code, text, decision, actor)
     return SweepLine(

@@ -145,8 +145,9 @@ def _a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(life: timedelta, 
         cert = replace(cert, now=now)
         if decide(cert, dice.random).due:
             renewals.append(now)
-            cert = replace(issued(life, at=now), last_success=now, ari_selected=now - DAYS)
-    assert all(later - earlier >= life / 4 for earlier, later in pairwise(renewals))
+            cert = replace(issued(life, at=now), last_success=now, last_replaced=now, ari_selected=now - DAYS)
+    least = min(life / 4, max(life / 20, 36 * HOURS))
+    assert all(later - earlier >= least for earlier, later in pairwise(renewals[1:]))
     assert len(renewals) > 1
 
 
@@ -207,7 +208,8 @@ OLD = START + 80 * DAYS  # ten days left of ninety
         ({"now": OLD, "renewable": False}, Code.MANUAL, False),
         ({"now": OLD, "renewable": False, "asked": True}, Code.DUE_DATE, True),
         ({"now": OLD, "renewable": False, "can_ask": False, "asked": True, "forced": True}, Code.MANUAL, False),
-        ({"ari_selected": START}, Code.DUE_ARI, True),
+        ({"now": START + 60 * DAYS, "ari_selected": START + 60 * DAYS}, Code.DUE_ARI, True),
+        ({"now": START + 60 * DAYS, "ari_selected": START + 60 * DAYS, "last_success": START}, Code.DUE_ARI, True),
         ({"ari_selected": START + HOURS}, Code.NOT_DUE, False),
         ({"asked": True}, Code.ASKED, True),
         ({"asked": True, "renewable": False, "can_ask": False}, Code.MANUAL, False),
@@ -219,8 +221,25 @@ OLD = START + 80 * DAYS  # ten days left of ninety
         ({"asked": True, "last_success": START - DAYS}, Code.HELD_BACK, False),
         ({"asked": True, "forced": True, "last_success": START - DAYS}, Code.ASKED, True),
         ({"forced": True}, Code.NOT_DUE, False),
-        ({"revoked": True, "last_success": START - 5 * DAYS}, Code.REVOKED, True),
-        ({"revoked": True, "last_success": START - 4 * DAYS}, Code.HELD_BACK, False),
+        # Mass revocation: the CA moves its window to the day after issue, and revokes. Nothing waits for a quarter.
+        ({"ari_selected": START - HOURS, "last_success": START}, Code.RECALLED, True),
+        ({"ari_selected": START + HOURS, "last_success": START, "now": START + 2 * HOURS}, Code.RECALLED, True),
+        ({"revoked": True, "last_success": START - HOURS}, Code.REVOKED, True),
+        ({"key_here": False, "last_success": START - HOURS}, Code.KEY_MISSING, True),
+        # But a CA that recalls or revokes what it has just issued as a replacement makes no loop.
+        ({"revoked": True, "last_success": START, "last_replaced": START - 5 * DAYS}, Code.REVOKED, True),
+        ({"revoked": True, "last_success": START, "last_replaced": START - 4 * DAYS}, Code.HELD_BACK, False),
+        ({"ari_selected": START, "last_success": START, "last_replaced": START}, Code.HELD_BACK, False),
+        # What the CA's rate limits leave, nothing goes past.
+        ({"asked": True, "budget_hold": (START + HOURS, "none left.")}, Code.HELD_BACK, False),
+        ({"asked": True, "forced": True, "budget_hold": (START + HOURS, "none left.")}, Code.HELD_BACK, False),
+        ({"now": START + 91 * DAYS, "budget_hold": (START + 92 * DAYS, "none left.")}, Code.HELD_BACK, False),
+        ({"asked": True, "use_last": True, "budget_hold": (START + HOURS, "none.")}, Code.HELD_BACK, False),
+        # Before the last one is spent a person is asked; the schedule is not.
+        ({"asked": True, "budget_last": "1 left of 5"}, Code.LAST_ONE, False),
+        ({"asked": True, "forced": True, "budget_last": "1 left of 5"}, Code.LAST_ONE, False),
+        ({"asked": True, "budget_last": "1 left of 5", "use_last": True}, Code.ASKED, True),
+        ({"now": OLD, "budget_last": "1 left of 5"}, Code.DUE_DATE, True),
         ({"now": OLD, "next_attempt_at": OLD + HOURS}, Code.HELD_BACK, False),
         ({"now": OLD, "next_attempt_at": OLD}, Code.DUE_DATE, True),
         ({"now": OLD, "next_attempt_at": OLD + HOURS, "forced": True}, Code.DUE_DATE, True),

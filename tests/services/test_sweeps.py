@@ -237,8 +237,8 @@ def test_the_ca_s_retry_after_holds_even_by_force() -> None:
 @pytest.mark.parametrize(
     ("ari", "code"),
     [
-        ({"selected": "2020-01-01T00:00:00+00:00"}, "due-ari"),
-        ({"selected": "2020-01-01T00:00:00"}, "due-ari"),
+        ({"selected": "2020-01-01T00:00:00+00:00"}, "recalled"),
+        ({"selected": "2020-01-01T00:00:00"}, "recalled"),
         ({"selected": "2099-01-01T00:00:00+00:00"}, "not-due"),
         ({"selected": "soon"}, "not-due"),
         ({"selected": 7, "retry_at": []}, "not-due"),
