@@ -39,7 +39,8 @@ class Bind:
     """Use as a context manager. `records` is zone -> lines of a zone file.
 
     `addresses` are where this server listens, all on `port`; a zone names one NS for each of them, or as `listed` says.
-    `primary` makes it a secondary, which hears of changes only by `notify`.
+    `primary` makes it a secondary, which hears of changes only by `notify`. `recursive` follows aliases from zone to
+    zone for whoever asks, as the resolver of a CA does; other names it asks of nobody.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Bind:
         listed: dict[str, tuple[str, ...]] | None = None,
         port: int = 0,
         primary: "Bind | None" = None,
+        recursive: bool = False,
     ) -> None:
         self.zones = tuple(zones)
         self.addresses = addresses
@@ -58,6 +60,7 @@ class Bind:
         self._records = records or {}
         self._listed = listed or {}
         self._primary = primary
+        self._recursive = recursive
         self._directory = tempfile.TemporaryDirectory(prefix="bindery-bind-")
         self._process: Process | None = None
 
@@ -146,7 +149,8 @@ class Bind:
                 f'  directory "{self.home}"; pid-file "named.pid"; session-keyfile "session.key";',
                 f"  listen-on port {self.port} {{ {ipv4 + ';' if ipv4 else 'none;'} }};",
                 f"  listen-on-v6 port {self.port} {{ {ipv6 + ';' if ipv6 else 'none;'} }};",
-                "  recursion no; dnssec-validation no; notify no; allow-transfer { any; }; allow-notify { any; };",
+                f"  recursion {'yes' if self._recursive else 'no'}; forward only; forwarders {{ {LOOPBACK} port 1; }};",
+                "  dnssec-validation no; notify no; allow-transfer { any; }; allow-notify { any; };",
                 "  minimal-responses no; empty-zones-enable no;",
                 "};",
                 "controls { };",

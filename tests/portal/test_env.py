@@ -90,3 +90,11 @@ def test_what_is_no_time_zone(monkeypatch: pytest.MonkeyPatch, raw: str) -> None
     monkeypatch.setattr(env, "text", lambda _name: raw)
     with pytest.raises(env.EnvError, match="X must be a time zone such as Europe/Berlin"):
         env.zone("X", "UTC")
+
+
+def test_servers_are_read_and_one_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "192.0.2.53, [2001:db8::53]:5353,dns.example.com")
+    assert env.servers("X") == ["192.0.2.53", "[2001:db8::53]:5353", "dns.example.com"]
+    monkeypatch.setenv("X", "192.0.2.53 192.0.2.54")
+    with pytest.raises(env.EnvError, match=r"^X: .* is not a server"):
+        env.servers("X")
