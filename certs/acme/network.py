@@ -4,6 +4,7 @@ A Network belongs to one flow at a time; `certs/acme/sessions.py` sees to that.
 """
 
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from josepy.b64 import b64decode, b64encode
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
-from certs.acme.problems import Problem, failure, retry_after
+from certs.acme.problems import NOT_JSON, Problem, failure, retry_at
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, Unavailable
 from certs.transports import outbound
 from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, trust_context
@@ -72,11 +73,17 @@ class Network(client.ClientNetwork):
             raise self._unreachable(error) from error
 
     def post(
-        self, url: str, obj: Any, content_type: str = client.ClientNetwork.JOSE_CONTENT_TYPE, **kwargs: Any
+        self,
+        url: str,
+        obj: Any,
+        content_type: str = client.ClientNetwork.JOSE_CONTENT_TYPE,
+        *,
+        resend: int = LOST_CONNECTION_RETRIES,
+        **kwargs: Any,
     ) -> Any:
         """Sign and send; again with a new nonce where the CA did not like it or the connection was lost.
 
-        So a request may reach the CA twice, which every caller must be able to bear.
+        So a request may reach the CA twice; `resend` bounds how often where its caller cannot well bear that.
         """
         bad_nonces = lost = 0
         while True:
@@ -90,7 +97,7 @@ class Network(client.ClientNetwork):
                 raise self._unreachable(error) from error
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
                 lost += 1
-                if lost > LOST_CONNECTION_RETRIES:
+                if lost > resend:
                     raise self._unreachable(error) from error
             except requests.RequestException as error:
                 raise self._unreachable(error) from error
@@ -134,18 +141,18 @@ class Network(client.ClientNetwork):
     @classmethod
     def _check_response(cls, response: requests.Response, content_type: str | None = None) -> requests.Response:
         """Parsed first: 409, 429 and 503 keep their problem and Retry-After, and what is no JSON is survived."""
-        retry_at = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+        later = retry_at(response.headers, datetime.now(UTC))
         if response.is_redirect:
             moved = f"It redirects to {response.headers.get('Location', 'another address')}"
-            raise Answer(Problem(status=response.status_code, detail=moved), retry_at)
+            raise Answer(Problem(status=response.status_code, detail=moved), later)
         if not response.ok:
-            raise Answer(Problem.from_answer(response.status_code, response.text), retry_at)
+            raise Answer(Problem.from_answer(response.status_code, response.text), later)
         if content_type == cls.JSON_CONTENT_TYPE:
             try:
                 response.json()
-            except ValueError:
-                detail = "It answered with something that is not JSON"
-                raise Answer(Problem(detail=detail, document={"body": response.text[:2000]}), retry_at) from None
+            except NOT_JSON:
+                problem = Problem.from_answer(response.status_code, response.text)
+                raise Answer(replace(problem, detail="It answered with something that is not JSON"), later) from None
         return response
 
     def _unreachable(self, error: requests.RequestException) -> AcmeFailure:

@@ -1,10 +1,14 @@
 """What a CA says when it does not do what was asked: RFC 7807 documents with the types of RFC 8555 §6.7.
 
 `Problem` keeps the document as it was received, also where its type is newer than this code or it is no JSON at all;
-`failure` turns it into the error for the person, with the CA called by its label.
+only what cannot be stored or shown (control characters, texts without end) is taken out. `failure` turns it into the
+error for the person, with the CA called by its label.
 """
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +18,9 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry
 
 POLL_LOW, POLL_HIGH = timedelta(seconds=1), timedelta(seconds=60)
 LONGEST_WAIT = timedelta(hours=24)
+NOT_JSON = (ValueError, RecursionError)  # what reading of JSON raises; the second for what is nested without end
+_LONGEST_TEXT, _MOST_ITEMS, _DEEPEST = 2000, 100, 8
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,14 @@ class Problem:
     @classmethod
     def from_document(cls, document: object, status: int = 0) -> "Problem":
         """Reads any JSON value; what does not have the expected shape is left out, never an error."""
+        document = _clean(document)
         if not isinstance(document, dict):
             return cls(status=status, detail="" if document is None else str(document)[:500])
         identifier = document.get("identifier")
         subproblems = document.get("subproblems")
         given_status = document.get("status")
         return cls(
-            code=_text(document, "type").rsplit(":", 1)[-1],
+            code=_code(_text(document, "type")),
             detail=_text(document, "detail") or _text(document, "title"),
             status=given_status if isinstance(given_status, int) and not status else status,
             identifier=_text(identifier, "value") if isinstance(identifier, dict) else "",
@@ -50,8 +58,8 @@ class Problem:
     def from_answer(cls, status: int, body: str) -> "Problem":
         try:
             document = json.loads(body)
-        except ValueError:
-            return cls(status=status, document={"status": status, "body": body[:2000]})
+        except NOT_JSON:
+            return cls(status=status, document={"status": status, "body": _clean(body)})
         return cls.from_document(document, status)
 
     @property
@@ -60,6 +68,26 @@ class Problem:
         about = f"{self.identifier}: " if self.identifier else ""
         own = self.detail or self.code or (f"HTTP status {self.status}" if self.status else "no reason was given")
         return " ".join([f"{about}{own}", *(sub.sentence for sub in self.subproblems)])
+
+
+def _clean(value: Any, deep: int = _DEEPEST) -> Any:
+    """A JSON value that any database keeps and any terminal bears: PostgreSQL refuses NUL and halves of surrogates."""
+    if isinstance(value, str):
+        return "".join(one if one.isprintable() else " " for one in value[:_LONGEST_TEXT])
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, dict | list):
+        return value
+    if not deep:
+        return None
+    if isinstance(value, list):
+        return [_clean(item, deep - 1) for item in value[:_MOST_ITEMS]]
+    return {_clean(key): _clean(item, deep - 1) for key, item in list(value.items())[:_MOST_ITEMS]}
+
+
+def _code(kind: str) -> str:
+    last = kind.rsplit(":", 1)[-1]
+    return last if _CODE.fullmatch(last) else ""
 
 
 def _text(document: dict[str, Any], key: str) -> str:
@@ -98,7 +126,9 @@ def advice_for(code: str) -> str:
 
 
 def is_transient(problem: Problem) -> bool:
-    return problem.code in _TRANSIENT or problem.status in _TRANSIENT_STATUS or problem.status >= 500
+    """A status of success is one too: the answer was something else than asked for, such as a maintenance page."""
+    status = problem.status
+    return problem.code in _TRANSIENT or status in _TRANSIENT_STATUS or status >= 500 or 200 <= status < 300
 
 
 def failure(problem: Problem, label: str, *, retry_at: datetime | None = None) -> AcmeFailure:
@@ -130,6 +160,19 @@ def retry_after(header: str | None, now: datetime) -> datetime | None:
         return None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return min(moment, now + LONGEST_WAIT) if moment > now else None
+
+
+def retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    """The Retry-After of an answer that came `now`. A date in it is by the clock of the CA's own Date header: whoever's
+    clock is wrong, the wait is right."""
+    given = headers.get("Retry-After")
+    try:
+        sent = parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, OverflowError):
+        return retry_after(given, now)
+    sent = sent.replace(tzinfo=UTC) if sent.tzinfo is None else sent.astimezone(UTC)
+    moment = retry_after(given, sent)
+    return moment and now + (moment - sent)
 
 
 def poll_delay(retry_at: datetime | None, own: float, now: datetime) -> float:

@@ -12,7 +12,7 @@ import requests
 
 from certs.acme.directories import directory_label
 from certs.acme.network import Network
-from certs.acme.problems import retry_after
+from certs.acme.problems import retry_at
 from certs.acme.sessions import directory_fetch
 from certs.domain.ari import moment_read, url_read
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, InputError
@@ -104,7 +104,7 @@ class RenewalInfoReader:
 
 
 def _renewal_info(response: requests.Response, now: datetime) -> RenewalInfo | NoRenewalInfo:
-    wait = retry_wait(retry_after(response.headers.get("Retry-After"), _real_now()), RETRY_DEFAULT)
+    wait = retry_wait(retry_at(response.headers, _real_now()), RETRY_DEFAULT)
     document = response.json()  # the network has refused what is not JSON
     window = document.get("suggestedWindow") if isinstance(document, dict) else None
     start, end = (_moment(window.get(name)) for name in ("start", "end")) if isinstance(window, dict) else (None, None)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -138,7 +138,8 @@ class Flow:
             wait = poll_delay(retry_at(view), own, now)
             if time.monotonic() + wait > deadline:
                 said = what(view) if what else f"{self.ca} is still at it."
-                raise AcmeRetry(said, code="acme-waiting", retry_at=retry_at(view))
+                later = now + timedelta(seconds=wait) if retry_at(view) else None  # some CAs say a day for minutes
+                raise AcmeRetry(said, code="acme-waiting", retry_at=later)
             time.sleep(wait)
             own = min(own * 2, POLL_LAST_SECONDS)
         return view

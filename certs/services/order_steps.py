@@ -41,6 +41,7 @@ from portal import clock
 
 T = TypeVar("T")
 RESTARTS = 2
+AUTHORIZATION_ENDED = {"invalid", "deactivated", "expired", "revoked"}  # RFC 8555 §7.1.6
 COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
 
 
@@ -173,7 +174,7 @@ def step_validate(flow: Flow) -> None:
         flow.authorizations = [_read(flow, url) for url in view.authorizations]
     _answer(flow, flow.authorizations)
     _await_names(flow, flow.authorizations)
-    view = _await_order(flow, {"pending"})
+    view = _await_order(flow, {"ready", "processing", "valid", "invalid"})
     if not _moved_on(flow, view):
         raise AcmeRefused(f"{flow.ca} has the order in the state {view.status!r}.", code="acme-order")
 
@@ -196,11 +197,11 @@ def step_finalize(flow: Flow) -> None:
 def step_download(flow: Flow) -> None:
     """finalized → issued: the certificate is proven to be what was asked for, then kept for good."""
     order = flow.order
-    view = _await_order(flow, {"processing", "pending"})
+    view = _await_order(flow, {"ready", "valid", "invalid"})
     if view.status == "ready":
         # The request to issue did not arrive.
         flow.view = flow.client.order_finalize(order.order_url, order.finalize_url, order.csr_pem)
-        view = _await_order(flow, {"processing", "ready"})
+        view = _await_order(flow, {"valid", "invalid"})
     if view.status != "valid" or not view.certificate:
         _refused(flow, view)
     chain = _chain(flow, flow.client.certificate_read(view.certificate))
@@ -321,6 +322,8 @@ def _moved_on(flow: Flow, view: OrderView) -> bool:
     if view.status in {"processing", "valid"}:
         flow.move(states.FINALIZED, f"{flow.ca} is issuing already.")
         return True
+    if view.status != "invalid":
+        raise AcmeRetry(f"{flow.ca} has the order in the state {view.status!r}.", code="acme-waiting")
     _refused(flow, view)
     return False
 
@@ -362,18 +365,25 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> None:
 
 
 def _await_names(flow: Flow, authorizations: list[AuthorizationView]) -> None:
-    """All in a round; the first that failed for good ends it, and the others are given up."""
+    """All in a round; the first that failed for good ends it, and the others are given up.
+
+    Raises OrderGone where no challenge failed: it expired, or was deactivated or revoked meanwhile.
+    """
     waiting = [item.url for item in authorizations if item.status != "valid"]
 
     def round_() -> list[AuthorizationView]:
         views = [_read(flow, url) for url in waiting]
-        waiting[:] = [view.url for view in views if view.status == "pending"]
-        failed = [view for view in views if view.status not in {"pending", "valid"}]
-        if failed:
+        ended = [view for view in views if view.status in AUTHORIZATION_ENDED]
+        pending = [view for view in views if view.status not in AUTHORIZATION_ENDED | {"valid"}]
+        waiting[:] = [view.url for view in pending]
+        if ended:
+            failed = [view for view in ended if view.status == "invalid" or view.failed_challenge]
             _failures_keep(flow, failed)
             _give_up(flow, waiting)
+            if not failed:
+                raise OrderGone(f"The authorization of {ended[0].name} at {flow.ca} is {ended[0].status}.")
             raise _challenge_failed(flow, failed[0])
-        return [view for view in views if view.status == "pending"]
+        return pending
 
     flow.poll(
         round_,
@@ -400,12 +410,14 @@ def _give_up(flow: Flow, urls: list[str]) -> None:
             flow.note(f"A pending authorization could not be given up: {error.message}")
 
 
-def _await_order(flow: Flow, unsettled: set[str]) -> OrderView:
+def _await_order(flow: Flow, settled: set[str]) -> OrderView:
+    """Until it is in one of these states; one that nobody knows is waited out."""
+
     def read() -> OrderView:
         view, flow.view = flow.view or _look(flow), None
         return view
 
-    flow.view = flow.poll(read, lambda view: view.status not in unsettled, lambda view: view.retry_at)
+    flow.view = flow.poll(read, lambda view: view.status in settled, lambda view: view.retry_at)
     return flow.view
 
 
@@ -429,11 +441,18 @@ def _challenge_failed(flow: Flow, authorization: AuthorizationView) -> Challenge
 
 
 def _chain(flow: Flow, pem: bytes) -> Chain:
-    """Leaf and intermediates as the CA sent them. Raises CertificateRefused when the names are not those asked for."""
+    """Leaf and intermediates as the CA sent them. Raises CertificateRefused when they are not what was asked for."""
     order = flow.order
     if order.key is None:
         raise CertificateRefused("The order has lost its key.", code="pair")
-    chain = chain_order(certificates_read(pem), key_open(order.key).public_key())
+    sent = certificates_read(pem)
+    chain = chain_order(sent, key_open(order.key).public_key())
+    if len(sent) > 1 and not chain.intermediates and chain.root is None:
+        raise CertificateRefused(
+            f"None of the certificates that {flow.ca} sent beside the one issued is its issuer.",
+            advice="It was not taken: browsers would not trust it. Report this to the CA.",
+            code="chain",
+        )
     names = certificate_info(chain.leaf).names
     if sorted(names) != sorted(order.names):
         raise CertificateRefused(

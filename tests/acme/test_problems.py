@@ -1,10 +1,11 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certs.acme.problems import Problem, advice_for, failure, is_transient, poll_delay, retry_after
+from certs.acme.problems import Problem, advice_for, failure, is_transient, poll_delay, retry_after, retry_at
 from certs.domain.errors import AcmeRefused, AcmeRetry
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -54,6 +55,42 @@ def test_polls_wait_as_asked_but_between_one_second_and_one_minute(asked: int, w
 
 def test_a_ca_that_asks_for_nothing_is_polled_at_our_own_pace() -> None:
     assert poll_delay(None, 0.03, NOW) == 0.03
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "seconds"),
+    [
+        ("Sat, 21 Nov 2026 13:00:00 GMT", "Sat, 21 Nov 2026 13:00:30 GMT", 30),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", "Sat, 21 Nov 2026 11:00:30 GMT", 30),
+        ("Sat, 21 Nov 2026 11:00:00 -0000", "Sat, 21 Nov 2026 12:00:30 +0100", 30),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", "120", 120),
+        ("yesterday", "Sat, 21 Nov 2026 12:00:30 GMT", 30),
+        ("Sat, 21 Nov 2026 13:00:00 GMT", "Sat, 21 Nov 2026 12:00:30 GMT", None),
+    ],
+)
+def test_a_date_is_by_the_clock_of_the_ca_that_gave_it(sent: str, said: str, seconds: int | None) -> None:
+    expected = None if seconds is None else NOW + timedelta(seconds=seconds)
+    assert retry_at({"Date": sent, "Retry-After": said}, NOW) == expected
+
+
+def test_what_can_be_neither_stored_nor_shown_is_taken_out() -> None:
+    document = {
+        "type": f"{URN}{'x' * 100}",
+        "detail": "a\x00b\x1b[31m\ud800" + "long " * 2000,
+        "odd\x00": [1, float("nan"), {"deep\udfff": "\r\n"}, *range(500)],
+    }
+    problem = Problem.from_document(document)
+    assert problem.code == ""
+    assert problem.detail.startswith("a b [31m ")
+    assert problem.sentence.isprintable()
+    assert len(problem.sentence) == 2000
+    kept = json.dumps(problem.document, ensure_ascii=False, allow_nan=False)
+    assert kept.encode().decode().isprintable()
+    assert len(kept) < 10_000
+
+
+def test_a_document_nested_without_end_is_no_document() -> None:
+    assert Problem.from_answer(400, "[" * 100_000).document["status"] == 400
 
 
 def test_a_problem_keeps_what_it_does_not_know() -> None:

@@ -117,7 +117,7 @@ def test_an_explanation_that_is_no_address_is_left_out(ca: Asking, url: object) 
 @pytest.mark.parametrize(
     ("answer", "hours", "wide", "unknown"),
     [
-        ((200, {"Content-Type": "text/html"}, b"<html>Welcome</html>"), 6, False, False),
+        ((200, {"Content-Type": "text/html"}, b"<html>Welcome</html>"), 1, True, False),
         (problem("malformed", 400), 6, False, False),
         (problem("malformed", 404), 24, False, True),
         ((302, {"Location": "http://169.254.169.254/"}, b""), 6, False, False),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,7 @@ class Fault(StrEnum):
     CONTROL_CHARACTERS = "NUL and escapes in the problem document"
     OVERLONG = "a problem document of a megabyte"
     ODD_SUBPROBLEM = "sub-problems about identifiers of an unknown type, and without shape"
+    NESTED = "a problem document nested without end"
     HTML = "a page"  # status
     CUT_BEFORE = "the connection is closed, nothing was carried out"
     STALL_BEFORE = "silence, nothing was carried out"  # seconds
@@ -36,7 +37,7 @@ class Fault(StrEnum):
     NO_NONCE = "no Replay-Nonce"
     NO_LOCATION = "no Location"
     NO_UP = 'no Link rel="up"'
-    CLOCK_OFF = "a Date that is off"  # seconds
+    CLOCK_OFF = "a Date, and a Retry-After that is one, which are off"  # seconds
     STATUS = "another status in the document"  # status
     PROCESSING = "finalize: the order stays in processing"  # polls
     OTHER_NAMES = "other identifiers in the document"  # names
@@ -108,6 +109,7 @@ INSTEAD: dict[Fault, Callable[[Ca, Options], Answer]] = {
     Fault.CONTROL_CHARACTERS: lambda _, __: problem("unauthorized", "said\x00 \x1b[31mred\x07\r\n\ud800 end", 403),
     Fault.OVERLONG: lambda _, __: problem("malformed" + "x" * 5000, "long " * 200_000, 400),
     Fault.ODD_SUBPROBLEM: lambda _, __: problem("compound", "Two troubles.", 400, subproblems=_SUBPROBLEMS),
+    Fault.NESTED: lambda _, __: Answer(400, body=b"[" * 100_000),
     Fault.HTML: lambda _, options: _page(options),
     Fault.CUT_BEFORE: _cut,
     Fault.STALL_BEFORE: _cut,
@@ -155,8 +157,11 @@ def _odd_challenges(server: Ca, answer: Answer, options: Options) -> None:
 
 
 def _clock_off(server: Ca, answer: Answer, options: Options) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=options["seconds"])
-    answer.headers["Date"] = format_datetime(moment, usegmt=True)
+    off = timedelta(seconds=options["seconds"])
+    for header in ("Date", "Retry-After"):
+        given = answer.headers.get(header, "0")
+        if not given.isdigit():
+            answer.headers[header] = format_datetime(parsedate_to_datetime(given) + off)
 
 
 def _issued_as(make: Callable[[Ca, Order, Options], Answer]) -> Callable[[Ca, Answer, Options], object]:

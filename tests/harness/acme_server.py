@@ -148,7 +148,8 @@ class AcmeServer(Ca):
         answer = INSTEAD[instead.kind](self, instead.options) if instead else self.carry_out(resource, request)
         with self._lock:
             date = format_datetime(datetime.now(UTC), usegmt=True)
-            answer.headers = {"Replay-Nonce": self.nonce(), "Date": date, **answer.headers}
+            nonce = {} if resource in UNSIGNED - {"newNonce"} else {"Replay-Nonce": self.nonce()}
+            answer.headers = {**nonce, "Date": date, **answer.headers}
             for planned in faults:
                 if planned.kind in AFTERWARDS:
                     AFTERWARDS[planned.kind](self, answer, planned.options)
@@ -189,15 +190,27 @@ class AcmeServer(Ca):
 
     def _hold(self, request: Request, answer: Answer) -> None:
         """503 holds for everybody, the rest for this account and these names."""
-        given = answer.headers.get("Retry-After")
-        if not given or answer.cut == "whole":
+        wait = _wait(answer)
+        if wait is None or answer.cut == "whole":
             return
-        date = None if given.isdigit() else parsedate_to_datetime(given)
-        wait = (date - datetime.now(UTC)).total_seconds() if date else float(given)
         if answer.status == 200:
             wait = min(wait, POLL_HIGH)
         whole, own = request.holds
         self._holds[whole if answer.status == 503 else own] = self.clock() + timedelta(seconds=wait)
+
+
+def _wait(answer: Answer) -> float | None:
+    """What its Retry-After asks for, in seconds; a date is by the clock of its Date, right or wrong."""
+    given = answer.headers.get("Retry-After", "")
+    if given.isdigit():
+        return float(given)
+    try:
+        moment = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    now = datetime.now(UTC)
+    off = parsedate_to_datetime(answer.headers["Date"]) - now.replace(microsecond=0)
+    return (moment - off - now).total_seconds()
 
 
 def _is_about(planned: Planned, resource: str) -> bool:
