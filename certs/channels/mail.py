@@ -152,29 +152,32 @@ class _Conversation:
         watch.start()
         try:
             yield
-        except smtplib.SMTPAuthenticationError as error:
-            raise self.refused("it refused user and password", _shown((error.smtp_code, error.smtp_error))) from error
-        except smtplib.SMTPResponseException as error:
-            raise self.refused("it refused", _shown((error.smtp_code, error.smtp_error))) from error
-        except smtplib.SMTPNotSupportedError as error:
-            raise self.refused("it lacks what is needed", str(error)) from error
-        except ssl.SSLError as error:
-            raise Undelivered(
-                f"The certificate of {self._server} is not trusted here, or it speaks no TLS: {reason(error)}.",
-                advice="Give the name that its certificate holds; for your own CA, give its root under Roots to trust.",
-            ) from error
+        except Undelivered as error:
+            raise (self._named(error) if self._late else error) from None
         except (OSError, ValueError, smtplib.SMTPException) as error:
-            raise self._lost(error) from error
+            raise self._named(error) from error
         finally:
             watch.cancel()
 
-    def _lost(self, error: Exception) -> Undelivered:
-        if self._late or isinstance(error, TimeoutError):
-            why = "did not answer in time"
-        elif isinstance(error, smtplib.SMTPServerDisconnected):
-            why = "closed the connection"
-        else:
-            why = f"cannot be reached: {reason(error)}"
+    def _named(self, error: Exception) -> Exception:
+        # smtplib says "disconnected" of a server that was only silent.
+        if self._late or isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+            return self._lost("did not answer in time")
+        if isinstance(error, smtplib.SMTPResponseException):
+            log_in = isinstance(error, smtplib.SMTPAuthenticationError)
+            answer = _shown((error.smtp_code, error.smtp_error))
+            return self.refused("it refused user and password" if log_in else "it refused", answer)
+        if isinstance(error, ssl.SSLError):
+            return Undelivered(
+                f"The certificate of {self._server} is not trusted here, or it speaks no TLS: {reason(error)}.",
+                advice="Give the name that its certificate holds; for your own CA, give its root under Roots to trust.",
+            )
+        if isinstance(error, smtplib.SMTPNotSupportedError):
+            return self.refused("it lacks what is needed", str(error))
+        gone = isinstance(error, smtplib.SMTPServerDisconnected)
+        return self._lost("closed the connection" if gone else f"cannot be reached: {reason(error)}")
+
+    def _lost(self, why: str) -> Undelivered:
         told = f" It said last: {self._answer}" if self._answer else ""
         return Undelivered(f"{self._server} {why}.{told}", advice="Check server and port.", answer=self._answer)
 
