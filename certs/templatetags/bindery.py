@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from certs import selectors
 from certs.domain import names, states
 from certs.models import Certificate, Order
+from certs.services.challenges import solver_kinds
 from portal import clock
 
 register = template.Library()
@@ -194,3 +195,10 @@ def query(context: template.Context, **changes: object) -> str:
         else:
             parameters[name] = str(value)
     return f"?{parameters.urlencode()}"
+
+
+@register.filter
+def challenge_label(kind: str) -> str:
+    """The word for a kind of challenge, as in "the … challenge"; the kind itself where it is not known here."""
+    found = solver_kinds().get(kind)
+    return found.label if found else kind

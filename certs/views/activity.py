@@ -1,6 +1,7 @@
 """Activity: jobs with their steps as they happen, and who changed what."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -14,9 +15,10 @@ from certs import selectors
 from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
+from certs.services.explanations import order_explain
 from certs.services.issuing import order_retry
 from certs.services.trust import browser_warning
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, may_use_last
 from certs.views.configuration.arriving import rebind_notice
 
 PAGE = 50
@@ -72,7 +74,7 @@ def job_steps(request: HttpRequest, pk: UUID) -> HttpResponse:
 def job_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Try again what failed, with the same wish."""
     order = get_object_or_404(selectors.orders_visible_to(actor_of(request)), pk=pk)
-    return redirect("job", pk=order_retry(order, actor=actor_of(request)).pk)
+    return redirect("job", pk=order_retry(order, actor=actor_of(request), use_last=may_use_last(request)).pk)
 
 
 def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
@@ -83,9 +85,19 @@ def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
         "lines": selectors.job_lines(order.pk),
         "ended": order.finished_at is not None,
     }
+    if order.state == states.FAILED:
+        context |= {"why": order_explain(order), "next_try": _next_try(order)}
     if order.state == states.DONE and order.bind:
         context |= arrival(request, order)
     return context
+
+
+def _next_try(order: Order) -> datetime | None:
+    """When the schedule tries by itself; None where it does not, or has done so since."""
+    certificate = order.certificate
+    if not certificate.auto_renew or certificate.orders.filter(created_at__gt=order.created_at).exists():
+        return None
+    return certificate.next_attempt_at or certificate.next_check_at
 
 
 def order_steps(order: Order) -> list[Step]:
