@@ -8,10 +8,12 @@ from typing import Any
 from certs.management.base import BinderyCommand
 from certs.management.outcome import Outcome, document, exit_code, outcome_of, summary
 from certs.management.waiting import TIMEOUT, orders_await
+from certs.services.renewal_info import renewal_info_refresh
 from certs.services.sweeps import SweepLine
 
 FAILED = 4
 ACTOR = "command line"
+ARI_SECONDS = 10.0
 
 
 def seconds(text: str) -> float:
@@ -36,6 +38,11 @@ class RenewingCommand(BinderyCommand):
         parser.add_argument(
             "--timeout", type=seconds, default=TIMEOUT, metavar="S", help="wait at most so long (600); orders go on"
         )
+
+    def hear_the_cas(self, options: dict[str, Any]) -> None:
+        """When they want renewals (ARI): with workers each tick asks, without them nobody else would."""
+        if options["inline"]:
+            renewal_info_refresh(everything=True, seconds=ARI_SECONDS)
 
     def conclude(
         self,

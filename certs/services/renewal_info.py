@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from certs.acme.directories import directory_label
 from certs.acme.renewal_info import RETRY_LOW, NoRenewalInfo, RenewalInfo, RenewalInfoReader
@@ -24,7 +24,7 @@ from certs.domain.certinfo import certificate_info
 from certs.domain.errors import CertificateRefused, InputError
 from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
-from certs.selectors import certificates_due_for_check
+from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.accounts import trusted_roots
 from certs.services.events import audit_record
 from portal import clock
@@ -68,13 +68,15 @@ class _Question:
 _Answers = SimpleQueue[tuple[_Directory, _Question | None, Answer | None]]
 
 
-def renewal_info_refresh(*, seconds: float = SECONDS) -> int:
+def renewal_info_refresh(*, everything: bool = False, seconds: float = SECONDS) -> int:
     """Ask for the certificates that the next sweep will look at and whose answer is old; how many were answered.
+
+    `everything`: for all certificates, since that sweep looks at all.
 
     Network, at most `seconds` in all. A directory that fails is left for an hour, with the rest of its certificates.
     """
     moment = clock.now()
-    wanted = _wanted(moment)
+    wanted = _wanted(certificates_all() if everything else certificates_due_for_check(moment), moment)
     if not wanted:
         return 0
     unasked = {directory: {question.certificate for question in questions} for directory, questions in wanted.items()}
@@ -108,11 +110,9 @@ def renewal_info_refresh(*, seconds: float = SECONDS) -> int:
     return answered
 
 
-def _wanted(moment: datetime) -> dict[_Directory, list[_Question]]:
+def _wanted(looked_at: QuerySet[Certificate], moment: datetime) -> dict[_Directory, list[_Question]]:
     """What to ask whom. Expired, self-signed and uploaded certificates are nobody's, nor is what no order brought."""
-    due = certificates_due_for_check(moment).filter(
-        source=Certificate.Source.ACME, current__self_signed=False, current__not_after__gt=moment
-    )
+    due = looked_at.filter(source=Certificate.Source.ACME, current__self_signed=False, current__not_after__gt=moment)
     found = [
         _Question(row.pk, row.current_id, row.name, Suggestion.from_json(row.ari))
         for row in due.select_related(None).only("name", "ari", "current_id")

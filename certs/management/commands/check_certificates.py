@@ -17,5 +17,6 @@ class Command(RenewingCommand):
         dry_run = options["dry_run"]
         if not dry_run:
             worker_required(options["inline"])
+            self.hear_the_cas(options)
         lines = sweep_run(everything=True, dry_run=dry_run, actor=ACTOR)
         return self.conclude(lines, options, dry_run=dry_run)

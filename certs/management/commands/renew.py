@@ -27,6 +27,7 @@ class Command(RenewingCommand):
         if bool(names) == everything:
             raise CommandError("Give certificates by name, or --due, or --all.", returncode=2)
         worker_required(options["inline"])
+        self.hear_the_cas(options)
         return self.conclude(self._lines(names, options), options)
 
     def _lines(self, names: list[str], options: dict[str, Any]) -> list[SweepLine]:
