@@ -2,29 +2,34 @@
 
 A probe token carries its own proof (HMAC with the secret key that all nodes share), so any node answers it and nothing
 is stored. What we see is one vantage point, named in the result: a CA sees us from elsewhere.
+
+Inside a network a name often has a private address (split-horizon DNS). Then a probe tells only whether the portal
+answers there: what else answers, or that nothing does, is told where the operator has permitted private addresses.
 """
 
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import SplitResult, urljoin, urlsplit
+from dataclasses import dataclass, field, replace
+from urllib.parse import urljoin
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from certs.domain.destinations import address_is_public
+from certs.domain.errors import InputError, Unavailable
+from certs.domain.urls import url_split
+from certs.models import AcmeAccount
 from certs.services.addresses import url_make
+from certs.transports import outbound
 
 VANTAGE = "this server, through its DNS"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 _PREFIX = "bindery-probe-"
 _VALID_SECONDS = 300
-_TIMEOUT = 4.0  # seconds to connect, and between two bytes
+_TIMEOUT = 4.0  # seconds for each answer
 _ALL_SECONDS = 12.0
 _REDIRECTS = 10  # as many as Boulder follows
 _FIRST_BYTES = 300
@@ -35,19 +40,14 @@ NO_CONNECTION = "no-connection"
 NO_ADDRESS = "no-address"
 
 
-class _NoWebAddress(ValueError):
-    """The text is for the person."""
-
-
-_NO_REASON = "The connection failed before an answer came."
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (TimeoutError, f"No answer within {_TIMEOUT:g} seconds: a firewall may drop the connection."),
-    (ConnectionRefusedError, "Connection refused: nothing listens there."),
-    (ConnectionError, "The connection was cut before an answer came."),
-    (ssl.SSLError, "A redirect leads to https, where no TLS connection could be made."),
-    (HTTPException, "What answers there does not speak HTTP."),
-    (OSError, "No connection: that address cannot be reached from here."),
-)
+_REASONS = {
+    "timeout": f"No answer within {_TIMEOUT:g} seconds: a firewall may drop the connection.",
+    "refused": "Connection refused: nothing listens there.",
+    "cut": "The connection was cut before an answer came.",
+    "tls": "A redirect leads to https, where no TLS connection could be made.",
+    "not-http": "What answers there does not speak HTTP.",
+    "unreachable": "No connection: that address cannot be reached from here.",
+}
 
 
 @dataclass(frozen=True)
@@ -86,29 +86,39 @@ def probe_answer(token: str) -> str | None:
     return f"{_PREFIX}{_mac('answer', token)}"
 
 
-def reach_probe(name: str) -> ReachResult:
-    """Ask for a probe under that name as a CA would: port 80, redirects followed, certificates not checked."""
+def reach_probe(name: str, *, address: str = "", allow_private: bool = False) -> ReachResult:
+    """Ask for a probe under that name as a CA would: port 80, redirects followed, certificates not checked.
+
+    At `address` only where it is given, else at any that this server's DNS gives.
+    """
     token = probe_token()
     url = url_make("http", name, settings.PROBE_PORT) + CHALLENGE_PATH + token
-    addresses = _resolve(name)
+    addresses = [address] if address else _resolve(name)
     if not addresses:
         return ReachResult(name, NO_ADDRESS, url, f"{name} has no address in DNS, as far as this server can see.")
-    try:
-        status, body, last = _fetch(url)
-    except (OSError, HTTPException, ValueError) as error:
-        return ReachResult(name, NO_CONNECTION, url, _reason(error), addresses=addresses)
-    if status == 200 and constant_time_compare(body.strip(), probe_answer(token) or ""):
-        return ReachResult(name, OK, url, "The portal answers.", status, addresses=addresses)
-    via = f" after a redirect to {last}" if last != url else ""
-    detail = f"Something else answers{via}: status {status}."
-    return ReachResult(name, OTHER, url, detail, status, _printable(body), addresses)
+    inside = not all(address_is_public(each) for each in addresses)
+    own = name if inside else ""
+    result = _probe(ReachResult(name, OTHER, url, "", addresses=addresses), token, address, own, allow_private)
+    if not inside or allow_private or result.ok:
+        return result
+    place = ", ".join(addresses)
+    detail = (
+        f"The portal does not answer at {place}, which is not on the Internet: a CA on the Internet asks elsewhere."
+    )
+    return ReachResult(name, result.outcome, url, detail, addresses=addresses)
+
+
+def private_allowed() -> bool:
+    """Whether the operator has permitted private addresses: for all CAs, or for one that is in use."""
+    return settings.ALLOW_PRIVATE_CA or AcmeAccount.objects.filter(allow_private=True, deactivated_at=None).exists()
 
 
 def reach_probe_all(names: Sequence[str]) -> list[ReachResult]:
     """One result per name, in that order, within `_ALL_SECONDS` altogether."""
+    private = private_allowed()
     # Not a `with` block: leaving it would wait for a resolver that hangs.
     pool = ThreadPoolExecutor(max_workers=min(16, len(names) or 1), thread_name_prefix="reach")
-    futures = {name: pool.submit(reach_probe, name) for name in names}
+    futures = {name: pool.submit(reach_probe, name, allow_private=private) for name in names}
     wait(futures.values(), timeout=_ALL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return [
@@ -117,31 +127,44 @@ def reach_probe_all(names: Sequence[str]) -> list[ReachResult]:
     ]
 
 
-def _fetch(url: str) -> tuple[int, str, str]:
-    """Status, first characters and final address. Raises OSError, HTTPException, ValueError."""
-    for _ in range(_REDIRECTS + 1):
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise _NoWebAddress(f"A redirect leads to {_printable(url)}, which is no web address.")
-        with closing(_connect(parts)) as connection:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", path, headers={"User-Agent": "Bindery reachability probe"})
-            response = connection.getresponse()
-            target = response.getheader("Location", "")
-            if response.status not in {301, 302, 303, 307, 308} or not target:
-                return response.status, response.read(_FIRST_BYTES).decode("utf-8", "replace"), url
+def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private: bool) -> ReachResult:
+    """`own` is a host that may be asked at a private address all the same."""
+    url = asked.url
+    try:
+        for _ in range(_REDIRECTS + 1):
+            answer = outbound.fetch(
+                url,
+                purpose=outbound.PROBE,
+                version=settings.VERSION,
+                plain_http=True,
+                allow_private=allow_private or url_split(url).hostname == own,
+                address=address if url_split(url).netloc == url_split(asked.url).netloc else "",
+                limit=_FIRST_BYTES,
+                whole=False,
+                seconds=_TIMEOUT,
+                # Like a CA: the point of a redirect is the path behind it, and its certificate may be the expired one.
+                trust=outbound.any_certificate(),
+            )
+            target = answer.headers.get("Location", "")
+            if answer.status not in outbound.REDIRECTS or not target:
+                return _seen(asked, token, answer)
             url = urljoin(url, target)
-    raise _NoWebAddress(f"It redirects more than {_REDIRECTS} times.")
+    except InputError as error:
+        detail = f"A redirect leads to {_printable(url)}, which cannot be asked: {error.message}"
+        return replace(asked, outcome=NO_CONNECTION, detail=detail)
+    except ValueError:
+        return replace(asked, outcome=NO_CONNECTION, detail="A redirect leads to what is no web address.")
+    except Unavailable as error:
+        return replace(asked, outcome=NO_CONNECTION, detail=_REASONS.get(error.code, error.message))
+    return replace(asked, outcome=NO_CONNECTION, detail=f"It redirects more than {_REDIRECTS} times.")
 
 
-def _connect(parts: SplitResult) -> HTTPConnection:
-    if parts.scheme == "http":
-        return HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT)
-    # Like a CA: the point of a redirect is the path behind it, and its certificate may well be the expired one.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return HTTPSConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT, context=context)
+def _seen(asked: ReachResult, token: str, answer: outbound.Answer) -> ReachResult:
+    if answer.status == 200 and constant_time_compare(answer.text.strip(), probe_answer(token) or ""):
+        return replace(asked, outcome=OK, detail="The portal answers.", status=200)
+    via = f" after a redirect to {answer.url}" if answer.url != asked.url else ""
+    detail = f"Something else answers{via}: status {answer.status}."
+    return replace(asked, detail=detail, status=answer.status, seen=_printable(answer.text))
 
 
 def _resolve(name: str) -> list[str]:
@@ -150,12 +173,6 @@ def _resolve(name: str) -> list[str]:
     except (OSError, UnicodeError):
         return []
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, _NoWebAddress):
-        return str(error)
-    return next((sentence for kind, sentence in _REASONS if isinstance(error, kind)), _NO_REASON)
 
 
 def _unanswered(name: str) -> ReachResult:

@@ -15,9 +15,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from http.client import HTTPException, IncompleteRead
 from itertools import zip_longest
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -29,7 +30,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 from urllib3.util import Retry
 
 from certs.domain.destinations import address_is_public
@@ -109,7 +110,7 @@ def fetch(
     past any proxy; it is judged the same. `headers` go to the first origin only.
 
     Raises InputError (code "private-address" or "url") for what must not be asked, Unavailable (code "host-unknown",
-    "unreachable", "timeout", "tls", "too-large", "too-many-redirects") for what cannot be had.
+    "unreachable", "timeout", "too-large", "too-many-redirects" or one of `_CODES`) for what cannot be had.
     """
     line = Line(purpose, allow_private=allow_private, until=time.monotonic() + seconds, address=address)
     adapter = Adapter(line, trust or trust_context(), limit=limit, whole=whole)
@@ -146,11 +147,12 @@ def _ask(session: requests.Session, line: "Line", url: str, seconds: float, **re
             **request,
         )
     except (requests.RequestException, UnicodeError) as error:
-        if isinstance(error, requests.exceptions.SSLError):
-            raise Unavailable(f"The certificate of {host} is not trusted here: {reason(error)}.", code="tls") from error
-        if isinstance(error, requests.Timeout) or time.monotonic() >= line.until:
+        code = _code(error)
+        if code == "timeout" or time.monotonic() >= line.until:
             raise Unavailable(f"{host} did not answer within {seconds:g} seconds.", code="timeout") from error
-        raise Unavailable(f"{host} cannot be reached: {reason(error)}.", code="unreachable") from error
+        if code == "untrusted":
+            raise Unavailable(f"The certificate of {host} is not trusted here: {reason(error)}.", code=code) from error
+        raise Unavailable(f"{host} cannot be reached: {reason(error)}.", code=code) from error
 
 
 def user_agent(purpose: Purpose, version: str = "") -> str:
@@ -372,7 +374,7 @@ class _Connecting(HTTPConnection):
                 sock, line.peer = self._open(found, until)
             else:
                 sock, _ = self._open(_resolve(host, port, seconds), until)
-        except TimeoutError as error:
+        except TimeoutError as error:  # what the network itself says so of (ETIMEDOUT), too
             raise ConnectTimeoutError(self, "timed out") from error
         except OSError as error:
             raise NewConnectionError(self, f"{error.strerror or error}") from error
@@ -464,14 +466,33 @@ def _origin(parts: SplitResult) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
+# The first that one of the causes is an instance of, the outermost cause first.
+_CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    ((TimeoutError, requests.Timeout, ReadTimeoutError), "timeout"),
+    (ssl.SSLCertVerificationError, "untrusted"),
+    (ssl.SSLError, "tls"),
+    (ConnectionRefusedError, "refused"),
+    ((ConnectionError, IncompleteRead), "cut"),
+    (HTTPException, "not-http"),
+)
+
+
+def _code(error: BaseException) -> str:
+    causes = list(_causes(error))
+    return next((code for kind, code in _CODES if any(isinstance(each, kind) for each in causes)), "unreachable")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """requests and urllib3 keep them in three places."""
+    yield error
+    inner = getattr(error, "reason", None) or next((one for one in error.args if isinstance(one, BaseException)), None)
+    inner = inner if isinstance(inner, BaseException) else error.__cause__
+    if inner is not None:
+        yield from _causes(inner)
+
+
 def reason(error: BaseException) -> str:
     """The innermost cause in its own words; what wraps it repeats addresses and object ids."""
-    while True:
-        inner = getattr(error, "reason", None) or next(
-            (item for item in error.args if isinstance(item, BaseException)), None
-        )
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
+    *_, error = _causes(error)
     text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
     return re.sub(r"^<?[A-Za-z0-9_.]+ object at 0x[0-9a-f]+>?:?\s*|^[A-Za-z]+\(.*?\):\s*", "", str(text)).rstrip(".")

@@ -8,8 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pytest_django import Settings
 
+from certs.models import AcmeAccount
 from certs.services import reachability
-from certs.services.reachability import probe_answer, probe_token, reach_probe, reach_probe_all
+from certs.services.reachability import private_allowed, probe_answer, probe_token, reach_probe, reach_probe_all
+from portal import clock
+from tests import stock
+from tests.harness.ports import free_port
 
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
 
@@ -68,7 +72,7 @@ def test_another_secret_key_is_another_portal(settings: Settings) -> None:
 def test_the_portal_is_found(settings: Settings) -> None:
     with server(portal) as port:
         settings.PROBE_PORT = port
-        result = reach_probe("localhost")
+        result = reach_probe("localhost", allow_private=True)
     assert result.ok
     assert result.vantage == "this server, through its DNS"
     assert "127.0.0.1" in result.addresses
@@ -80,13 +84,13 @@ def test_redirects_are_followed_like_a_ca(settings: Settings) -> None:
 
     with server(moved) as port:
         settings.PROBE_PORT = port
-        assert reach_probe("localhost").ok
+        assert reach_probe("localhost", allow_private=True).ok
 
 
 def test_what_answers_instead_is_shown(settings: Settings) -> None:
     with server(lambda _: (404, {}, b"<h1>\x00Welcome to nginx!</h1>" + b"x" * 9000)) as port:
         settings.PROBE_PORT = port
-        result = reach_probe("localhost")
+        result = reach_probe("localhost", allow_private=True)
     assert (result.outcome, result.status) == ("other", 404)
     assert "Welcome to nginx!" in result.seen
     assert len(result.seen) <= 300
@@ -96,27 +100,27 @@ def test_what_answers_instead_is_shown(settings: Settings) -> None:
 def test_an_echo_is_not_taken_for_the_portal(settings: Settings) -> None:
     with server(lambda path: (200, {}, path.rpartition("/")[2].encode())) as port:
         settings.PROBE_PORT = port
-        assert reach_probe("localhost").outcome == "other"
+        assert reach_probe("localhost", allow_private=True).outcome == "other"
 
 
 @pytest.mark.parametrize("location", ["ftp://localhost/x", "http://", "javascript:alert(1)", "http://local host/"])
 def test_a_redirect_to_nowhere_is_no_crash(settings: Settings, location: str) -> None:
     with server(lambda _: (302, {"Location": location}, b"")) as port:
         settings.PROBE_PORT = port
-        assert reach_probe("localhost").outcome in {"no-connection", "other"}
+        assert reach_probe("localhost", allow_private=True).outcome in {"no-connection", "other"}
 
 
 def test_an_endless_redirect_ends(settings: Settings) -> None:
     with server(lambda path: (302, {"Location": path}, b"")) as port:
         settings.PROBE_PORT = port
-        assert "redirects more than" in reach_probe("localhost").detail
+        assert "redirects more than" in reach_probe("localhost", allow_private=True).detail
 
 
 def test_a_closed_port_is_a_refused_connection(settings: Settings) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         settings.PROBE_PORT = free.getsockname()[1]
-        result = reach_probe("127.0.0.1")
+        result = reach_probe("127.0.0.1", allow_private=True)
     assert (result.outcome, "refused" in result.detail) == ("no-connection", True)
 
 
@@ -132,7 +136,7 @@ def test_what_does_not_speak_http_is_said(settings: Settings) -> None:
 
         thread = threading.Thread(target=greet)
         thread.start()
-        result = reach_probe("127.0.0.1")
+        result = reach_probe("127.0.0.1", allow_private=True)
         thread.join()
     assert "does not speak HTTP" in result.detail
 
@@ -156,9 +160,67 @@ def test_one_name_that_hangs_keeps_no_other_waiting(settings: Settings, monkeypa
 
     monkeypatch.setattr(reachability.socket, "getaddrinfo", slow)
     monkeypatch.setattr(reachability, "_ALL_SECONDS", 1.0)
+    settings.ALLOW_PRIVATE_CA = True
     with server(portal) as port:
         settings.PROBE_PORT = port
         slow_result, quick = reach_probe_all(["slow.example.com", "localhost"])
         released.set()
     assert quick.ok
     assert "No result within" in slow_result.detail
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_of_a_private_address_only_the_portal_is_told(settings: Settings, answers: bool) -> None:
+    def secret(_: str) -> tuple[int, dict[str, str], bytes]:
+        return 200, {"X-Secret": "1"}, b"the inside of the network"
+
+    with server(secret) as port:
+        settings.PROBE_PORT = port if answers else free_port()
+        result = reach_probe("localhost")
+    assert not result.ok
+    assert (result.status, result.seen) == (0, "")
+    assert "The portal does not answer at " in result.detail
+    assert "not on the Internet" in result.detail
+
+
+def test_our_own_answer_at_a_private_address_counts(settings: Settings) -> None:
+    with server(portal) as port:
+        settings.PROBE_PORT = port
+        assert reach_probe("localhost").ok
+
+
+def test_a_redirect_leads_nowhere_inside(settings: Settings) -> None:
+    asked: list[str] = []
+
+    def inside(path: str) -> tuple[int, dict[str, str], bytes]:
+        asked.append(path)
+        return portal(path)
+
+    with (
+        server(inside) as other,
+        server(lambda path: (302, {"Location": f"http://127.0.0.1:{other}{path}"}, b"")) as port,
+    ):
+        settings.PROBE_PORT = port
+        assert not reach_probe("localhost").ok
+        assert not asked
+        assert reach_probe("localhost", allow_private=True).ok
+
+
+def test_one_address_of_a_name_is_asked(settings: Settings) -> None:
+    with server(portal) as port:
+        settings.PROBE_PORT = port
+        assert reach_probe("a.example", address="127.0.0.1").ok
+        assert not reach_probe("a.example", address="::1", allow_private=True).ok
+
+
+@pytest.mark.django_db
+def test_private_addresses_are_permitted_for_a_ca_in_use(settings: Settings) -> None:
+    settings.ALLOW_PRIVATE_CA = False
+    account = stock.account()
+    assert not private_allowed()
+    AcmeAccount.objects.filter(pk=account.pk).update(allow_private=True)
+    assert private_allowed()
+    AcmeAccount.objects.filter(pk=account.pk).update(deactivated_at=clock.now())
+    assert not private_allowed()
+    settings.ALLOW_PRIVATE_CA = True
+    assert private_allowed()

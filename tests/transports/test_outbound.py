@@ -300,12 +300,12 @@ def test_the_certificate_is_that_of_the_name_not_of_the_address(tls: ssl.SSLCont
     trust = trust_context(root.pem)
     with serving(OK, context=tls) as server:
         assert get(f"https://a.example:{server.port}/", address="127.0.0.1", trust=trust).ok
-        unavailable("tls", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
-        unavailable("tls", f"https://127.0.0.1:{server.port}/", trust=trust)
-        unavailable("tls", f"https://a.example:{server.port}/", address="127.0.0.1")
+        unavailable("untrusted", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
+        unavailable("untrusted", f"https://127.0.0.1:{server.port}/", trust=trust)
+        unavailable("untrusted", f"https://a.example:{server.port}/", address="127.0.0.1")
         assert get(f"https://b.example:{server.port}/", address="127.0.0.1", trust=any_certificate()).ok
         # The shared contexts are as they were.
-        unavailable("tls", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
+        unavailable("untrusted", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust)
 
 
 # What must not hold it up.
@@ -423,7 +423,35 @@ def test_a_host_that_is_not_found_is_named(names: dict[str, list[list[str]]]) ->
 
 
 def test_nobody_there_is_unreachable() -> None:
-    assert "refused" in unavailable("unreachable", f"http://127.0.0.1:{free_port()}/").message
+    assert "refused" in unavailable("refused", f"http://127.0.0.1:{free_port()}/").message
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(b"SSH-2.0-OpenSSH_9\r\n", "not-http"), (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", "cut")],
+)
+def test_what_went_wrong_has_a_code(answer: bytes, code: str) -> None:
+    def handle(sock: socket.socket, _: str) -> None:
+        sock.sendall(answer)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with serving(handle) as server:
+        unavailable(code, server.url)
+
+
+def test_what_speaks_no_tls_has_a_code() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH_9\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        unavailable("tls", f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        thread.join()
 
 
 def test_a_dead_family_does_not_stop_it(names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,7 +538,7 @@ def test_a_proxy_tunnels_and_we_verify(environment: pytest.MonkeyPatch, tls: ssl
     with serving(OK, context=tls) as server, serving(Proxy(server.port)) as proxy:
         environment.setenv("HTTPS_PROXY", proxy.url)
         assert get("https://a.example/", trust=trust_context(root.pem), allow_private=False).ok
-        unavailable("tls", "https://b.example/", trust=trust_context(root.pem))
+        unavailable("untrusted", "https://b.example/", trust=trust_context(root.pem))
         assert proxy.requests[0].startswith("CONNECT a.example:443 ")
 
 
