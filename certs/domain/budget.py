@@ -244,5 +244,5 @@ def _span(window: timedelta) -> str:
     for unit, name in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
         if window >= unit and not window % unit:
             number = window // unit
-            return f"{number} {name}s" if number != 1 else name
+            return f"{number} {name}{'' if number == 1 else 's'}"
     return f"{window / timedelta(hours=1):g} hours"

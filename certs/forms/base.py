@@ -7,6 +7,7 @@ from django import forms
 from django.http import QueryDict
 
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed, Unavailable
+from certs.domain.renewal import Code
 
 T = TypeVar("T")
 
@@ -34,7 +35,10 @@ class PortalForm(forms.Form):
             self.refuse(error)
             return None
 
+    asks_first = False  # the service wants a word before the last that a limit leaves is spent
+
     def refuse(self, error: BinderyError) -> None:
+        self.asks_first = error.code == Code.LAST_ONE
         name = self.error_fields.get(error.code)
         self.add_error(name if name in self.fields else None, str(error))
 

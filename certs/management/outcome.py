@@ -16,7 +16,7 @@ NOT_SERVED = "not-served"
 BUSY = "busy"
 DUE = "due"  # of a dry run
 # The worst outcome gives the exit code; what is not here leaves nothing undone.
-EXIT_CODES = {FAILED: 4, Code.HELD_BACK.value: 4, NOT_SERVED: 3, BUSY: 5}
+EXIT_CODES = {FAILED: 4, Code.HELD_BACK.value: 4, Code.LAST_ONE.value: 4, NOT_SERVED: 3, BUSY: 5}
 SOMETHING_RENEWED = 10
 WORDS = {
     RENEWED: "renewed",
@@ -25,6 +25,7 @@ WORDS = {
     BUSY: "busy",
     DUE: "due",
     Code.HELD_BACK.value: "held back",
+    Code.LAST_ONE.value: "held back",
     Code.NOT_DUE.value: "not due",
     Code.MANUAL.value: "to be renewed by hand",
     Code.NOT_ISSUED.value: "never issued",
@@ -44,10 +45,12 @@ class Outcome:
     order: str = ""
     served: bool | None = None
     expires: datetime | None = None
+    budgets: tuple[str, ...] = ()  # what the CA's rate limits leave
 
     @property
     def text(self) -> str:
-        return f"{self.name}: {WORDS.get(self.outcome, self.outcome)}. {self.why}"
+        left = f" Limits: {'; '.join(self.budgets)}." if self.budgets else ""
+        return f"{self.name}: {WORDS.get(self.outcome, self.outcome)}. {self.why}{left}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,10 +63,11 @@ class Outcome:
             "order": self.order or None,
             "served": self.served,
             "expires": self.expires.isoformat() if self.expires else None,
+            "limits": list(self.budgets),
         }
 
 
-def outcome_of(line: SweepLine, order: Order | None, *, dry_run: bool = False) -> Outcome:
+def outcome_of(line: SweepLine, order: Order | None, *, dry_run: bool = False, budgets: Sequence[str] = ()) -> Outcome:
     """`order` as it stands after waiting; None where this command made none."""
     outcome, why = _judge(line, order, dry_run)
     version = order.version if order else None
@@ -77,6 +81,7 @@ def outcome_of(line: SweepLine, order: Order | None, *, dry_run: bool = False) -
         order=str(line.order or ""),
         served=order.served if order else None,
         expires=version.not_after if version else line.not_after,
+        budgets=tuple(budgets),
     )
 
 
@@ -122,6 +127,8 @@ def _result(counts: Counter[str]) -> str:
 def _judge(line: SweepLine, order: Order | None, dry_run: bool) -> tuple[str, str]:
     if order is None and line.due and dry_run:
         return DUE, line.text
+    if order is None and line.code == Code.LAST_ONE:
+        return str(line.code), f"{line.text} Add --use-last to use it."
     if order is None:
         undone = line.code in _UNDONE
         return (FAILED if undone else str(line.code)), line.text

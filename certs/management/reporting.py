@@ -9,11 +9,26 @@ from certs.management.base import BinderyCommand
 from certs.management.outcome import Outcome, document, exit_code, outcome_of, summary
 from certs.management.waiting import TIMEOUT, orders_await
 from certs.services.renewal_info import renewal_info_refresh
+from certs.models import Certificate
+from certs.services.ledger import budgets_shown
 from certs.services.sweeps import SweepLine
 
 FAILED = 4
 ACTOR = "command line"
 ARI_SECONDS = 10.0
+
+
+def use_last_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--use-last", action="store_true", help="also where it spends the last that a rate limit of the CA leaves"
+    )
+
+
+def _budgets(line: SweepLine) -> list[str]:
+    """What the limits leave after its order."""
+    row = Certificate.objects.select_related("account", "current").get(pk=line.certificate)
+    found = budgets_shown(row.account, row.names, certificate=row) if row.account else []
+    return [budget.text for budget in found if budget.used][:2]
 
 
 def seconds(text: str) -> float:
@@ -56,7 +71,12 @@ class RenewingCommand(BinderyCommand):
         made = {line.order for line in lines if line.due and line.order}
         orders = orders_await(made, timeout=options["timeout"], inline=options["inline"])
         outcomes = [
-            outcome_of(line, orders.get(line.order) if line.due and line.order else None, dry_run=dry_run)
+            outcome_of(
+                line,
+                orders.get(line.order) if line.due and line.order else None,
+                dry_run=dry_run,
+                budgets=_budgets(line) if line.order in made else (),
+            )
             for line in lines
         ]
         return self.report([*failed, *outcomes], options)

@@ -12,12 +12,14 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from certs.acme.directories import directory_label
+from certs.domain.budget import Budget
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.renewal import Code, Decision
 from certs.models import AcmeAccount, Certificate, Order, User
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new, certificate_options_change
 from certs.services.issue_options import IssueOptions, issue_options_of
+from certs.services.ledger import budgets_shown
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
@@ -86,12 +88,14 @@ def certificate_order(
     wanted: Mapping[str, Any] | None = None,
     bind: bool = False,
     force: bool = False,
+    use_last: bool = False,
 ) -> SweepLine:
     """Order a certificate for exactly these names unless a good one is there or an order is under way.
 
     The certificate of the same names and account gets the new version; otherwise a new one is made, together with its
     order or not at all. `wanted` are fields of IssueOptions; a known certificate keeps the others. What stands against
-    a known one is in the line; for a new one it is raised (BinderyError).
+    a known one is in the line; for a new one it is raised (BinderyError). Where the order would spend the last that a
+    limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token").
     """
     known = _known_certificate(names, account)
     if known is not None:
@@ -104,9 +108,9 @@ def certificate_order(
             certificate = known or certificate_new(
                 name=names[0], names=names, account=account, actor=actor, options=IssueOptions(**wanted or {})
             )
-            decision = renewal_decision(certificate, asked=True, force=force)
-            if not decision.due and known is None:
-                raise NotAllowed(decision.text)  # and the new certificate is not kept
+            decision = renewal_decision(certificate, asked=True, force=force, use_last=use_last)
+            if not decision.due and known is None:  # and the new certificate is not kept
+                raise _asks_first(decision) if decision.code == Code.LAST_ONE else NotAllowed(decision.text)
             if not decision.due:
                 return _line(certificate, decision)
             order = order_create(certificate, reason=FORCED if force else str(Code.ASKED), actor=actor, bind=bind)
@@ -121,13 +125,15 @@ def certificate_order(
     return _line(certificate, decision, order=order)
 
 
-def certificate_renew(certificate: Certificate, *, actor: User | str) -> Order:
+def certificate_renew(certificate: Certificate, *, actor: User | str, use_last: bool = False) -> Order:
     """Renew now, within the same limits as the schedule, but before it is due; an order under way is returned.
 
-    Raises ConflictError saying why it does not go now.
+    Raises ConflictError saying why it does not go now; its code is "last-token" where only `use_last` is missing.
     """
-    line = sweep_run(only=[certificate], actor=actor)[0]
+    line = sweep_run(only=[certificate], actor=actor, use_last=use_last)[0]
     order = Order.objects.filter(pk=line.order).first() if line.order else None
+    if order is None and line.code == Code.LAST_ONE:
+        raise _asks_first(line)
     if order is None:
         raise ConflictError(f"It is not renewed now: {line.text}")
     return order
@@ -140,13 +146,17 @@ def order_ask(
     bind: bool = False,
     bind_address: str = "",
     bind_port: int | None = None,
+    use_last: bool = False,
 ) -> Order:
     """An order because somebody has changed something: at once, unless the CA itself is to be spared.
 
-    Raises ConflictError where its Retry-After or the tries of this hour stand against it, and what `order_create` does.
+    Raises ConflictError where its Retry-After, its rate limits or the tries of this hour stand against it (code
+    "last-token" where only `use_last` is missing), and what `order_create` does.
     """
     known = Certificate.objects.select_related("current__key", "account").get(pk=certificate.pk)
-    decision = renewal_decision(known, asked=True, force=True)
+    decision = renewal_decision(known, asked=True, force=True, use_last=use_last)
+    if decision.code == Code.LAST_ONE:
+        raise _asks_first(decision)
     if decision.code == Code.HELD_BACK:
         raise ConflictError(decision.text, advice="Asking the CA earlier would gain nothing.", code=str(decision.code))
     return order_create(
@@ -154,7 +164,7 @@ def order_ask(
     )
 
 
-def order_retry(order: Order, *, actor: User | str | None) -> Order:
+def order_retry(order: Order, *, actor: User | str | None, use_last: bool = False) -> Order:
     """The same wish once more, binding included, as a new order. Raises what `order_ask` raises."""
     return order_ask(
         order.certificate,
@@ -162,7 +172,21 @@ def order_retry(order: Order, *, actor: User | str | None) -> Order:
         bind=order.bind,
         bind_address=order.bind_address,
         bind_port=order.bind_port,
+        use_last=use_last,
     )
+
+
+def budgets_ahead(directory_url: str, email: str, names: Sequence[str]) -> list[Budget]:
+    """What an order for these names would meet at this CA, before anything of it is stored; the worst first."""
+    account = _known_account(CaChoice(directory_url=directory_url, email=email))
+    if account is None:
+        return budgets_shown(AcmeAccount(directory_url=directory_url), names)
+    return budgets_shown(account, names, certificate=_known_certificate(names, account))
+
+
+def _asks_first(decision: Decision | SweepLine) -> ConflictError:
+    advice = "Confirm that it may be used, or wait until there is more."
+    return ConflictError(decision.text, advice=advice, code=str(Code.LAST_ONE))
 
 
 def _known_account(choice: CaChoice) -> AcmeAccount | None:

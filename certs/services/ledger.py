@@ -40,6 +40,7 @@ _BEFORE: dict[Event, frozenset[str]] = {
         {states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY, states.FINALIZED}
     ),
 }
+MOST_SHOWN = 6
 _Key = tuple[str, str]  # event, key
 
 
@@ -158,6 +159,15 @@ def budgets(
     if not book.limits_of(account.directory_url):
         return []
     return _budgets(account, names, _terms(account, names, certificate), book)
+
+
+def budgets_shown(
+    account: AcmeAccount, names: Collection[str], *, certificate: Certificate | None = None
+) -> list[Budget]:
+    """Those that tell a person something: of names and new accounts what was spent already, and not all of many."""
+    found = budgets(account, names, certificate=certificate)
+    telling = [one for one in found if one.used or one.limit.event not in {Event.FAILURE, Event.ACCOUNT}]
+    return telling[:MOST_SHOWN]
 
 
 def budget_hold(found: Iterable[Budget], directory_url: str) -> tuple[datetime, str] | None:

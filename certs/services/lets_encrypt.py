@@ -51,6 +51,7 @@ class Wish:
     port: int | None = None
     form_id: str = ""
     options: IssueOptions = field(default_factory=IssueOptions)
+    use_last: bool = False  # the order may spend the last that a rate limit leaves
 
 
 def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
@@ -79,16 +80,18 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
         order = Order.objects.filter(certificate=certificate, finished_at=None).first()
         if order is None:
             address, port = _listener_wish(wish.address, wish.port)
-            order = order_ask(certificate, actor=actor, bind=True, bind_address=address, bind_port=port)
+            order = order_ask(
+                certificate, actor=actor, bind=True, bind_address=address, bind_port=port, use_last=wish.use_last
+            )
         _take_over(state, certificate, actor)
         if wish.form_id:
             cache.set(_form_key(wish.form_id), str(order.pk), _FORM_SECONDS)
     return order
 
 
-def lets_encrypt_renew(*, actor: Actor) -> Order:
+def lets_encrypt_renew(*, actor: Actor, use_last: bool = False) -> Order:
     """Renew now, within the limits that keep the CA content. Raises ConflictError saying why it does not go now."""
-    return certificate_renew(_configured(), actor=actor)
+    return certificate_renew(_configured(), actor=actor, use_last=use_last)
 
 
 def lets_encrypt_stop(*, instead: Certificate | None, keep: bool, actor: Actor) -> None:

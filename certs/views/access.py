@@ -32,3 +32,8 @@ def actor_of(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied("Nobody is logged in.")
     return request.user
+
+
+def may_use_last(request: HttpRequest) -> bool:
+    """Whether the person has confirmed that the last which a rate limit of the CA leaves may be spent."""
+    return "use_last" in request.POST

@@ -16,7 +16,7 @@ from certs.domain.names import is_address
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm, UploadForm
 from certs.forms.issue_options import IssueOptionsForm
-from certs.models import AcmeDirectory, Certificate
+from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
 from certs.services.certificates import (
@@ -27,11 +27,12 @@ from certs.services.certificates import (
 )
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import certificate_order, certificate_renew
+from certs.services.ledger import budgets_shown
 from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.versions import version_use
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, may_use_last
 
 PAGE = 50
 
@@ -71,6 +72,7 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
         "confirm": ConfirmForm(expected=row.name),
         "suggestion": Suggestion.from_json(row.ari),
+        "budgets": budgets_shown(row.account, row.names, certificate=row) if row.account else [],
         "options": issue_options_of(row),
         "can_rehearse": row.account is not None and bool(rehearsal_directory(row.account)),
     }
@@ -140,6 +142,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
                 form.chosen_account,
                 actor=actor_of(request),
                 wanted=vars(form.issue_options()),
+                use_last=may_use_last(request),
             )
         )
         if line is not None and line.order is not None:
@@ -189,7 +192,7 @@ def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
 @administrator_required
 @require_POST
 def renew(request: HttpRequest, pk: UUID) -> HttpResponse:
-    return redirect("job", pk=certificate_renew(_visible(request, pk), actor=actor_of(request)).pk)
+    return redirect("job", pk=_renewed(request, pk).pk)
 
 
 @administrator_required
@@ -223,6 +226,10 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     certificate_delete(row, actor=actor_of(request))
     messages.success(request, f"{row.name} was deleted.")
     return redirect("certificates")
+
+
+def _renewed(request: HttpRequest, pk: UUID) -> Order:
+    return certificate_renew(_visible(request, pk), actor=actor_of(request), use_last=may_use_last(request))
 
 
 def _visible(request: HttpRequest, pk: UUID) -> Certificate:

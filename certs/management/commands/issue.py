@@ -8,7 +8,7 @@ from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
 from certs.domain.names import NameRules, names_parse
 from certs.management.outcome import Outcome, outcome_failed
-from certs.management.reporting import ACTOR, RenewingCommand
+from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount, ChallengeMethod
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
@@ -62,6 +62,8 @@ class Command(RenewingCommand):
         parser.add_argument("--bind", action="store_true", help="let the portal's HTTPS answer with it")
         parser.add_argument("--force", action="store_true", help="order anew even where a good one is there")
 
+        use_last_argument(parser)
+
     def run(self, *args: Any, **options: Any) -> int:
         # Everything typed is judged before anything is stored or asked.
         wanted = _wanted(options)
@@ -81,7 +83,7 @@ class Command(RenewingCommand):
     ) -> tuple[list[SweepLine], list[Outcome]]:
         lines: list[SweepLine] = []
         failed: list[Outcome] = []
-        flags = {name: options[name] for name in ("bind", "force")}
+        flags = {name: options[name] for name in ("bind", "force", "use_last")}
         for names in wishes:
             try:
                 lines.append(certificate_order(names, account, actor=ACTOR, wanted=wanted, **flags))

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from certs.management.reporting import ACTOR, RenewingCommand
+from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.selectors import certificate_find
 from certs.services.sweeps import SweepLine, sweep_run
@@ -22,6 +22,8 @@ class Command(RenewingCommand):
             "--force", action="store_true", help="also when just renewed or after a failure; the CA's limits still hold"
         )
 
+        use_last_argument(parser)
+
     def run(self, *args: Any, **options: Any) -> int:
         names, everything = options["certificates"], options["due"] or options["all"]
         if bool(names) == everything:
@@ -31,7 +33,8 @@ class Command(RenewingCommand):
         return self.conclude(self._lines(names, options), options)
 
     def _lines(self, names: list[str], options: dict[str, Any]) -> list[SweepLine]:
+        how = {name: options[name] for name in ("force", "use_last")}
         if names:
             chosen = list(dict.fromkeys(certificate_find(name) for name in names))
-            return sweep_run(only=chosen, force=options["force"], actor=ACTOR)
-        return sweep_run(everything=True, asked=options["all"], force=options["force"], actor=ACTOR)
+            return sweep_run(only=chosen, actor=ACTOR, **how)
+        return sweep_run(everything=True, asked=options["all"], actor=ACTOR, **how)

@@ -1,5 +1,6 @@
 """Configuration ➜ Let's Encrypt: the summary, the form behind Configure, and what follows Register."""
 
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +16,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs import selectors
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain import states
+from certs.domain.budget import Budget
 from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
 from certs.services.health import certificate_installed
 from certs.services.issue_options import issue_options_of
+from certs.services.issuing import budgets_ahead
+from certs.services.ledger import budgets_shown
 from certs.services.lets_encrypt import (
     lets_encrypt_register,
     lets_encrypt_renew,
@@ -31,7 +35,7 @@ from certs.services.listeners import listener_get, local_addresses
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH, ReachResult, reach_probe_all
 from certs.services.trust import browser_warning
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, may_use_last
 from certs.views.activity import job_context
 from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_awaiting, rebind_notice
 from portal import clock
@@ -58,6 +62,7 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
         "installed": certificate_installed(certificate),
         "stop_form": StopForm(own=_own_certificates(request, certificate)),
         "real_ca": REAL.label,
+        "budgets": _budgets(certificate),
         "offer": public_url_offer(request),
         **rebind_notice(request, certificate.names[0] if certificate.names else ""),
         **_job(request, order),
@@ -80,7 +85,8 @@ def configure(request: HttpRequest) -> HttpResponse:
         unreached = [result for result in reach_probe_all(form.cleaned_data["dns_names"]) if not result.ok]
         if unreached:
             return _form_page(request, form, unreached)
-    order = form.attempt(lambda: lets_encrypt_register(form.wish(), actor=actor_of(request)))
+    wish = replace(form.wish(), use_last=may_use_last(request))
+    order = form.attempt(lambda: lets_encrypt_register(wish, actor=actor_of(request)))
     return _form_page(request, form) if order is None else redirect("lets-encrypt")
 
 
@@ -97,7 +103,10 @@ def terms(request: HttpRequest) -> HttpResponse:
         form.errors.clear()
         form.read_ca(ask_terms=False)
         trouble = next((str(messages_of[0]) for messages_of in form.errors.values()), "")
-    return render(request, "configuration/_terms.html", {**_terms_context(form), "trouble": trouble, "fragment": True})
+    given = form.cleaned_data
+    ahead = budgets_ahead(form.url, given.get("email") or "", given.get("dns_names") or []) if form.url else []
+    context = {**_terms_context(form), "trouble": trouble, "fragment": True, "budgets": ahead}
+    return render(request, "configuration/_terms.html", context)
 
 
 @login_required
@@ -118,7 +127,7 @@ def watch(request: HttpRequest, pk: UUID) -> HttpResponse:
 @administrator_required
 @require_POST
 def renew(request: HttpRequest) -> HttpResponse:
-    lets_encrypt_renew(actor=actor_of(request))
+    lets_encrypt_renew(actor=actor_of(request), use_last=may_use_last(request))
     return redirect("lets-encrypt")
 
 
@@ -137,6 +146,12 @@ def stop(request: HttpRequest) -> HttpResponse:
     lets_encrypt_stop(instead=instead, keep=chosen == StopForm.KEEP, actor=actor_of(request))
     messages.success(request, "Stopped: the certificate is not renewed any more.")
     return redirect("lets-encrypt")
+
+
+def _budgets(certificate: Certificate) -> list[Budget]:
+    if certificate.account is None:
+        return []
+    return budgets_shown(certificate.account, certificate.names, certificate=certificate)
 
 
 def _job(request: HttpRequest, order: Order | None) -> dict[str, object]:
