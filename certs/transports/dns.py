@@ -75,6 +75,7 @@ class Answer:
     alias: str = ""  # target of a CNAME at the name
     trouble: str = ""
     exists: bool = True  # False: NXDOMAIN
+    zone: str = ""  # it is not responsible, but delegates the name to this zone
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,8 @@ class Resolver:
                 return apex
             place = _parent(place)
         raise Unavailable(
-            f"The zone of {name} cannot be found in DNS.", advice="Check that the domain is registered and delegated."
+            f"The zone of {name} cannot be found in DNS.",
+            advice="Check that the domain is registered and delegated; for an inside zone set BINDERY_DNS_AUTHORITIES.",
         )
 
     def _servers(self, apex: str, deadline: float) -> tuple[Server, ...]:
@@ -291,11 +293,14 @@ class Resolver:
     def _follow(self, asked: str, type: str, deadline: float, most: int = SERVERS) -> Found:
         asked = name = _clean(asked)
         aliases: list[str] = []
+        zone = self._zone(_known(name, type), deadline)
         while True:
-            zone = self._zone(name, deadline)
             place = name
             ask = lambda server, place=place: self._answer(server, place, type, deadline)  # noqa: E731
             answers = tuple(_together(ask, zone.servers[:most]))
+            if child := next((each.zone for each in answers if _is_below(each.zone, zone.name)), ""):
+                zone = self._zones[child] = self._zones.get(child) or Zone(child, self._servers(child, deadline))
+                continue
             target = next((each.alias for each in answers if each.alias), "")
             if all(each.trouble for each in answers):
                 target = self._alias_cached(name, deadline)
@@ -309,6 +314,7 @@ class Resolver:
                     code="dns-alias",
                 )
             name = target
+            zone = self._zone(_known(name, type), deadline)
 
     def _alias_cached(self, name: str, deadline: float) -> str:
         """From behind a firewall only the resolvers can say that the name is an alias."""
@@ -321,7 +327,7 @@ class Resolver:
         if response is None:
             return Answer(server, trouble=trouble)
         if not recursive and not response.flags & dns.flags.AA:
-            return Answer(server, trouble="it is not responsible for the zone")
+            return Answer(server, trouble="it is not responsible for the zone", zone=_referral(response, name))
         values = tuple(sorted(_values(response, type, None if recursive else name)))
         alias = "" if recursive else _alias(response, name)
         return Answer(server, values, alias, exists=response.rcode() != dns.rcode.NXDOMAIN)
@@ -444,6 +450,31 @@ def _soa_owner(response: dns.message.Message, name: str) -> str:
         if rrset.rdtype == dns.rdatatype.SOA and inside.is_subdomain(rrset.name):
             return _clean(rrset.name.to_text())
     return ""
+
+
+def _referral(response: dns.message.Message, name: str) -> str:
+    """The zone to which a server that has only its parent sends us (RFC 1034 §4.3.2)."""
+    inside = dns.name.from_text(name)
+    for rrset in response.authority:
+        if rrset.rdtype == dns.rdatatype.NS and inside.is_subdomain(rrset.name):
+            return _clean(rrset.name.to_text())
+    return ""
+
+
+def _known(name: str, type: str) -> str:
+    """The name to ask resolvers about on the way to `name`.
+
+    Never that of a TXT record itself: the resolver would remember that it is missing, and a CA that asks the same
+    resolver would be told so long after it is there. What is delegated below is learnt from the servers above.
+    """
+    place = _parent(name) if type == "TXT" else name
+    while place.startswith("_"):
+        place = _parent(place)
+    return place or name
+
+
+def _is_below(zone: str, other: str) -> bool:
+    return zone.endswith(f".{other}")
 
 
 def _caa(value: str) -> CaaRecord:

@@ -106,7 +106,12 @@ class Bind:
             env={**os.environ, "LC_ALL": "C"},
             cwd=self.home,
         )
-        wait_until(self._answers, timeout=20, what="named")
+        try:
+            wait_until(self._answers, timeout=20, what="named")
+        except Exception as error:
+            error.add_note(self.log[-2000:])
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -151,7 +156,7 @@ class Bind:
                 f"  listen-on-v6 port {self.port} {{ {ipv6 + ';' if ipv6 else 'none;'} }};",
                 f"  recursion {'yes' if self._recursive else 'no'}; forward only; forwarders {{ {LOOPBACK} port 1; }};",
                 "  dnssec-validation no; notify no; allow-transfer { any; }; allow-notify { any; };",
-                "  minimal-responses no; empty-zones-enable no;",
+                "  minimal-responses no; empty-zones-enable no; querylog yes; check-names primary ignore;",
                 "};",
                 "controls { };",
                 *(self._zone_config(zone) for zone in self.zones),

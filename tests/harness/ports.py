@@ -60,6 +60,15 @@ def _take(port: int, address: str) -> list[socket.socket]:
     return held
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def is_listening(port: int, address: str = LOOPBACK) -> bool:
     try:
         socket.create_connection((address, port), timeout=1).close()

@@ -15,10 +15,11 @@ from certs.domain.options import OptionRefused, options_read, options_split
 from certs.solvers.base import Site, Task
 from certs.solvers.dns import PERSIST, digest
 from certs.solvers.dns01_rfc2136 import Dns01Rfc2136
+from certs.transports.dns import Resolver
 from tests.harness.bind import KEY, OTHER_KEY, OTHER_SECRET, SECRET, Bind
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
-from tests.harness.ports import LOOPBACK, free_port, wait_until
+from tests.harness.ports import LOOPBACK, free_port, has_ipv6, wait_until
 
 RECORDS = {
     "one.test": ["_acme-challenge.delegated CNAME a1b2.two.test.", "_acme-challenge.kept TXT kept"],
@@ -138,6 +139,22 @@ def test_a_secondary_that_lags_is_named_until_it_has_caught_up(bind: Bind) -> No
         secondary.notify()
         wait_until(lambda: ours.awaited(asked) == "", timeout=10, what="the secondary")
     ours.clean(asked, data)
+
+
+def test_a_lagging_server_that_has_only_ipv6_is_found_and_named() -> None:
+    if not has_ipv6():
+        pytest.skip("left out: IPv6 on this machine")
+    need("named")
+    with (
+        Bind(zones=("one.test",), listed={"one.test": (LOOPBACK, "::1")}) as primary,
+        Bind(zones=("one.test",), primary=primary, addresses=("::1",), port=primary.port),
+    ):
+        ours, asked = solver(primary), task("six.one.test")
+        ours.resolver = Resolver((primary.address,), port=primary.port)
+        ours.present(asked)
+        assert ours.awaited(asked) == (
+            f"Waiting until ns2.one.test ([::1]:{primary.port}) shows the TXT record _acme-challenge.six.one.test."
+        )
 
 
 def test_a_key_that_the_server_does_not_know(bind: Bind) -> None:

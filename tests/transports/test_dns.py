@@ -14,7 +14,7 @@ from certs.transports.dns import CaaRecord, Resolver
 from tests.harness.bind import Bind
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
-from tests.harness.ports import LOOPBACK, free_port
+from tests.harness.ports import LOOPBACK, free_port, has_ipv6
 
 NOBODY = "127.0.0.2"  # loopback, and nobody answers there
 RECORDS = {
@@ -39,15 +39,6 @@ RECORDS = {
         "about CNAME around.one.test.",
     ],
 }
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +92,32 @@ def test_an_alias_into_the_zone_above_does_not_move_its_own_zone(resolver: Resol
 def test_aliases_without_end_are_named(resolver: Resolver) -> None:
     with pytest.raises(InputError, match=r"around\.one\.test → about\.two\.test → around\.one\.test"):
         resolver.txt("around.one.test")
+
+
+def test_no_resolver_is_asked_for_the_record_itself(bind: Bind) -> None:
+    """It would remember that it is missing, and tell so a CA that asks the same one."""
+    with Bind(zones=RECORDS, records=RECORDS) as recursive:
+        resolver = Resolver((recursive.address,), port=bind.port)
+        assert resolver.txt("_label._acme-challenge.www.one.test").said
+        assert resolver.txt("outside.one.test").name == "further.one.test"
+        asked = {line.split("query: ")[1].split()[0] for line in recursive.log.splitlines() if "query: " in line}
+    assert "www.one.test" in asked
+    assert not {name for name in asked if "_" in name or "outside" in name or "further" in name}
+
+
+def test_a_record_in_a_zone_of_its_own_is_asked_there(bind: Bind) -> None:
+    if not has_ipv6():
+        pytest.skip("left out: IPv6 on this machine")
+    child = "_acme-challenge.ref.one.test"
+    above = {"one.test": [f"_acme-challenge.ref NS ns1.{child}.", "ns1._acme-challenge.ref AAAA ::1"]}
+    with (
+        Bind(zones=("one.test",), records=above) as parent,
+        Bind(zones=(child,), records={child: ["@ TXT there"]}, addresses=("::1",), port=parent.port),
+        Bind(zones=("one.test", child), listed={child: ("::1",)}) as recursive,
+    ):
+        found = Resolver((recursive.address,), port=parent.port).txt(child)
+    assert found.zone.name == child
+    assert found.values == ("there",)
 
 
 def test_addresses_come_from_the_authoritative_servers(resolver: Resolver) -> None:
