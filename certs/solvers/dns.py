@@ -44,9 +44,9 @@ def challenge_option() -> Any:
     )
 
 
-def ttl_option() -> Any:
+def ttl_option(default: int = TTL) -> Any:
     """For the Options of a solver: `ttl: int = ttl_option()`."""
-    return option("TTL", default=TTL, low=1, high=86400, help="Seconds that resolvers may keep the record.")
+    return option("TTL", default=default, low=1, high=86400, help="Seconds that resolvers may keep the record.")
 
 
 @dataclass(frozen=True)
