@@ -9,7 +9,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).resolve().parents[1]
-READERS = {"text", "is_set", "integer", "port", "boolean", "words", "choice", "zone"}
+READERS = {"text", "is_set", "integer", "port", "boolean", "words", "choice", "zone", "servers"}
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTILINE)
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
