@@ -1,8 +1,19 @@
-"""The directories known by name, and what can be said of any directory by its address."""
+"""The directories known by name, what can be said of any directory by its address, and what it says of itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeGuard
 
+from acme import messages
+from josepy.errors import DeserializationError
+
+from certs.acme.problems import storable
+from certs.domain.errors import AcmeRefused
 from certs.domain.urls import url_split
+
+DIRECTORY_FIELDS = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")  # RFC 8555 §7.1.1
+LONGEST_TERMS = 500  # characters, as long as the column that keeps them
 
 
 @dataclass(frozen=True)
@@ -44,3 +55,68 @@ def directory_label(url: str) -> str:
     if known := _BY_URL.get(url):
         return known.label
     return url_split(url).netloc or url
+
+
+@dataclass(frozen=True)
+class DirectoryInfo:
+    """What a CA says of itself in its directory (RFC 8555 §7.1.1, profiles, ARI); empty where it says nothing."""
+
+    terms_url: str = ""
+    website: str = ""
+    profiles: dict[str, str] = field(default_factory=dict)  # name -> the CA's own description
+    eab_required: bool = False
+    caa_identities: tuple[str, ...] = ()
+    has_renewal_info: bool = False
+    clock_skew: float | None = None  # seconds: our clock minus the Date header, whose own unit is the second
+
+
+class DirectoryDocument(messages.Directory):
+    info: DirectoryInfo
+
+
+def directory_read(document: object, url: str, *, sent: str, now: datetime) -> DirectoryDocument:
+    """`sent` is the answer's Date header, `now` real time. Raises AcmeRefused for what is no directory."""
+    document = storable(document)
+    if not _is_directory(document):
+        raise AcmeRefused(
+            f"{url} answers, but not with an ACME directory.",
+            advice="Give the directory's whole address, as the CA documents it.",
+            code="acme-directory",
+            problem=document if isinstance(document, dict) else {},
+        )
+    meta = document.get("meta") or {}
+    if len(str(meta.get("termsOfService") or "")) > LONGEST_TERMS:
+        raise AcmeRefused(
+            f"{url} answers with an address of its terms that is longer than {LONGEST_TERMS} characters.",
+            advice="Report this to the CA.",
+            code="acme-directory",
+        )
+    try:
+        directory: DirectoryDocument = DirectoryDocument.from_json({**document, "meta": meta})
+    except DeserializationError as error:
+        raise AcmeRefused(f"{url} answers with an ACME directory whose meta data cannot be read.") from error
+    profiles, identities = meta.get("profiles"), meta.get("caaIdentities")
+    directory.info = DirectoryInfo(
+        terms_url=str(meta.get("termsOfService") or ""),
+        website=str(meta.get("website") or ""),
+        profiles={name: str(text) for name, text in profiles.items()} if isinstance(profiles, dict) else {},
+        eab_required=meta.get("externalAccountRequired") is True,
+        caa_identities=tuple(str(one) for one in identities) if isinstance(identities, list) else (),
+        has_renewal_info=isinstance(document.get("renewalInfo"), str),
+        clock_skew=_skew(sent, now),
+    )
+    return directory
+
+
+def _is_directory(document: Any) -> TypeGuard[dict[str, Any]]:
+    if not isinstance(document, dict) or not isinstance(document.get("meta") or {}, dict):
+        return False
+    return all(isinstance(document.get(name), str) for name in DIRECTORY_FIELDS)
+
+
+def _skew(sent: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(sent)
+    except (ValueError, OverflowError):
+        return None
+    return (now - (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)).total_seconds()

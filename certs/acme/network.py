@@ -4,18 +4,22 @@ A Network belongs to one flow at a time; `certs/acme/sessions.py` sees to that.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import requests
 from acme import client, errors, messages
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.b64 import b64decode, b64encode
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
-from josepy.jwk import JWK, JWKEC
+from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certs.acme.problems import NOT_JSON, Problem, failure, retry_at
-from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, Unavailable
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, KeyRefused, Unavailable
+from certs.domain.keys import Key
 from certs.transports import outbound
 from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, trust_context
 
@@ -51,7 +55,7 @@ class Network(client.ClientNetwork):
         read_seconds: float = READ_SECONDS,
         retries: int = LOST_CONNECTION_RETRIES,
     ) -> None:
-        super().__init__(key, alg=_algorithm(key), user_agent=outbound.user_agent(outbound.CA, version))
+        super().__init__(key, alg=algorithm_of(key), user_agent=outbound.user_agent(outbound.CA, version))
         self.label = label
         self._pool: deque[str] = deque()
         self._line = Line(outbound.CA, allow_private=allow_private)
@@ -63,6 +67,17 @@ class Network(client.ClientNetwork):
 
     def close(self) -> None:
         self.session.close()
+
+    @contextmanager
+    def signing_with(self, key: Key) -> Iterator[None]:
+        """Sign with another key, bare: not as the account. Raises KeyRefused."""
+        kept = self.key, self.alg, self.account
+        jwk = jwk_of(key)
+        self.key, self.alg, self.account = jwk, algorithm_of(jwk), None
+        try:
+            yield
+        finally:
+            self.key, self.alg, self.account = kept
 
     def get(self, url: str, content_type: str = client.ClientNetwork.JSON_CONTENT_TYPE, **kwargs: Any) -> Any:
         try:
@@ -178,7 +193,16 @@ def _is_nonce(text: str) -> bool:
         return False
 
 
-def _algorithm(key: JWK | None) -> JWASignature:
+def jwk_of(key: Key) -> JWK:
+    """Raises KeyRefused."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return JWKEC(key=key)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return JWKRSA(key=key)
+    raise KeyRefused("A CA takes no request that is signed with an Ed25519 key.", advice="Use an EC P-256 key.")
+
+
+def algorithm_of(key: JWK | None) -> JWASignature:
     if isinstance(key, JWKEC):
         return {256: ES256, 384: ES384, 521: ES512}[key.key.key_size]
     return RS256

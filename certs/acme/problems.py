@@ -38,7 +38,7 @@ class Problem:
     @classmethod
     def from_document(cls, document: object, status: int = 0) -> "Problem":
         """Reads any JSON value; what does not have the expected shape is left out, never an error."""
-        document = _clean(document)
+        document = storable(document)
         if not isinstance(document, dict):
             return cls(status=status, detail="" if document is None else str(document)[:500])
         identifier = document.get("identifier")
@@ -59,7 +59,7 @@ class Problem:
         try:
             document = json.loads(body)
         except NOT_JSON:
-            return cls(status=status, document={"status": status, "body": _clean(body)})
+            return cls(status=status, document={"status": status, "body": storable(body)})
         return cls.from_document(document, status)
 
     @property
@@ -70,7 +70,7 @@ class Problem:
         return " ".join([f"{about}{own}", *(sub.sentence for sub in self.subproblems)])
 
 
-def _clean(value: Any, deep: int = _DEEPEST) -> Any:
+def storable(value: Any, deep: int = _DEEPEST) -> Any:
     """A JSON value that any database keeps and any terminal bears: PostgreSQL refuses NUL and halves of surrogates."""
     if isinstance(value, str):
         return "".join(one if one.isprintable() else " " for one in value[:_LONGEST_TEXT])
@@ -81,8 +81,8 @@ def _clean(value: Any, deep: int = _DEEPEST) -> Any:
     if not deep:
         return None
     if isinstance(value, list):
-        return [_clean(item, deep - 1) for item in value[:_MOST_ITEMS]]
-    return {_clean(key): _clean(item, deep - 1) for key, item in list(value.items())[:_MOST_ITEMS]}
+        return [storable(item, deep - 1) for item in value[:_MOST_ITEMS]]
+    return {storable(key): storable(item, deep - 1) for key, item in list(value.items())[:_MOST_ITEMS]}
 
 
 def _code(kind: str) -> str:

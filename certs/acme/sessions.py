@@ -9,16 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from acme import messages
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from josepy.errors import DeserializationError
-from josepy.jwk import JWK, JWKEC, JWKRSA
-
-from certs.acme.client import DIRECTORY_FIELDS, AcmeClient
-from certs.acme.directories import directory_label
-from certs.acme.network import Network
-from certs.domain.errors import AcmeRefused, KeyRefused
+from certs.acme.client import AcmeClient
+from certs.acme.directories import DirectoryDocument, directory_label, directory_read
+from certs.acme.network import Network, jwk_of
 from certs.domain.keys import Key
 
 DIRECTORY_SECONDS = 3600.0
@@ -47,7 +42,7 @@ class _Kept:
 
 _lock = threading.Lock()
 _idle: dict[Account, list[_Kept]] = {}
-_directories: dict[tuple[str, str], tuple[float, messages.Directory]] = {}
+_directories: dict[tuple[str, str], tuple[float, DirectoryDocument]] = {}
 
 
 @contextmanager
@@ -68,26 +63,10 @@ def session(account: Account) -> Iterator[AcmeClient]:
     client.net.close()
 
 
-def directory_fetch(network: Network, url: str) -> messages.Directory:
+def directory_fetch(network: Network, url: str) -> DirectoryDocument:
     """Ask for the directory. Raises AcmeRefused when the answer is no directory of RFC 8555 §7.1.1."""
-    document = network.get(url).json()
-    if not _is_directory(document):
-        raise AcmeRefused(
-            f"{url} answers, but not with an ACME directory.",
-            advice="Give the directory's whole address, as the CA documents it.",
-            code="acme-directory",
-            problem=document if isinstance(document, dict) else {},
-        )
-    try:
-        return messages.Directory.from_json({**document, "meta": document.get("meta") or {}})
-    except DeserializationError as error:
-        raise AcmeRefused(f"{url} answers with an ACME directory whose meta data cannot be read.") from error
-
-
-def _is_directory(document: object) -> bool:
-    if not isinstance(document, dict) or not isinstance(document.get("meta") or {}, dict):
-        return False
-    return all(isinstance(document.get(name), str) for name in DIRECTORY_FIELDS)
+    response = network.get(url)
+    return directory_read(response.json(), url, sent=response.headers.get("Date", ""), now=datetime.now(UTC))
 
 
 def sessions_forget() -> None:
@@ -114,7 +93,7 @@ def _take(account: Account) -> AcmeClient | None:
 
 def _open(account: Account) -> AcmeClient:
     network = Network(
-        _jwk(account.key()) if account.key else None,
+        jwk_of(account.key()) if account.key else None,
         label=directory_label(account.directory_url),
         version=account.version,
         ca_bundle=account.ca_bundle,
@@ -127,15 +106,7 @@ def _open(account: Account) -> AcmeClient:
         raise
 
 
-def _jwk(key: Key) -> JWK:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return JWKEC(key=key)
-    if isinstance(key, rsa.RSAPrivateKey):
-        return JWKRSA(key=key)
-    raise KeyRefused("An Ed25519 key cannot be an account key.", advice="Use an EC P-256 key.")
-
-
-def _directory(network: Network, account: Account) -> messages.Directory:
+def _directory(network: Network, account: Account) -> DirectoryDocument:
     key = (account.directory_url, account.ca_bundle)
     found = _directories.get(key)
     if found is not None and found[0] > time.monotonic():

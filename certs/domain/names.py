@@ -52,7 +52,7 @@ def names_parse(text: str, rules: NameRules = PUBLIC) -> list[str]:
 def name_parse(text: str, rules: NameRules = PUBLIC) -> str:
     """One name or, where the rules allow it, address. Raises NameRefused."""
     name = text.strip()
-    if address := _address(name):
+    if address := address_canonical(name):
         return _address_allowed(address, rules)
     _refuse_web_address(name)
     if any(character.isspace() for character in name):
@@ -88,9 +88,9 @@ def name_parse(text: str, rules: NameRules = PUBLIC) -> str:
 def name_covers(pattern: str, host: str) -> bool:
     """Whether a name of a certificate fits a host (RFC 6125 §6.4.3: `*` is one whole leftmost label)."""
     pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
-    address = _address(host)
-    if address or _address(pattern):
-        return bool(address) and address == _address(pattern)
+    address = address_canonical(host)
+    if address or address_canonical(pattern):
+        return bool(address) and address == address_canonical(pattern)
     if not pattern.startswith("*."):
         return bool(host) and pattern == host
     first, _, rest = host.partition(".")
@@ -112,7 +112,7 @@ def name_reversed(name: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    return bool(_address(text))
+    return bool(address_canonical(text))
 
 
 def _label_display(label: str) -> str:
@@ -124,7 +124,7 @@ def _label_display(label: str) -> str:
         return label
 
 
-def _address(text: str) -> str:
+def address_canonical(text: str) -> str:
     """The canonical form of an IPv4 or IPv6 address, also in brackets; empty for anything else."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "%" in bare:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from certs.acme.directories import KNOWN, directory_label
+from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
 from certs.domain.addresses import EVERY_ADDRESS, address_is_any
 from certs.domain.certinfo import certificate_info
 from certs.domain.errors import AcmeFailure, BinderyError, CertificateRefused, InputError, NameRefused
@@ -16,7 +16,7 @@ from certs.domain.pem import certificates_read
 from certs.forms.base import PortalForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.models import Listener
-from certs.services.accounts import DirectoryInfo, directory_read
+from certs.services.accounts import directory_read
 from certs.services.issue_options import name_rules
 from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses

@@ -1,16 +1,14 @@
 """ACME accounts: the key is made and stored first; the CA is asked when a flow needs it, again where it forgot."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from acme import messages
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from certs.acme.client import AcmeClient
-from certs.acme.directories import directory_label
+from certs.acme.directories import DirectoryInfo, directory_label
 from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
@@ -22,17 +20,6 @@ from portal import clock
 
 DIRECTORY_SECONDS = 8.0  # a person waits for the page
 ACCOUNT_KEY_TYPE = "ec-p256"
-
-
-@dataclass(frozen=True)
-class DirectoryInfo:
-    """What a CA says of itself in its directory (RFC 8555 §7.1.1); empty where it says nothing."""
-
-    terms_url: str
-    website: str
-    profiles: dict[str, str]
-    eab_required: bool
-    clock_skew: float | None = None  # seconds by which our clock is ahead of its Date header (RFC 9110 §6.6.1)
 
 
 def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False) -> DirectoryInfo:
@@ -121,11 +108,11 @@ def account_register(client: AcmeClient, account: AcmeAccount) -> None:
 
     Raises AcmeRefused, AcmeRetry. Asked twice, the CA gives the same account (RFC 8555 §7.3.1).
     """
-    meta: messages.Directory.Meta = client.directory["meta"]
-    if meta.terms_of_service and account.terms_agreed_at is None:
+    terms = client.info.terms_url
+    if terms and account.terms_agreed_at is None:
         raise AcmeRefused(
             f"The terms of {directory_label(account.directory_url)} have not been accepted.",
-            advice=f"Read them at {meta.terms_of_service}, and accept them.",
+            advice=f"Read them at {terms}, and accept them.",
             code="acme-terms",
         )
     url = client.account_register(email=account.email, terms_agreed=account.terms_agreed_at is not None)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from django.conf import settings
 
-from certs.acme.directories import KNOWN, directory_label
+from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import NameRules, name_parse, names_parse
 from certs.domain.renewal import Code
 from certs.domain.urls import url_split
 from certs.models import Certificate
-from certs.services.accounts import DirectoryInfo, account_get_or_create, directory_read
+from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
 from certs.services.listeners import local_addresses
@@ -85,7 +85,7 @@ def certificate_request(wish: CertificateWish) -> str:
     state_update(portal_certificate=certificate)
     # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
     decision = renewal_decision(certificate, asked=True)
-    if decision.code == Code.HELD_BACK:
+    if decision.code in {Code.HELD_BACK, Code.LAST_ONE}:
         return f"Nothing was requested. {decision.text}"
     try:
         order_create(certificate, reason="asked", actor=ACTOR, bind=True)

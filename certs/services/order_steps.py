@@ -204,7 +204,7 @@ def step_download(flow: Flow) -> None:
         view = _await_order(flow, {"valid", "invalid"})
     if view.status != "valid" or not view.certificate:
         _refused(flow, view)
-    chain = _chain(flow, flow.client.certificate_read(view.certificate))
+    chain = _chain(flow, flow.client.certificate_read(view.certificate).default)
     info = certificate_info(chain.leaf)
     if order.rehearsal:
         _rehearsed(flow, info)

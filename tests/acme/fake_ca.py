@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.acme.client import AuthorizationView, ChallengeView, OrderView
+from certs.acme.client import AuthorizationView, Chains, ChallengeView, OrderView
+from certs.acme.directories import DirectoryInfo
 from certs.acme.problems import Problem, failure
 from tests.harness import pki
 
@@ -46,7 +47,7 @@ class FakeCa:
     def __post_init__(self) -> None:
         self.answers = self.answers or {"http-01"}
         self._root = pki.authority("Fake root")
-        self.directory = {"meta": SimpleNamespace(terms_of_service=self.terms)}
+        self.info = DirectoryInfo(terms_url=self.terms)
         self._polls: Counter[str] = Counter()
 
     @contextmanager
@@ -60,7 +61,7 @@ class FakeCa:
         self.accounts.add(url)
         return self._end("account_register", url)
 
-    def order_new(self, names: list[str], *, replaces: str = "") -> OrderView:
+    def order_new(self, names: list[str], *, replaces: str = "", profile: str = "") -> OrderView:
         self._begin("order_new")
         number = len(self.orders) + 1
         urls = []
@@ -70,7 +71,7 @@ class FakeCa:
                 ChallengeView(
                     kind,
                     f"{url}/{kind}",
-                    f"token-{number}-{name}-{kind}" if len(self.answers) > 1 else f"token-{number}-{name}",
+                    f"token-{number}-{name}{f'-{kind}' if len(self.answers) > 1 else ''}".replace(".", "_"),
                     "pending",
                     None,
                     (),
@@ -134,10 +135,10 @@ class FakeCa:
             self.authorizations[key] = replace(found, challenges=challenges)
         self._end("challenge_answer", None)
 
-    def certificate_read(self, url: str) -> bytes:
+    def certificate_read(self, url: str, *, alternates: bool = False) -> Chains:
         self._begin("certificate_read")
         chain = self.issued[-1].public_bytes(Encoding.PEM) + self._root.pem.encode()
-        return self._end("certificate_read", chain)
+        return self._end("certificate_read", Chains(chain))
 
     def key_authorization(self, token: str) -> str:
         return f"{token}.thumbprint"

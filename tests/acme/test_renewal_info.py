@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certs.acme.client import DIRECTORY_FIELDS
+from certs.acme.directories import DIRECTORY_FIELDS
 from certs.acme.renewal_info import NoRenewalInfo, RenewalInfo, RenewalInfoReader
 from tests.acme.scripted import Answer, Scripted, document, problem
 

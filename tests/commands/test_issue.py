@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from certs.acme.directories import DirectoryInfo
 from certs.models import AcmeAccount, Binding, Certificate, Order, PrivateKey
 from certs.services import issuing
-from certs.services.accounts import DirectoryInfo
 from certs.services.portal_state import state_update
 from tests import stock
 from tests.commands.running import run

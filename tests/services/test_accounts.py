@@ -1,11 +1,11 @@
 """Accounts: one per directory and address, its key made before the CA is asked, terms only when accepted."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from certs.acme.directories import DirectoryInfo
 from certs.domain.errors import AcmeRefused, InputError
 from certs.models import AcmeAccount, AuditEvent, PrivateKey
 from certs.services.accounts import account_get_or_create, account_register, account_session, trusted_roots
@@ -69,7 +69,7 @@ def test_a_bundle_that_cannot_be_read_stores_nothing() -> None:
 
 class Client:
     def __init__(self, terms: str = "") -> None:
-        self.directory = {"meta": SimpleNamespace(terms_of_service=terms)}
+        self.info = DirectoryInfo(terms_url=terms)
         self.told: list[dict[str, Any]] = []
 
     def account_register(self, **told: Any) -> str:

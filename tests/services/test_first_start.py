@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from certs.acme.directories import DirectoryInfo
 from certs.domain import states
 from certs.models import Certificate, Order
 from certs.services import first_start
-from certs.services.accounts import DirectoryInfo
 from certs.services.first_start import CertificateWish, certificate_request
 from portal import clock
 

@@ -232,7 +232,7 @@ def test_a_failed_challenge_is_told_in_the_cas_words_with_evidence(ca: FakeCa, o
     assert order.error_code == "acme-unauthorized"
     assert order.error_advice
     assert order.problem["detail"] == "the answer was wrong"
-    url = "http://a.example.test/.well-known/acme-challenge/token-1-a.example.test"
+    url = "http://a.example.test/.well-known/acme-challenge/token-1-a_example_test"
     assert order.evidence == [
         {
             "name": "a.example.test",

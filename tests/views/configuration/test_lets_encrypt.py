@@ -10,11 +10,11 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from certs.acme.directories import DirectoryInfo
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.forms import lets_encrypt as form_module
 from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, Rebind, User
-from certs.services.accounts import DirectoryInfo
 from certs.services.bindings import binding_set
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
