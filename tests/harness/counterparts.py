@@ -49,6 +49,13 @@ COUNTERPARTS = {
         ),
         Counterpart("ip", "ip", "iproute2", places=("/usr/sbin", "/sbin"), needed_for="private namespaces"),
         Counterpart("named", "named", "bind9", places=("/usr/sbin",), needed_for="DNS challenges with dynamic updates"),
+        Counterpart(
+            "powerdns",
+            "pdns_server",
+            "pdns-backend-sqlite3",  # brings pdns-server
+            places=("/usr/sbin",),
+            needed_for="a DNS provider with an API",
+        ),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
     )
 }
