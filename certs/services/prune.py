@@ -7,8 +7,19 @@ from typing import TypeVar
 from django.contrib.sessions.models import Session
 from django.db.models import Model, ProtectedError, QuerySet
 
-from certs.models import AuditEvent, Certificate, JobEvent, NodeProcess, OneTimeLink, Order, Rebind, WorkerBeat
+from certs.models import (
+    AuditEvent,
+    Certificate,
+    JobEvent,
+    LedgerEntry,
+    NodeProcess,
+    OneTimeLink,
+    Order,
+    Rebind,
+    WorkerBeat,
+)
 from certs.services.keys import keys_prune
+from certs.services.ledger import ledger_retention
 from portal import clock
 
 # How long each thing is kept after it ended.
@@ -33,6 +44,7 @@ class Pruned:
     sessions: int
     processes: int
     keys: int
+    ledger: int
 
 
 def prune_run() -> Pruned:
@@ -51,6 +63,7 @@ def prune_run() -> Pruned:
         sessions=_remove(Session.objects.filter(expire_date__lt=datetime.now(UTC))),
         processes=_silent_processes(datetime.now(UTC) - SILENT),
         keys=keys_prune(),
+        ledger=_remove(LedgerEntry.objects.filter(at__lt=ledger_retention(moment))),
     )
 
 
