@@ -12,6 +12,8 @@ Values are added and removed one by one, since `example.com` and `*.example.com`
 
 import base64
 import hashlib
+import re
+import shlex
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +23,14 @@ from typing import Any, ClassVar
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.options import option
 from certs.solvers.base import Evidence, Instruction, Site, Solver, Task
-from certs.transports.dns import Found, Resolver, Server, troubles
+from certs.transports.dns import PORT, Found, Resolver, Server, troubles
 from portal import clock
 
 DNS, ACCOUNT, PERSIST = "dns-01", "dns-account-01", "dns-persist-01"
 LOOK_SECONDS = 5.0
 TTL = 60
 _SHOWN = 100  # characters of a wrong value
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 def challenge_option() -> Any:
@@ -93,9 +96,9 @@ class DnsSolver(Solver):
         found = self.resolver.txt(record.name)
         if task.type == PERSIST and self._stands(task, found):
             return {}
-        zone, name = found.zone.name, found.name
-        data = self.record_add(zone, name, record.value, getattr(self.options, "ttl", TTL))
-        return {"zone": zone, "name": name, "value": record.value, "record": data}
+        place = _place(found)
+        data = self.record_add(place.zone, place.name, record.value, getattr(self.options, "ttl", TTL))
+        return {"zone": place.zone, "name": place.name, "value": record.value, "record": data}
 
     def awaited(self, task: Task) -> str:
         record = self.record(task)
@@ -147,8 +150,7 @@ class DnsSolver(Solver):
 
     def place(self, task: Task) -> Place:
         """Raises Unavailable where the zone cannot be found, InputError for aliases without end."""
-        found = self.resolver.txt(self.record(task).name)
-        return Place(found.zone.name, found.name)
+        return _place(self.resolver.txt(self.record(task).name))
 
     def accepts(self, task: Task) -> "_Accepts":
         return _Accepts(task, self.record(task).value)
@@ -243,6 +245,17 @@ def seen(found: Found, accept: Any) -> str:
     return f"{alias}{'no TXT record there' if exists else 'the name does not exist'}"
 
 
+def _place(found: Found) -> Place:
+    """Raises InputError for an end of an alias that is no plain name: it goes into commands, addresses and files."""
+    if not _NAME.fullmatch(found.name):
+        raise InputError(
+            f"The alias (CNAME) {found.asked} ends at “{_printable(found.name)}”, where no record can be written.",
+            advice="Correct the CNAME record.",
+            code="dns-alias",
+        )
+    return Place(found.zone.name, found.name)
+
+
 def _awaited_of_resolvers(found: Found, what: str, accept: Any, resolver: Resolver) -> str:
     """Where port 53 is closed for all but a resolver, the resolver's word is the best there is."""
     try:
@@ -282,14 +295,14 @@ def _parameters(value: str) -> dict[str, str]:
 
 
 def _names(servers: tuple[Server, ...]) -> str:
-    """ "ns1.example.com (192.0.2.1 and 2001:db8::1) and ns2.example.com (192.0.2.2)"; at most four servers."""
-    by_name: dict[str, list[str]] = {}
+    """Names with their addresses, for a sentence: "ns1.example.com (192.0.2.1 and 2001:db8::1)"; at most four."""
+    by_name: dict[str, list[Server]] = {}
     for server in servers:
-        by_name.setdefault(server.name, []).append(server.where)
-    words = [
-        " and ".join(places) if all(place.find(name) >= 0 for place in places) else f"{name} ({' and '.join(places)})"
-        for name, places in by_name.items()
-    ]
+        by_name.setdefault(server.name, []).append(server)
+    words = []
+    for name, group in by_name.items():
+        places = " and ".join(server.where for server in group)
+        words.append(places if name == group[0].address else f"{name} ({places})")
     if len(words) > 4:
         words = [*words[:4], f"{len(words) - 4} more"]
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
@@ -305,10 +318,10 @@ def _uri(name: str) -> str:
 
 
 def _dig(name: str, server: Server | None = None) -> str:
-    if server is None:
-        return f"dig {name} TXT"
-    port = "" if server.port == 53 else f"-p {server.port} "
-    return f"dig @{server.name} {port}{name} TXT"
+    """Quoted: names come out of other people's zones, and the command is pasted into a shell."""
+    where = [] if server is None else [f"@{server.name}"]
+    port = [] if server is None or server.port == PORT else ["-p", str(server.port)]
+    return shlex.join(["dig", *where, *port, name, "TXT"])
 
 
 def _printable(text: str) -> str:

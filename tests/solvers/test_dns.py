@@ -1,7 +1,7 @@
 """The family of DNS solvers: names and values, what is waited for, and what is said of what is seen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,7 +16,6 @@ from certs.solvers.dns import (
     PERSIST,
     DnsSolver,
     account_label,
-    awaited_sentence,
     challenge_option,
     digest,
     seen,
@@ -263,10 +262,31 @@ def test_what_is_seen_is_said(answers: tuple[Answer, ...], words: str) -> None:
     assert words in shown(*answers)
 
 
-def test_looking_never_raises_and_gives_a_command() -> None:
-    solver = Notes(Notes.Options())
-    found = Found("_acme-challenge.one.test", "x.two.test", "TXT", Zone("two.test", (NS1,)), (Answer(NS1, RIGHT),))
-    assert awaited_sentence(found, solver.record(TASK), solver.accepts(TASK), Resolver()) == ""
-    evidence = solver.look(Task("one.test", "", "", type=PERSIST))
-    assert "Choose" not in evidence.seen
+def test_looking_never_raises() -> None:
+    evidence = Notes(Notes.Options()).look(Task("one.test", "", "", type=PERSIST))
     assert evidence.seen.startswith("The CA did not say")
+    assert not evidence.right
+
+
+def test_what_a_person_pastes_into_a_shell_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the zone chooses the names of its servers and the ends of its aliases."""
+    evil = Answer(Server("`id`.test", "192.0.2.1"), RIGHT)
+    monkeypatch.setattr(Resolver, "txt", lambda _, name: Answering(evil).txt(name))
+    evidence = Notes(Notes.Options()).look(TASK)
+    assert evidence.curl == "dig '@`id`.test' _acme-challenge.one.test TXT"
+    assert evidence.right
+
+
+@pytest.mark.parametrize(
+    "end", ["-rf.two.test", "a/../b.two.test", "a b.two.test", "x\\;y.two.test", "$x.two.test", ""]
+)
+def test_an_alias_to_what_is_no_plain_name_is_not_followed_by_a_record(end: str) -> None:
+    class Elsewhere(Answering):
+        def txt(self, name: str) -> Found:
+            return replace(super().txt(name), name=end)
+
+    solver = Notes(Notes.Options())
+    solver.resolver = Elsewhere(Answer(NS1))  # type: ignore[assignment]
+    with pytest.raises(InputError, match="no record can be written"):
+        solver.present(TASK)
+    assert not hasattr(solver, "added")
