@@ -19,6 +19,14 @@ class ChallengeMethod(models.Model):
     sealed = models.TextField(blank=True)  # the secret options, as JSON in an envelope
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
+    # A test under way: {"name", "token", "data", "begun"}, there before anything is put in place, so that it is found.
+    trial = models.JSONField(default=dict, blank=True)
+    trial_at = models.DateTimeField(null=True, blank=True)
+    test_job = models.UUIDField(null=True, blank=True)  # whose lines under Activity tell of the last test
+    tested_at = models.DateTimeField(null=True, blank=True)
+    test_ok = models.BooleanField(null=True)
+    test_words = models.TextField(blank=True)
+
     class Meta:
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["organization", "name"], name="method_name_once")]
