@@ -172,8 +172,8 @@ def step_validate(flow: Flow) -> None:
         if _moved_on(flow, view):
             return
         flow.authorizations = [_read(flow, url) for url in view.authorizations]
-    _answer(flow, flow.authorizations)
-    _await_names(flow, flow.authorizations)
+    told = _answer(flow, flow.authorizations)
+    _await_names(flow, flow.authorizations, again=told)
     view = _await_order(flow, {"ready", "processing", "valid", "invalid"})
     if not _moved_on(flow, view):
         raise AcmeRefused(f"{flow.ca} has the order in the state {view.status!r}.", code="acme-order")
@@ -348,8 +348,8 @@ def _read(flow: Flow, url: str) -> AuthorizationView:
     return flow.client.authorization_read(url)
 
 
-def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> None:
-    """Tell the CA of every answer it does not know of yet; on a resume some may have been told before the kill."""
+def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
+    """Tell the CA of every answer it does not know of yet; False where it was told of all before, as on a resume."""
     rows = {row.challenge_url: row for row in flow.order.challenges.filter(clean_at=None)}
     told: list[Challenge] = []
     for authorization in authorizations:
@@ -362,17 +362,20 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> None:
         Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
         flow.note(f"Told {flow.ca} to look: {', '.join(row.name for row in told)}.")
         time.sleep(POLL_FIRST_SECONDS)
+    return bool(told)
 
 
-def _await_names(flow: Flow, authorizations: list[AuthorizationView]) -> None:
-    """All in a round; the first that failed for good ends it, and the others are given up.
+def _await_names(flow: Flow, authorizations: list[AuthorizationView], *, again: bool) -> None:
+    """All in a round; the first that failed for good ends it, and the others are given up. `again`: what is known
+    of them is out of date; otherwise the first round is with that, or a Retry-After beside it would be disregarded.
 
     Raises OrderGone where no challenge failed: it expired, or was deactivated or revoked meanwhile.
     """
     waiting = [item.url for item in authorizations if item.status != "valid"]
+    known = {} if again else {item.url: item for item in authorizations}
 
     def round_() -> list[AuthorizationView]:
-        views = [_read(flow, url) for url in waiting]
+        views = [known.pop(url) if url in known else _read(flow, url) for url in waiting]
         ended = [view for view in views if view.status in AUTHORIZATION_ENDED]
         pending = [view for view in views if view.status not in AUTHORIZATION_ENDED | {"valid"}]
         waiting[:] = [view.url for view in pending]

@@ -159,10 +159,10 @@ class Request:
         return str(self.header.get("kid", ""))
 
     @property
-    def holds(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """By what a Retry-After is remembered: for everybody, and for this account and what it asks for."""
+    def subject(self) -> tuple[str, ...]:
+        """What a Retry-After in the answer is about: the resource, for this account, and the names of a new order."""
         asked = json.loads(self.payload).get("identifiers") if self.path == "/new-order" and self.payload else ""
-        return (self.path,), (self.path, self.kid, json.dumps(asked))
+        return self.path, self.kid, json.dumps(asked)
 
 
 @dataclass(frozen=True)

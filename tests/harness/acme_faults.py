@@ -152,7 +152,7 @@ def _processing(server: Ca, answer: Answer, options: Options) -> None:
 
 def _odd_challenges(server: Ca, answer: Answer, options: Options) -> None:
     odd: list[Any] = [{"type": "quantum-02", "url": 5, "status": "frozen"}, "no document", None, {"type": None}]
-    if answer.status < 400:
+    if isinstance(answer.document, dict) and "challenges" in answer.document:
         answer.document["challenges"] = odd + answer.document["challenges"]
 
 

@@ -185,18 +185,16 @@ class AcmeServer(Ca):
 
     def _note(self, resource: str, request: Request) -> None:
         now = self.clock()
-        until = max((self._holds[key] for key in request.holds if key in self._holds), default=now)
+        until = self._holds.get(request.subject, now)
         self.calls.append(Call(resource, request.path, request.kid, now, now < until - TOLERANCE))
 
     def _hold(self, request: Request, answer: Answer) -> None:
-        """503 holds for everybody, the rest for this account and these names."""
         wait = _wait(answer)
-        if wait is None or answer.cut == "whole":
+        if wait is None or answer.cut == "whole" or (answer.status == 200 and not _is_at_it(answer.document)):
             return
         if answer.status == 200:
             wait = min(wait, POLL_HIGH)
-        whole, own = request.holds
-        self._holds[whole if answer.status == 503 else own] = self.clock() + timedelta(seconds=wait)
+        self._holds[request.subject] = self.clock() + timedelta(seconds=wait)
 
 
 def _wait(answer: Answer) -> float | None:
@@ -211,6 +209,13 @@ def _wait(answer: Answer) -> float | None:
     now = datetime.now(UTC)
     off = parsedate_to_datetime(answer.headers["Date"]) - now.replace(microsecond=0)
     return (moment - off - now).total_seconds()
+
+
+def _is_at_it(document: Any) -> bool:
+    """Whether the CA works on it: only then a Retry-After is about the next poll."""
+    challenges = document.get("challenges", ()) if isinstance(document, dict) else ()
+    states = {item.get("status") for item in (document, *challenges) if isinstance(item, dict)}
+    return "processing" in states
 
 
 def _is_about(planned: Planned, resource: str) -> bool:
