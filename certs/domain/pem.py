@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from certs.domain.certinfo import certificate_info, is_issued_by, is_self_signed
 from certs.domain.errors import CertificateRefused
@@ -93,6 +94,23 @@ def pair_check(certificate: x509.Certificate, key: Key) -> None:
             advice="Give the key that the certificate was requested with.",
             code="pair",
         )
+
+
+def chain_prefer(chains: Sequence[Chain], common_name: str) -> Chain:
+    """The first whose topmost issuer has this common name; none, or no name wanted: the first, the CA's default.
+
+    The topmost issuer is whom the last certificate names, which is most often a root that is not sent itself.
+    """
+    wanted = common_name.strip().casefold()
+    if not wanted:
+        return chains[0]
+    return next((chain for chain in chains if wanted in _top_names(chain)), chains[0])
+
+
+def _top_names(chain: Chain) -> set[str]:
+    last = chain.root or (chain.intermediates[-1] if chain.intermediates else chain.leaf)
+    found = last.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return {str(attribute.value).casefold() for attribute in found}
 
 
 def certificate_pem(certificate: x509.Certificate) -> str:

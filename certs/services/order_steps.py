@@ -7,6 +7,7 @@ answer to finalize is read from the order.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.csr import csr_make
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused
 from certs.domain.names import is_address
-from certs.domain.pem import Chain, certificates_read, chain_order
+from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
 from certs.models import AcmeAccount, Certificate, Challenge, Order, PrivateKey
 from certs.services.accounts import account_missing, account_register
 from certs.services.certificates import version_add
@@ -204,7 +205,7 @@ def step_download(flow: Flow) -> None:
         view = _await_order(flow, {"valid", "invalid"})
     if view.status != "valid" or not view.certificate:
         _refused(flow, view)
-    chain = _chain(flow, flow.client.certificate_read(view.certificate).default)
+    chain = _chain_wanted(flow, view.certificate)
     info = certificate_info(chain.leaf)
     if order.rehearsal:
         _rehearsed(flow, info)
@@ -262,7 +263,7 @@ def at_account(flow: Flow, ask: Callable[[], T]) -> T:
 def _order_new(flow: Flow) -> OrderView:
     replaces = flow.order.replaces
     try:
-        return flow.client.order_new(flow.order.names, replaces=replaces)
+        return flow.client.order_new(flow.order.names, replaces=replaces, profile=flow.order.profile)
     except AcmeRefused as error:
         # A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it.
         named = error.code in {"acme-alreadyReplaced", "acme-malformed"} or "replace" in error.message.lower()
@@ -271,7 +272,7 @@ def _order_new(flow: Flow) -> OrderView:
         flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
         flow.order.replaces = ""
         order_budget_check(flow.order)  # what it was free of as a renewal counts now
-        return flow.client.order_new(flow.order.names)
+        return flow.client.order_new(flow.order.names, profile=flow.order.profile)
 
 
 def _look(flow: Flow) -> OrderView:
@@ -441,6 +442,17 @@ def _challenge_failed(flow: Flow, authorization: AuthorizationView) -> Challenge
         problem=problem.document,
         evidence=[challenge_evidence(row, failed.asked if failed else ())] if row else [],
     )
+
+
+def _chain_wanted(flow: Flow, url: str) -> Chain:
+    """With the chain that is preferred, where the CA offers it; every other case is the CA's default."""
+    preferred = flow.order.certificate.preferred_chain
+    sent = flow.client.certificate_read(url, alternates=bool(preferred))
+    chains = [_chain(flow, sent.default)]
+    for pem in sent.alternates:
+        with suppress(CertificateRefused):  # what does not fit is no choice; the default is
+            chains.append(_chain(flow, pem))
+    return chain_prefer(chains, preferred)
 
 
 def _chain(flow: Flow, pem: bytes) -> Chain:

@@ -23,6 +23,7 @@ from certs.domain.pem import (
     certificate_pem,
     certificates_read,
     chain_order,
+    chain_prefer,
     pair_check,
 )
 from tests.harness import pki
@@ -209,3 +210,22 @@ def test_names_that_no_database_column_holds_are_refused(name: str) -> None:
     )
     with pytest.raises(CertificateRefused, match="Certificate 1 of the text cannot be read"):
         certificates_read(certificate_pem(made).encode())
+
+
+def test_the_preferred_chain_is_that_of_its_topmost_issuer() -> None:
+    other_root = pki.authority("Other Root")
+    # The same middle, signed by another root: a cross-sign.
+    crossed = pki.cross_sign(MIDDLE, other_root)
+    usual = chain_order(read(LEAF, LOWER, MIDDLE))
+    other = chain_order(certificates_read(f"{LEAF.pem}{LOWER.pem}{certificate_pem(crossed)}".encode()))
+    whole = chain_order(read(LEAF, LOWER, MIDDLE, ROOT))
+    for name, chosen in (
+        ("", usual),
+        ("Other Root", other),
+        ("  other root ", other),
+        ("Root", usual),
+        ("Middle", usual),  # not the topmost
+        ("Nobody", usual),
+    ):
+        assert chain_prefer([usual, other], name) == chosen
+    assert chain_prefer([other, whole], "Root") == whole

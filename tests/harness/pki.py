@@ -39,6 +39,13 @@ def authority(name: str = "Test Root", issuer: Pair | None = None) -> Pair:
     return _make(name, [], issuer, is_ca=True, days=3650, start=None)
 
 
+def cross_sign(pair: Pair, issuer: Pair) -> x509.Certificate:
+    """The authority `pair` once more, with the same name and key, signed by another."""
+    (name,) = pair.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    public = pair.certificate.public_key()
+    return _sign(str(name.value), [], issuer, issuer.key, public, is_ca=True, days=3650, start=None)
+
+
 def leaf(
     issuer: Pair | None,
     names: list[str],
