@@ -39,6 +39,12 @@ NOT_ITS_OWN = "it says REFUSED"
 PAYLOAD = 1232  # bytes of UDP that no path cuts (DNS flag day 2020)
 
 
+class NoZone(Unavailable):
+    """DNS answers, and knows no zone below the root that would hold the name."""
+
+    code = "dns-no-zone"
+
+
 @dataclass(frozen=True)
 class Server:
     """One address of a name server; `name` is as its zone calls it, or the address itself."""
@@ -176,14 +182,16 @@ class Resolver:
         return self._follow(name, type, self._deadline())
 
     def caa(self, name: str) -> Caa:
-        """Climbs from `name` (without "*.") to the top-level domain (RFC 8659 §3). Never raises Unavailable."""
+        """Climbs from `name` (without "*.") to the top-level domain (RFC 8659 §3). Never raises."""
         deadline = self._deadline()
         labels = _clean(name).removeprefix("*.").split(".")
         for start in range(len(labels)):
             parent = ".".join(labels[start:])
             try:
                 found = self._follow(parent, "CAA", deadline, most=4)
-            except Unavailable as error:
+            except NoZone:
+                continue
+            except (Unavailable, InputError) as error:
                 return Caa(trouble=error.message)
             if not found.said:
                 return Caa(trouble=f"{parent}: {troubles(found.unasked)}")
@@ -238,7 +246,7 @@ class Resolver:
             if not _alias(response, place) and (apex := _soa_owner(response, place)):
                 return apex
             place = _parent(place)
-        raise Unavailable(
+        raise NoZone(
             f"The zone of {name} cannot be found in DNS.",
             advice="Check that the domain is registered and delegated; for an inside zone set BINDERY_DNS_AUTHORITIES.",
         )
@@ -278,7 +286,7 @@ class Resolver:
     def _recurse(self, name: str, type: str, deadline: float) -> dns.message.Message:
         """The first useful answer of the recursive resolvers. Raises Unavailable."""
         words = []
-        for server in self._recursive():
+        for server in sorted(self._recursive(), key=lambda server: server.where in self._silent):
             response, trouble = self._exchange(server, name, type, deadline, recursive=True)
             if response is not None:
                 return response
@@ -343,13 +351,14 @@ class Resolver:
         if not recursive:
             query.flags &= ~dns.flags.RD
         until, trouble = self._silent.get(server.where, (0.0, ""))
-        if time.monotonic() < until:
+        if time.monotonic() < until and not recursive:
             return None, trouble
         try:
             response = _send(query, server, deadline)
             if response.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
                 query.use_edns(False)  # a server older than EDNS
                 response = _send(query, server, deadline)
+            self._silent.pop(server.where, None)
         except (OSError, EOFError, dns.exception.DNSException) as error:
             trouble = _trouble(server, error)
             if time.monotonic() < deadline:  # else it was our own haste

@@ -149,6 +149,19 @@ def test_caa_that_nobody_set_forbids_nothing(resolver: Resolver) -> None:
     assert (found.name, found.records, found.trouble) == ("", (), "")
 
 
+def test_caa_above_an_inside_domain_is_not_missed(bind: Bind) -> None:
+    """Where the resolver answers for the root, the names of an inside top-level domain have no zone above."""
+    with DnsServer() as root:  # answers anything, and with no SOA
+        found = Resolver((root.address,), (bind.address,)).caa("www.one.test")
+        assert found.name == "one.test"
+        found = Resolver((root.address,), (bind.address,)).caa("host.lan")
+        assert (found.name, found.trouble) == ("", "")
+
+
+def test_caa_of_aliases_without_end_is_trouble(resolver: Resolver) -> None:
+    assert "never end" in resolver.caa("around.one.test").trouble
+
+
 def test_caa_that_cannot_be_asked_is_trouble_and_no_permission(bind: Bind) -> None:
     found = Resolver((bind.address,), port=free_port()).caa("www.one.test")
     assert not found.records
@@ -243,6 +256,22 @@ def test_resolvers_that_fail_are_named_and_the_next_one_is_asked(bind: Bind) -> 
         with pytest.raises(Unavailable, match=f"{server.address}: it says SERVFAIL"):
             Resolver((server.address,)).zone("www.one.test")
         assert Resolver((server.address, bind.address), port=bind.port).zone("www.one.test").name == "one.test"
+
+
+def test_a_resolver_that_is_down_is_asked_last(bind: Bind) -> None:
+    resolver = Resolver((f"{LOOPBACK}:{free_port()}", bind.address), port=bind.port)
+    assert resolver.txt("www.one.test").said
+    started = time.monotonic()
+    assert resolver.txt("caa.two.test").said
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_resolver_that_was_down_is_asked_again(bind: Bind) -> None:
+    resolver = Resolver((f"{LOOPBACK}:{(port := free_port())}",), port=bind.port)
+    with pytest.raises(Unavailable, match="nobody answers there"):
+        resolver.zone("www.one.test")
+    with Bind(zones=RECORDS, records=RECORDS, port=port):
+        assert resolver.txt("www.one.test").said
 
 
 @pytest.mark.parametrize(
