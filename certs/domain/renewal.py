@@ -6,8 +6,8 @@ With L the lifetime (notAfter − notBefore):
   or when asked for. Expired and "key missing" are the most urgent. A time chosen by the CA within the first quarter of
   L is a recall: it wants the certificate replaced at once.
 - brake: one unforced success per L/4, 4 tries per name and hour, back-off after failures. What has become useless
-  (revoked, recalled, its key missing) is replaced without that wait, but such replacements among themselves keep L/20
-  (36 h at least, L/4 at most), so that a CA that recalls all it issues makes no loop.
+  (revoked, recalled, its key missing) is replaced without that wait, but such replacements keep 36 h among themselves
+  (L/4 where that is less), so that a CA that recalls all it issues makes no loop that its limits would end.
 - Nothing, not even force, goes before the CA's Retry-After, past the 4 tries, or past what its rate limits leave; a
   person is asked before the last token of a limit is spent.
 - look again: after min(24 h, L/40, the CA's word on ARI) ± 10 %, at the due moment at the latest, never on the hour and
@@ -15,7 +15,7 @@ With L the lifetime (notAfter − notBefore):
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -24,7 +24,7 @@ CHECK_HOURS = 24
 TRIES_PER_HOUR = 4
 HOUR = timedelta(hours=1)
 _FLOOR = timedelta(minutes=1)
-_REPLACED_LEAST = timedelta(hours=36)  # 5 per set of names and week, as Let's Encrypt allows, are one in 33.6 h
+_REPLACED_APART = timedelta(hours=36)  # 5 per set of names and week, as Let's Encrypt allows, are one in 33.6 h
 _BACKOFF = (_FLOOR, timedelta(minutes=10), timedelta(minutes=100), timedelta(hours=6), timedelta(hours=24))
 _ARI_POLL = (HOUR, timedelta(hours=24))
 _JITTER = 0.1
@@ -105,10 +105,8 @@ def renew_before(lifetime: timedelta, days: int = RENEW_BEFORE_DAYS) -> timedelt
 
 def due_at(given: RenewalInput) -> datetime | None:
     """The earlier of the date rule and the time chosen from the CA's window; None while nothing was issued."""
-    if given.not_after is None:
-        return None
-    by_date = given.not_after - renew_before(given.lifetime, given.renew_before_days)
-    return min(by_date, given.ari_selected) if given.ari_selected else by_date
+    by_date = _date_rule(given)
+    return min(by_date, given.ari_selected) if by_date and given.ari_selected else by_date
 
 
 def backoff(failures: int, time_left: timedelta) -> timedelta:
@@ -160,7 +158,7 @@ def _off_peak(moment: datetime, random: Callable[[], float]) -> datetime:
 
 
 def _date_rule(given: RenewalInput) -> datetime | None:
-    return due_at(replace(given, ari_selected=None))
+    return given.not_after - renew_before(given.lifetime, given.renew_before_days) if given.not_after else None
 
 
 def _not_issued(given: RenewalInput) -> str:
@@ -285,7 +283,7 @@ def _brake(given: RenewalInput, code: Code) -> list[tuple[datetime, str]]:
     quarter = given.lifetime / 4
     since, wait = given.last_success, quarter
     if code in USELESS:
-        since, wait = given.last_replaced, min(quarter, max(given.lifetime / 20, _REPLACED_LEAST))
+        since, wait = given.last_replaced, min(quarter, _REPLACED_APART)
     return [(since + wait, f"it was renewed on {_moment(since)}.")] if since and given.lifetime else []
 
 

@@ -146,7 +146,7 @@ def _a_window_of_the_ca_that_is_always_past_cannot_make_a_loop(life: timedelta, 
         if decide(cert, dice.random).due:
             renewals.append(now)
             cert = replace(issued(life, at=now), last_success=now, last_replaced=now, ari_selected=now - DAYS)
-    least = min(life / 4, max(life / 20, 36 * HOURS))
+    least = min(life / 4, 36 * HOURS)
     assert all(later - earlier >= least for earlier, later in pairwise(renewals[1:]))
     assert len(renewals) > 1
 
@@ -227,8 +227,8 @@ OLD = START + 80 * DAYS  # ten days left of ninety
         ({"revoked": True, "last_success": START - HOURS}, Code.REVOKED, True),
         ({"key_here": False, "last_success": START - HOURS}, Code.KEY_MISSING, True),
         # But a CA that recalls or revokes what it has just issued as a replacement makes no loop.
-        ({"revoked": True, "last_success": START, "last_replaced": START - 5 * DAYS}, Code.REVOKED, True),
-        ({"revoked": True, "last_success": START, "last_replaced": START - 4 * DAYS}, Code.HELD_BACK, False),
+        ({"revoked": True, "last_success": START, "last_replaced": START - 37 * HOURS}, Code.REVOKED, True),
+        ({"revoked": True, "last_success": START, "last_replaced": START - 35 * HOURS}, Code.HELD_BACK, False),
         ({"ari_selected": START, "last_success": START, "last_replaced": START}, Code.HELD_BACK, False),
         # What the CA's rate limits leave, nothing goes past.
         ({"asked": True, "budget_hold": (START + HOURS, "none left.")}, Code.HELD_BACK, False),
