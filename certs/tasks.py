@@ -9,6 +9,7 @@ from certs.services.challenges import challenges_clean
 from certs.services.directories import directories_check
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
+from certs.services.method_tests import method_test_run, method_tests_sweep
 from certs.services.order_runner import orders_run
 from certs.services.prune import prune_run
 from certs.services.renewal_info import renewal_info_refresh
@@ -24,6 +25,7 @@ TICK: tuple[Callable[[], object], ...] = (
     lets_encrypt_settle,
     hsts_advance,
     challenges_clean,
+    method_tests_sweep,
     directories_check,
     alarms_sweep,
     alarms_deliver,
@@ -50,6 +52,10 @@ def _each(steps: Iterable[Callable[[], object]]) -> None:
             step()
         except Exception:  # whatever it was: /statusz tells when no sweep comes to its end
             log.exception("%s failed", step.__name__)
+
+
+def run_method_test(method_id: str) -> None:
+    method_test_run(method_id)
 
 
 def prune() -> str:

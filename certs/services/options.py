@@ -1,7 +1,7 @@
 """Options of plugins in the database: what may be shown as JSON, the secrets sealed and bound to their row."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,12 +24,20 @@ def options_load(kind: type[T], shown: Mapping[str, Any], sealed: str, *, purpos
     return options_read(kind, {name: value for name, value in given.items() if name in known})
 
 
-def options_merge(kind: type[T], given: Mapping[str, Any], *, sealed: str, purpose: str, uid: UUID) -> T:
-    """As typed into the form of a row that is there: a secret left empty keeps what is stored. Raises OptionRefused."""
-    kept = _open(sealed, purpose, uid)
+def options_merge(
+    kind: type[T], given: Mapping[str, Any], *, sealed: str, purpose: str, uid: UUID, forget: Collection[str] = ()
+) -> T:
+    """As typed into the form of a row that is there: a secret left empty keeps what is stored, except those to
+    `forget`. Raises OptionRefused."""
+    kept = {name: value for name, value in _open(sealed, purpose, uid).items() if name not in forget}
     secret = {each.name for each in options_of(kind) if each.secret}
     filled = {name: kept.get(name) if name in secret and not value else value for name, value in given.items()}
     return options_read(kind, {**{name: value for name, value in kept.items() if name in secret}, **filled})
+
+
+def options_secret(sealed: str, *, purpose: str, uid: UUID) -> list[str]:
+    """The names of the secrets that are stored."""
+    return sorted(_open(sealed, purpose, uid))
 
 
 def _open(sealed: str, purpose: str, uid: UUID) -> dict[str, Any]:

@@ -1,0 +1,171 @@
+"""Challenge methods: a solver with its options, set up once and used by any number of certificates."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from certs.domain.errors import ConflictError, InputError, NotAllowed
+from certs.models import Certificate, Challenge, ChallengeMethod, User
+from certs.services.challenges import site_get, solver_kinds, solver_make
+from certs.services.events import audit_record
+from certs.services.options import options_merge, options_secret, options_store
+from certs.solvers.base import Site, Solver
+
+Actor = User | str | None
+LONGEST_NAME = 100
+_SHOWN = 5  # certificates named in a sentence
+
+
+def method_kind(kind: str) -> type[Solver]:
+    """Raises InputError."""
+    kinds = solver_kinds()
+    if kind not in kinds:
+        raise InputError(
+            f"There is no challenge of the kind “{kind[:40]}”.", advice=f"Choose {', '.join(kinds)}.", code="kind"
+        )
+    return kinds[kind]
+
+
+def method_create(*, kind: str, name: str, given: Mapping[str, Any], actor: Actor) -> ChallengeMethod:
+    """`given` is what the options of that kind are, as typed. Raises InputError, OptionRefused, NotAllowed."""
+    solver = method_kind(kind)
+    _allowed(solver, actor)
+    method = ChallengeMethod(kind=kind, name=_name(name))
+    _options_set(method, solver, given)
+    with transaction.atomic():
+        _save(method, force_insert=True)
+        audit_record(actor, "challenge-method.create", method, after=method_shown(method))
+    return method
+
+
+def method_update(
+    method: ChallengeMethod,
+    *,
+    actor: Actor,
+    name: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    forget: Collection[str] = (),
+) -> list[Certificate]:
+    """The certificates that are affected. A secret left empty is kept, unless it is one to `forget`, or the choice
+    that decides which options there are has changed: what was meant for one provider is never sent to another.
+
+    Raises InputError, OptionRefused, NotAllowed.
+    """
+    solver = method_kind(method.kind)
+    _allowed(solver, actor)
+    before = method_shown(method)
+    if name is not None:
+        method.name = _name(name)
+    if given is not None:
+        other = bool(solver.chooser) and given.get(solver.chooser) != method.options.get(solver.chooser)
+        if other:
+            method.sealed = ""
+        _options_set(method, solver, given, forget=forget)
+    after = method_shown(method)
+    if given is not None:
+        # What was typed into a secret is not to be told, only that it was.
+        new = [each for each in after["secrets"] if given.get(each) or each not in before["secrets"]]
+        after["secrets_set"] = new
+    with transaction.atomic():
+        _save(method, update_fields=["name", "options", "sealed"])
+        audit_record(actor, "challenge-method.update", method, before=before, after=after)
+    return method_certificates(method)
+
+
+def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
+    """Raises ConflictError while something needs it."""
+    with transaction.atomic():
+        used = method_certificates(method)
+        if used:
+            raise ConflictError(
+                f"{method.name} is used by {certificates_named(used)}.",
+                advice="Choose another challenge for them first.",
+                code="method-used",
+            )
+        left = Challenge.objects.filter(method=method)
+        if left.exists() or method.trial:
+            names = ", ".join(sorted({row.name for row in left} | {method.trial.get("name", "")} - {""})[:_SHOWN])
+            raise ConflictError(
+                f"{method.name} is still needed to take away its answer for {names}.",
+                advice="Try again in a few minutes.",
+                code="method-cleaning",
+            )
+        Certificate.objects.filter(challenge_method=method).update(challenge_method=None)  # deleted ones
+        audit_record(actor, "challenge-method.delete", method, before=method_shown(method))
+        method.delete()
+
+
+def method_solver(method: ChallengeMethod, site: Site | None = None) -> Solver:
+    """Raises InputError, SecretError, OptionRefused."""
+    solver = solver_make(method.kind, method)
+    return solver if site is None else type(solver)(solver.options, site)
+
+
+def method_certificates(method: ChallengeMethod) -> list[Certificate]:
+    """Those that use it, by name."""
+    return list(Certificate.objects.filter(challenge_method=method, deleted_at=None).order_by("name"))
+
+
+def method_shown(method: ChallengeMethod) -> dict[str, Any]:
+    """All but the secrets, of which only the names are told."""
+    secrets = options_secret(method.sealed, purpose=ChallengeMethod.PURPOSE, uid=method.pk)
+    return {"name": method.name, "kind": method.kind, "options": method.options, "secrets": secrets}
+
+
+def method_find(word: str) -> ChallengeMethod:
+    """By its name or id. Raises InputError."""
+    rows = list(ChallengeMethod.objects.all())
+    found = [row for row in rows if word in (row.name, str(row.pk))]
+    if not found:
+        known = ", ".join(row.name for row in rows) or "none yet"
+        raise InputError(f"No challenge method is called “{word}”.", advice=f"There are: {known}.", code="name")
+    return found[0]
+
+
+def certificates_named(used: list[Certificate]) -> str:
+    names = ", ".join(row.name for row in used[:_SHOWN])
+    return names if len(used) <= _SHOWN else f"{names} and {len(used) - _SHOWN} more"
+
+
+def _options_set(
+    method: ChallengeMethod, solver: type[Solver], given: Mapping[str, Any], *, forget: Collection[str] = ()
+) -> None:
+    """Judged by the solver itself too, before anything is stored."""
+    kind: type[Any] = solver.options_for(given)
+    known: dict[str, Any] = {"purpose": ChallengeMethod.PURPOSE, "uid": method.pk}
+    options = options_merge(kind, given, sealed=method.sealed, forget=forget, **known)
+    solver(options, site_get())
+    method.options, method.sealed = options_store(options, **known)
+
+
+def _allowed(solver: type[Solver], actor: Actor) -> None:
+    if solver.runs_programs and isinstance(actor, User) and not actor.is_superuser:
+        raise NotAllowed(
+            "Only an administrator says what runs on the server.", advice="Ask one.", code="method-not-allowed"
+        )
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InputError(
+            "A challenge method needs a name." if not name else "This name is too long, or not printable.",
+            advice=f"Type up to {LONGEST_NAME} characters, such as “DNS at Cloudflare”.",
+            code="name",
+        )
+    return name
+
+
+def _save(method: ChallengeMethod, **how: Any) -> None:
+    taken = ChallengeMethod.objects.filter(organization=method.organization, name__iexact=method.name)
+    refusal = ConflictError(
+        f"There is a challenge method “{method.name}” already.", advice="Choose another name.", code="name"
+    )
+    if taken.exclude(pk=method.pk).exists():
+        raise refusal
+    try:
+        with transaction.atomic():
+            method.save(**how)
+    except IntegrityError:
+        raise refusal from None
