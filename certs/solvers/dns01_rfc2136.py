@@ -1,4 +1,4 @@
-"""TXT records by dynamic update (RFC 2136), signed with a TSIG key (RFC 8945): BIND, Knot, PowerDNS, Windows DNS …"""
+"""TXT records by dynamic update (RFC 2136), signed with a TSIG key (RFC 8945): BIND, Knot DNS, PowerDNS …"""
 
 import base64
 import binascii
@@ -59,6 +59,7 @@ class Dns01Rfc2136(DnsSolver):
     def __init__(self, options: "Dns01Rfc2136.Options", site: Site | None = None) -> None:
         super().__init__(options, site)
         self._key = _key(options)
+        self._server = _server(options)
 
     def record_add(self, zone: str, name: str, value: str, ttl: int) -> dict[str, Any]:
         zone = self._zone(zone, name)
@@ -87,7 +88,7 @@ class Dns01Rfc2136(DnsSolver):
         """Raises UpdateRefused, Unavailable. No message holds the secret or the record's value."""
         if self._key is not None:
             update.use_tsig(self._key, algorithm=self._key.algorithm)
-        host, port = server_parse(self.options.server, self.options.port)
+        host, port = self._server
         shown, key = f"The name server {host}", self.options.key
         try:
             response = self._exchange(update, host, port)
@@ -190,6 +191,14 @@ def _key(options: Dns01Rfc2136.Options) -> dns.tsig.Key | None:
         return dns.tsig.Key(options.key, secret, _WIRE.get(options.algorithm, options.algorithm))
     except dns.exception.DNSException:
         raise OptionRefused(f"“{options.key}” cannot be the name of a key.", field="key") from None
+
+
+def _server(options: Dns01Rfc2136.Options) -> tuple[str, int]:
+    """(host, port). Raises OptionRefused."""
+    try:
+        return server_parse(options.server, options.port)
+    except InputError as error:
+        raise OptionRefused(error.message, field="server", advice=error.advice) from None
 
 
 def _txt(value: str) -> TXT:

@@ -211,6 +211,11 @@ def test_a_zone_that_is_set_is_taken_and_must_hold_the_name(bind: Bind) -> None:
     assert "NOTAUTH" in refused(bind, name="www.sub.one.test", zone="sub.one.test").message
 
 
+def test_the_port_may_stand_with_the_server(bind: Bind) -> None:
+    ours, asked = solver(bind, server=f"localhost:{bind.port}", port=53), task("port.one.test")
+    ours.clean(asked, ours.present(asked))
+
+
 def test_a_server_that_is_not_there(bind: Bind) -> None:
     gone = refused(bind, port=free_port())
     assert isinstance(gone, Unavailable)
@@ -267,9 +272,10 @@ def test_an_answer_that_is_not_signed_is_not_believed(bind: Bind) -> None:
         ({"secret": ""}, "secret"),
         ({"key": ""}, "key"),
         ({"key": "two..dots"}, "key"),
+        ({"server": "dns://ns1.one.test"}, "server"),
     ],
 )
-def test_a_key_that_cannot_be_one_is_refused_by_its_field(bind: Bind, changed: dict[str, str], field: str) -> None:
+def test_what_cannot_be_is_refused_by_its_field(bind: Bind, changed: dict[str, str], field: str) -> None:
     with pytest.raises(OptionRefused) as caught:
         Dns01Rfc2136(options(bind, **changed))
     assert caught.value.field == field
