@@ -206,6 +206,8 @@ LEASE_SECONDS = 60
 LEASE_RENEW_SECONDS = 20
 RECOVERY_SECONDS = 30
 WATCHDOG_SECONDS = 180
+ALARM_WATCH_SECONDS = 15  # how often the supervisor looks whether worker and sweep are well, and sends what waits
+ALARM_AFTER_SECONDS = 600  # how long they must be ill for an alarm
 GENERATION_POLL_SECONDS = 1.0
 HELLO_SECONDS = 5.0
 HANDSHAKE_SECONDS = 5.0
@@ -214,7 +216,7 @@ REBIND_CONFIRM_SECONDS = 120
 FORCE_SSL_CONFIRM_SECONDS = 120
 IMPORT_SCAN_SECONDS = 60
 TICK_MINUTES = 5
-PROBE_PORT = 80  # where a CA asks for the answer; tests have no right to it
+PROBE_PORT, PROBE_TLS_PORT = 80, 443  # where a CA asks for the answer; tests have no right to them
 
 LOG_LEVEL = env.choice("BINDERY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 LOG_FORMAT = env.choice("BINDERY_LOG_FORMAT", "text", ("text", "json"))

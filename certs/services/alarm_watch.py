@@ -18,6 +18,7 @@ from certs.models import AcmeAccount, AcmeDirectory, Challenge
 from certs.services import alarm_certificates
 from certs.services.alarm_certificates import certificate_well, certificates_troubles, way_shown
 from certs.services.alarms import alarms_settle
+from certs.services.directories import directories_used
 from certs.services.health import Finding, portal_findings
 from portal import clock
 
@@ -85,7 +86,7 @@ _PORTAL = {
         Trouble(
             "sweep",
             Level.OUTAGE,
-            subject_make("Check of the certificates", "none for more than 26 hours"),
+            subject_make("Check of the certificates", "overdue"),
             "",
             tried="A check is queued every few minutes.",
             advice="Look into the log for “sweep”. `manage.py check_certificates --inline` does its work meanwhile.",
@@ -106,8 +107,7 @@ _PORTAL = {
 
 def _directories(moment: datetime) -> Iterator[Trouble]:
     silent = AcmeDirectory.objects.filter(trouble_since__lte=moment - SILENT).exclude(trouble="")
-    used = AcmeAccount.objects.filter(deactivated_at=None).values("directory_url")
-    for row in silent.filter(directory_url__in=used):
+    for row in silent.filter(directory_url__in=directories_used()):
         since = f" It has been so since {moment_shown(row.trouble_since)}." if row.trouble_since else ""
         yield Trouble(
             key=f"directory:{row.directory_url}"[:200],

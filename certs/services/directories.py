@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from certs.domain.errors import BinderyError
 from certs.models import AcmeAccount, AcmeDirectory
@@ -16,21 +16,24 @@ EVERY_SILENT = timedelta(hours=1)  # one that did not answer
 _AT_ONCE = 8  # each may take ten seconds
 
 
+def directories_used() -> QuerySet[AcmeAccount, str]:
+    """The addresses of those at which we have an account."""
+    return AcmeAccount.objects.filter(deactivated_at=None).exclude(account_url="").values_list("directory_url", flat=True)
+
+
 def directories_check() -> int:
     """Ask the directories whose turn it is, and store what they say; returns how many were asked. Network."""
     _ensure_rows()
     now = clock.now()
     silent = ~Q(trouble="") & Q(checked_at__lte=now - EVERY_SILENT)
     due = AcmeDirectory.objects.filter(Q(checked_at=None) | Q(checked_at__lte=now - EVERY) | silent)
-    used = AcmeAccount.objects.filter(deactivated_at=None).values("directory_url")
-    rows = list(due.filter(directory_url__in=used).order_by("checked_at")[:_AT_ONCE])
+    rows = list(due.filter(directory_url__in=directories_used()).order_by("checked_at")[:_AT_ONCE])
     return sum(_check(row) for row in rows)
 
 
 def _ensure_rows() -> None:
-    accounts = AcmeAccount.objects.filter(deactivated_at=None)
-    new = accounts.exclude(directory_url__in=AcmeDirectory.objects.values("directory_url"))
-    urls = set(new.values_list("directory_url", flat=True))
+    known = AcmeDirectory.objects.values("directory_url")
+    urls = set(directories_used().exclude(directory_url__in=known))
     if urls:
         AcmeDirectory.objects.bulk_create([AcmeDirectory(directory_url=url) for url in urls], ignore_conflicts=True)
 

@@ -32,6 +32,7 @@ from certs.services.queue import queue_enqueue, queue_stalled
 from certs.services.rebinds import rebinds_close_interrupted
 from certs.services.serving import placeholder_ensure
 from portal import home
+from portal.server.alarming import Alarming
 from portal.server.children import Child, children_stop, reap_orphans
 from portal.server.lock import SupervisorLock
 from portal.server.rebinding import Rebinder, Serving
@@ -158,7 +159,10 @@ class Supervisor:
         self._duties = self._duty_table()
 
     def _duty_table(self) -> list[Duty]:
-        table = [Duty("orphans", 1.0, lambda: reap_orphans(self._children))]
+        table = [
+            Duty("orphans", 1.0, lambda: reap_orphans(self._children)),
+            Duty("alarms", settings.ALARM_WATCH_SECONDS, Alarming().step),
+        ]
         if self._rebinder:
             table += [
                 Duty("rebind", 0.5, self._rebinder.step),
