@@ -13,6 +13,7 @@ from certs.services.certificates import certificate_new
 from certs.services.challenges import challenges_clean
 from certs.services.issue_options import IssueOptions
 from certs.services.options import options_store
+from certs.services.order_runner import orders_run
 from certs.services.orders import order_create
 from certs.solvers.dns import ACCOUNT, PERSIST, account_label
 from certs.solvers.dns01_rfc2136 import Dns01Rfc2136
@@ -117,6 +118,20 @@ def test_the_ca_is_not_told_before_the_last_server_shows_the_record(
         secondary.notify()
         done = advance_until_done(waiting)
     assert done.state == states.DONE, (done.error_message, done.problem)
+
+
+def test_orders_for_the_same_names_at_once_do_not_take_each_others_records(bind: Bind, ca: Pebble) -> None:
+    by = method(bind)
+    asked = [order(account_at(ca, f"{number}@one.test"), by, "*.one.test", "one.test") for number in range(8)]
+    for _ in range(20):
+        if not Order.objects.filter(finished_at=None).exists():
+            break
+        orders_run()
+    for each in asked:
+        each.refresh_from_db()
+        assert each.state == states.DONE, (each.error_message, each.problem)
+    assert ca.issued() == len(asked)
+    assert not left_at(bind, "one.test")
 
 
 def test_a_wrong_key_fails_with_its_reason_and_leaves_nothing(bind: Bind, ca: Pebble) -> None:
