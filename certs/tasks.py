@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 
+from certs.services.account_changes import accounts_settle
 from certs.services.alarm_delivery import alarms_deliver
 from certs.services.alarm_watch import alarms_sweep
 from certs.services.challenges import challenges_clean
@@ -20,6 +21,7 @@ log = logging.getLogger("bindery.tasks")
 # In this order: the CAs are heard before it is decided, what was bound late is bound before HSTS is weighed, and people
 # are told last of what came out.
 TICK: tuple[Callable[[], object], ...] = (
+    accounts_settle,
     renewal_info_refresh,
     sweep_run,
     lets_encrypt_settle,

@@ -119,4 +119,5 @@ def _skew(sent: str, now: datetime) -> float | None:
         moment = parsedate_to_datetime(sent)
     except (ValueError, OverflowError):
         return None
-    return (now - (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)).total_seconds()
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((now - moment).total_seconds(), 1)

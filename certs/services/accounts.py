@@ -1,13 +1,13 @@
 """ACME accounts: the key is made and stored first; the CA is asked when a flow needs it, again where it forgot."""
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import json
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from certs.acme.client import AcmeClient
+from certs.acme.client import MAC_ALGORITHMS, AcmeClient, ExternalAccount
 from certs.acme.directories import DirectoryInfo, directory_label
 from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch
@@ -15,11 +15,14 @@ from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.models import AcmeAccount, User
 from certs.services.events import audit_record
 from certs.services.keys import key_create, key_open
+from certs.services.secrets import secret_open, secret_seal
 from certs.transports.outbound import trust_context, url_check
 from portal import clock
 
 DIRECTORY_SECONDS = 8.0  # a person waits for the page
 ACCOUNT_KEY_TYPE = "ec-p256"
+LONGEST_KID = 255
+SHORTEST_HMAC_KEY = 16  # bytes
 
 
 def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False) -> DirectoryInfo:
@@ -36,29 +39,10 @@ def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False
         read_seconds=DIRECTORY_SECONDS,
         retries=0,
     )
-    skews: list[float | None] = []
-    network.session.hooks["response"].append(lambda answer, **_: skews.append(_skew(answer.headers.get("Date"))))
     try:
-        meta = directory_fetch(network, url)["meta"]
+        return directory_fetch(network, url).info
     finally:
         network.close()
-    return DirectoryInfo(
-        terms_url=str(meta.terms_of_service or ""),
-        website=str(meta.website or ""),
-        profiles={str(name): str(text) for name, text in (meta.profiles or {}).items()},
-        eab_required=bool(meta.external_account_required),
-        clock_skew=skews[-1] if skews else None,
-    )
-
-
-def _skew(date: str | None) -> float | None:
-    """Against real time; a Date header has whole seconds."""
-    try:
-        moment = parsedate_to_datetime(date or "")
-    except (ValueError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round((datetime.now(UTC) - moment).total_seconds(), 1)
 
 
 def account_get_or_create(
@@ -68,18 +52,21 @@ def account_get_or_create(
     ca_bundle: str = "",
     allow_private: bool = False,
     terms_url: str = "",
+    eab: ExternalAccount | None = None,
     actor: User | str | None,
 ) -> AcmeAccount:
     """The account for this directory and address, its key made here. No network: the flow registers it at the CA.
 
-    A `terms_url` means that the person has accepted these terms. Raises InputError.
+    A `terms_url` means that the person has accepted these terms. `eab` binds it to an account that the person has
+    elsewhere; it is kept until the CA has taken it. Raises InputError.
     """
     url_check(directory_url)  # its shape only: the name is looked up by whoever asks it
     trust_context(ca_bundle)
     fields: dict[str, object] = {"ca_bundle": ca_bundle, "allow_private": allow_private}
     if terms_url:
         fields |= {"terms_url": terms_url}
-    found = AcmeAccount.objects.filter(directory_url=directory_url, email=email).first()
+    held = AcmeAccount.objects.filter(directory_url=directory_url, email=email, deactivated_at=None)
+    found = held.first()
     if found is None:
         key = key_create(ACCOUNT_KEY_TYPE)
         agreed = {"terms_agreed_at": clock.now()} if terms_url else {}
@@ -87,9 +74,11 @@ def account_get_or_create(
             with transaction.atomic():
                 made = AcmeAccount.objects.create(directory_url=directory_url, email=email, key=key, **fields, **agreed)
                 audit_record(actor, "account.create", made, after={"terms": terms_url})
+                if eab is not None:
+                    account_eab_store(made, eab, actor=actor)
             return made
         except IntegrityError:
-            found = AcmeAccount.objects.filter(directory_url=directory_url, email=email).first()
+            found = held.first()
             if found is None:
                 raise
     changed = {name: value for name, value in fields.items() if getattr(found, name) != value}
@@ -100,11 +89,46 @@ def account_get_or_create(
             AcmeAccount.objects.filter(pk=found.pk).update(**changed)
             audit_record(actor, "account.change", found, after={name: str(value) for name, value in changed.items()})
         found.refresh_from_db()
+    if eab is not None and not found.account_url:
+        account_eab_store(found, eab, actor=actor)
     return found
 
 
-def account_register(client: AcmeClient, account: AcmeAccount) -> None:
-    """Register at the CA, or find the account of this key there again, and store its URL.
+def external_account(kid: str, hmac_key: str, algorithm: str = "") -> ExternalAccount:
+    """As the CA hands it out: the key in base64url, or in plain base64. Raises InputError."""
+    kid, algorithm = kid.strip(), algorithm.strip() or "HS256"
+    text = "".join(hmac_key.split()).rstrip("=").translate(str.maketrans("+/", "-_"))
+    try:
+        key = urlsafe_b64decode(text + "=" * (-len(text) % 4)) if text.isascii() else b""
+    except ValueError:
+        key = b""
+    if not kid or len(kid) > LONGEST_KID or not kid.isprintable():
+        raise InputError(
+            "The key ID of the external account is missing or no key ID.", advice="Copy it from the CA.", code="eab"
+        )
+    if len(key) < SHORTEST_HMAC_KEY or urlsafe_b64encode(key).rstrip(b"=").decode() != text:
+        raise InputError(
+            "The HMAC key of the external account cannot be read.",
+            advice="Copy the whole of it from the CA; it is text in base64url.",
+            code="eab",
+        )
+    if algorithm not in MAC_ALGORITHMS:
+        raise InputError(f"“{algorithm}” is no MAC algorithm.", advice=f"Use one of {', '.join(MAC_ALGORITHMS)}.")
+    return ExternalAccount(kid, key, algorithm)
+
+
+def account_eab_store(account: AcmeAccount, eab: ExternalAccount, *, actor: User | str | None) -> None:
+    """To be used at the next registration, once. Never shown again, but for its key ID."""
+    secret = json.dumps({"key": b64encode(eab.hmac_key).decode(), "algorithm": eab.algorithm}).encode()
+    account.eab_kid, account.eab_sealed = eab.kid, secret_seal(AcmeAccount.EAB_PURPOSE, account.pk, secret)
+    with transaction.atomic():
+        AcmeAccount.objects.filter(pk=account.pk).update(eab_kid=account.eab_kid, eab_sealed=account.eab_sealed)
+        audit_record(actor, "account.eab", account, after={"kid": eab.kid})
+
+
+def account_register(client: AcmeClient, account: AcmeAccount, *, actor: User | str | None = "schedule") -> None:
+    """Register at the CA, or find the account of this key there again, and store its URL; drop the external account
+    key, which has done its work.
 
     Raises AcmeRefused, AcmeRetry. Asked twice, the CA gives the same account (RFC 8555 §7.3.1).
     """
@@ -115,9 +139,34 @@ def account_register(client: AcmeClient, account: AcmeAccount) -> None:
             advice=f"Read them at {terms}, and accept them.",
             code="acme-terms",
         )
-    url = client.account_register(email=account.email, terms_agreed=account.terms_agreed_at is not None)
-    AcmeAccount.objects.filter(pk=account.pk).update(account_url=url)
-    account.account_url = url
+    url = _register(client, account)
+    with transaction.atomic():
+        AcmeAccount.objects.filter(pk=account.pk).update(account_url=url, eab_sealed="")
+        audit_record(actor, "account.register", account, after={"url": url})
+    account.account_url, account.eab_sealed = url, ""
+
+
+def _register(client: AcmeClient, account: AcmeAccount) -> str:
+    """An external account key is good for one use: after a lost answer the account is there, and the key is spent."""
+    needs_eab = client.info.eab_required
+    eab = _eab_open(account)
+    if (eab or needs_eab) and (found := client.account_find()):
+        return found
+    if needs_eab and eab is None:
+        raise AcmeRefused(
+            f"{directory_label(account.directory_url)} needs an external account binding.",
+            advice="Get a key ID and an HMAC key from the CA, and give both under Configuration ➜ CA accounts.",
+            code="acme-externalAccountRequired",
+        )
+    agreed = account.terms_agreed_at is not None
+    return client.account_register(email=account.email, terms_agreed=agreed, **({"eab": eab} if eab else {}))
+
+
+def _eab_open(account: AcmeAccount) -> ExternalAccount | None:
+    if not account.eab_sealed:
+        return None
+    stored = json.loads(secret_open(AcmeAccount.EAB_PURPOSE, account.pk, account.eab_sealed))
+    return ExternalAccount(account.eab_kid, b64decode(stored["key"]), stored["algorithm"])
 
 
 def account_session(account: AcmeAccount) -> Account:

@@ -22,6 +22,7 @@ from certs.acme.sessions import session
 from certs.domain import states
 from certs.domain.errors import AcmeRetry
 from certs.models import Order
+from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
 from certs.services.challenges import challenges_clear
 from certs.services.events import job_event
@@ -59,6 +60,7 @@ class Flow:
     @property
     def client(self) -> AcmeClient:
         if self._client is None:
+            account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))
         return self._client
 

@@ -37,6 +37,7 @@ class Pebble:
     chain_length: int = 1
     alternate_roots: int = 0
     retry_after: int = 1  # seconds, for polls of authorizations and orders
+    eab: dict[str, str] = field(default_factory=dict)  # kid -> HMAC key in base64url: one of them is required then
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,11 @@ class Pebble:
 
     def intermediate_pem(self, number: int = 0) -> str:
         return self.management("GET", f"/intermediates/{number}").text
+
+    def revocation(self, serial: str) -> tuple[str, int | None]:
+        """("Valid" or "Revoked", the reason's number) of a certificate by its serial in hex."""
+        said = self.management("GET", f"/cert-status-by-serial/{serial}").json()
+        return said["Status"], said.get("Reason")
 
     def set_renewal_info(self, certificate_pem: str, start: str, end: str) -> None:
         """Force ARI's window, RFC 3339 moments; needs `has_profiles`."""
@@ -153,7 +159,8 @@ class Pebble:
             "httpPort": self.http_port,
             "tlsPort": self.tls_port or self.http_port,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": False,
+            "externalAccountBindingRequired": bool(self.eab),
+            "externalAccountMACKeys": self.eab,
             "domainBlocklist": list(self.blocked),
             "retryAfter": {"authz": self.retry_after, "order": self.retry_after},
             "profiles": {
