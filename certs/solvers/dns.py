@@ -158,16 +158,17 @@ class DnsSolver(Solver):
     def _stands(self, task: Task, found: Found) -> bool:
         """Whether the consent is there already, at every server. An end that its owner set is never overridden."""
         accepts = self.accepts(task)
-        for value in found.values:
-            until = accepts.ended(value)
-            if until:
-                raise ConflictError(
-                    f"The record at {found.name} lets this account ask for {task.name} until {until:%Y-%m-%d %H:%M} "
-                    "UTC only, which has passed.",
-                    advice="Put a record with a later persistUntil in its place, or remove it and try again.",
-                    code="dns-persist-ended",
-                )
-        return bool(found.said) and not found.lacking(accepts)
+        if any(accepts(value) for value in found.values):
+            return bool(found.said) and not found.lacking(accepts)
+        until = max((ended for value in found.values if (ended := accepts.ended(value))), default=None)
+        if until is not None:
+            raise ConflictError(
+                f"The record at {found.name} lets this account ask for {task.name} until {until:%Y-%m-%d %H:%M} UTC "
+                "only, which has passed.",
+                advice="Put a record with a later persistUntil in its place, or remove it and try again.",
+                code="dns-persist-ended",
+            )
+        return False
 
 
 class _Accepts:

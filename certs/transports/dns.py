@@ -322,7 +322,13 @@ class Resolver:
                     code="dns-alias",
                 )
             name = target
-            zone = self._zone(_known(name, type), deadline)
+            try:
+                zone = self._zone(_known(name, type), deadline)
+            except NoZone:
+                raise NoZone(
+                    f"{asked} is an alias (CNAME) of {name}, whose zone cannot be found in DNS.",
+                    advice="Correct the CNAME record, or take it away.",
+                ) from None
 
     def _alias_cached(self, name: str, deadline: float) -> str:
         """From behind a firewall only the resolvers can say that the name is an alias."""

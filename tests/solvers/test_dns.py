@@ -191,6 +191,8 @@ def test_the_end_that_an_owner_set_is_never_overridden(move_clock: Callable[[flo
     with pytest.raises(ConflictError, match=rf"until {until:%Y-%m-%d %H:%M} UTC only"):
         solver.present(STANDING)
     assert not hasattr(solver, "added")
+    renewed = notes(Answer(NS1, (f"{CONSENT}; persistUntil=1000000000", CONSENT)), challenge=PERSIST)
+    assert renewed.present(STANDING) == {}
 
 
 RIGHT = (digest("token.thumbprint"),)

@@ -10,7 +10,7 @@ import pytest
 
 from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError, Unavailable
-from certs.transports.dns import CaaRecord, Resolver
+from certs.transports.dns import CaaRecord, NoZone, Resolver
 from tests.harness.bind import Bind
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
@@ -28,6 +28,7 @@ RECORDS = {
         '@ CAA 0 issue "letsencrypt.org;validationmethods=dns-01"',
         '@ CAA 128 iodef "mailto:a@one.test"',
         "alias CNAME caa.two.test.",
+        "dangling CNAME gone.nowhere.",
         "around CNAME about.two.test.",
         *(f"long TXT {letter * 250}" for letter in "abcdefgh"),
     ],
@@ -118,6 +119,14 @@ def test_a_record_in_a_zone_of_its_own_is_asked_there(bind: Bind) -> None:
         found = Resolver((recursive.address,), port=parent.port).txt(child)
     assert found.zone.name == child
     assert found.values == ("there",)
+
+
+def test_an_alias_to_nowhere_is_named(bind: Bind) -> None:
+    with (
+        DnsServer() as root,
+        pytest.raises(NoZone, match=r"dangling\.one\.test is an alias \(CNAME\) of gone\.nowhere"),
+    ):
+        Resolver((root.address,), (bind.address,)).txt("dangling.one.test")
 
 
 def test_addresses_come_from_the_authoritative_servers(resolver: Resolver) -> None:
