@@ -10,7 +10,7 @@ from certs.models.listener import Binding, Listener, NodeProcess, Rebind
 from certs.models.method import ChallengeMethod
 from certs.models.order import Challenge, Order
 from certs.models.organization import Department, Organization
-from certs.models.portal import OneTimeLink, PortalState
+from certs.models.portal import NodeExport, OneTimeLink, PortalState
 from certs.models.privatekey import PrivateKey
 from certs.models.queue import QueueTicket, WorkerBeat
 from certs.models.user import User
@@ -34,6 +34,7 @@ __all__ = [
     "KeyRingCanary",
     "LedgerEntry",
     "Listener",
+    "NodeExport",
     "NodeProcess",
     "OneTimeLink",
     "Order",

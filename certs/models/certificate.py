@@ -35,6 +35,7 @@ class Certificate(models.Model):
         ChallengeMethod, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
     )  # None: chosen by itself, http-01 first
     on_demand = models.BooleanField(default=False)  # made by the first visitor of its name
+    export_name = models.CharField(max_length=120, blank=True)  # its directory below acme/, the same for life
     current = models.OneToOneField(
         "CertificateVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="current_of"
     )
@@ -58,6 +59,11 @@ class Certificate(models.Model):
     class Meta:
         ordering = ["name", "id"]
         indexes = [models.Index(fields=["failures"], condition=models.Q(failures__gt=0), name="certificate_failing")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["export_name"], condition=~models.Q(export_name=""), name="export_name_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

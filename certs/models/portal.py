@@ -1,4 +1,5 @@
 import uuid
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -57,9 +58,25 @@ class PortalState(models.Model):
 
     class Meta:
         verbose_name = verbose_name_plural = "portal settings"
+        permissions: ClassVar[list[tuple[str, str]]] = [
+            ("export_keys", "Can have private keys written to files by the export")
+        ]
 
     def __str__(self) -> str:
         return "portal state"
+
+
+class NodeExport(models.Model):
+    """How the last export on one node went; `trouble` tells what could not be written there, and why."""
+
+    node = models.CharField(max_length=100, unique=True)
+    place = models.CharField(max_length=500)
+    count = models.PositiveIntegerField(default=0)  # certificates that are there as they should be
+    trouble = models.TextField(blank=True)
+    finished_at = models.DateTimeField(default=clock.now)
+
+    def __str__(self) -> str:
+        return f"{self.count} certificates on {self.node}"
 
 
 class OneTimeLink(models.Model):
