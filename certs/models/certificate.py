@@ -94,6 +94,7 @@ class CertificateVersion(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)  # by us, or found in the CA's list
     revocation_reason = models.CharField(max_length=40, blank=True)  # a name of RFC 5280 §5.3.1
     revocation_checked_at = models.DateTimeField(null=True, blank=True)
+    revocation_trouble = models.TextField(blank=True)  # why the last look could not tell
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -23,6 +23,7 @@ class PrivateKey(models.Model):
     spki_sha256 = models.CharField(max_length=64, unique=True)  # hex, of the DER SubjectPublicKeyInfo
     sealed = models.TextField(blank=True)
     held = models.CharField(max_length=10, choices=Held.choices, default=Held.HERE)
+    compromised_at = models.DateTimeField(null=True, blank=True)  # reported so: never used for a new certificate
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     def __str__(self) -> str:
