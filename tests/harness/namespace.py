@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,8 @@ def refusal() -> str:
     return "" if done.returncode == 0 else (done.stderr.strip() or "unshare failed")
 
 
-def run_inside(module: Path, *, names: list[str], timeout: float = 180) -> None:
-    """Run the tests of `module` inside; `names` lead to loopback. Fails with their output."""
+def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (), timeout: float = 180) -> None:
+    """Run the tests of `module` inside; `names` lead to loopback. Fails with their output, prints it otherwise."""
     reason = refusal()
     if reason:
         if counterparts.is_demanded():
@@ -45,7 +46,18 @@ def run_inside(module: Path, *, names: list[str], timeout: float = 180) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="bindery-hosts-") as hosts:
         hosts.write(f"127.0.0.1 localhost {' '.join(names)}\n::1 localhost\n")
         hosts.flush()
-        tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(module)]
+        tests = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            *arguments,
+            str(module),
+        ]
         done = subprocess.run(
             [*_unshare(), "sh", "-c", _PREPARE, hosts.name, *tests],
             cwd=ROOT,
@@ -58,3 +70,4 @@ def run_inside(module: Path, *, names: list[str], timeout: float = 180) -> None:
         )
     if done.returncode != 0:
         pytest.fail(f"inside the namespace:\n{done.stdout}\n{done.stderr}", pytrace=False)
+    print(done.stdout)

@@ -115,7 +115,22 @@ def main() -> None:
 
     commands = {
         each.__name__: each
-        for each in (bind, renew, wait, spoil, mend, listen, rows, generation, placeholder, order, rebind, confirm)
+        for each in (
+            bind,
+            renew,
+            wait,
+            spoil,
+            mend,
+            listen,
+            rows,
+            generation,
+            placeholder,
+            order,
+            orders,
+            renewals,
+            rebind,
+            confirm,
+        )
     }
     for line in sys.stdin:
         command, *args = json.loads(line)
@@ -124,11 +139,31 @@ def main() -> None:
 
 def order(directory_url: str, bundle_file: str, name: str, bind: bool = False) -> str:
     """An order for a new certificate, for the portal's own workers; its id as SQLite writes it."""
-    from certs.services.accounts import account_get_or_create
-    from certs.services.certificates import certificate_new
+    return str(_order(_account(directory_url, bundle_file), name, bind=bind).hex)
+
+
+def orders(directory_url: str, bundle_file: str, names: list[str]) -> None:
+    """One for each of the names."""
+    account = _account(directory_url, bundle_file)
+    for name in names:
+        _order(account, name)
+
+
+def renewals() -> int:
+    """Of every certificate that comes from a CA; returns how many these are."""
+    from certs.models import Certificate
     from certs.services.orders import order_create
 
-    account = account_get_or_create(
+    rows = list(Certificate.objects.filter(source=Certificate.Source.ACME))
+    for row in rows:
+        order_create(row, reason="forced", actor="test")
+    return len(rows)
+
+
+def _account(directory_url: str, bundle_file: str) -> Any:
+    from certs.services.accounts import account_get_or_create
+
+    return account_get_or_create(
         directory_url=directory_url,
         email="",
         ca_bundle=Path(bundle_file).read_text(),
@@ -136,8 +171,14 @@ def order(directory_url: str, bundle_file: str, name: str, bind: bool = False) -
         terms_url="accepted",
         actor="test",
     )
+
+
+def _order(account: Any, name: str, *, bind: bool = False) -> Any:
+    from certs.services.certificates import certificate_new
+    from certs.services.orders import order_create
+
     certificate = certificate_new(name=name, names=[name], account=account, actor="test")
-    return str(order_create(certificate, reason="asked", actor="test", bind=bind).pk.hex)
+    return order_create(certificate, reason="asked", actor="test", bind=bind).pk
 
 
 def rebind(addresses: list[str], port: int) -> str:
