@@ -1,6 +1,6 @@
 """Form fields made from the Options of a plugin, and back: nobody writes a form for a solver or a channel."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -12,12 +12,22 @@ _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 _KEPT = "Leave it empty to keep what is stored."
 
 
-def option_fields(kind: type[Any], *, prefix: str = "", stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def option_fields(
+    kind: type[Any],
+    *,
+    prefix: str = "",
+    stored: Mapping[str, Any] | None = None,
+    kept: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Fields by name (`prefix` before each). `stored` is the JSON of a row that is there; its secrets stay hidden.
+    `kept` names the secrets that the row has; None: all of them.
 
     No field is required for the browser: only the chosen kind's fields count, and `options_read` judges them.
     """
-    return {f"{prefix}{each.name}": _field(each, stored) for each in options_of(kind)}
+    return {
+        f"{prefix}{each.name}": _field(each, stored, stored is not None and (kept is None or each.name in kept))
+        for each in options_of(kind)
+    }
 
 
 def option_values(kind: type[Any], cleaned: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
@@ -25,7 +35,7 @@ def option_values(kind: type[Any], cleaned: Mapping[str, Any], *, prefix: str = 
     return {each.name: cleaned.get(f"{prefix}{each.name}") for each in options_of(kind)}
 
 
-def _field(about: Option, stored: Mapping[str, Any] | None) -> forms.Field:
+def _field(about: Option, stored: Mapping[str, Any] | None, kept: bool) -> forms.Field:
     initial = about.default if stored is None else stored.get(about.name, about.default)
     common: dict[str, Any] = {"label": about.label, "help_text": about.help, "required": False, "initial": initial}
     if about.type is bool:
@@ -35,7 +45,7 @@ def _field(about: Option, stored: Mapping[str, Any] | None) -> forms.Field:
     if about.choices:
         return forms.ChoiceField(choices=about.choices, **common)
     if about.secret:
-        common |= {"initial": None, "help_text": f"{about.help} {_KEPT}".strip() if stored is not None else about.help}
+        common |= {"initial": None, "help_text": f"{about.help} {_KEPT}".strip() if kept else about.help}
     return forms.CharField(max_length=LONGEST, widget=_widget(about), **common)
 
 

@@ -25,6 +25,7 @@ from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import public_url_offer
+from certs.views.configuration.methods import methods_shown
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
             Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
             Entry("HTTPS", "https", "Force SSL and HSTS.", _https(state)),
             Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
+            Entry(
+                "Challenges",
+                "methods",
+                "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
+                methods_shown(request),
+            ),
         ],
         "public_url_form": public_url_form,
         "public_url_confirmed": bool(settings.PUBLIC_URL or state.public_url),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from certs.views.configuration import bindings, https, index, lets_encrypt, renewal
+from certs.views.configuration import bindings, https, index, lets_encrypt, methods, renewal
 
 urlpatterns = [
     path("", index.configuration, name="configuration"),
@@ -30,4 +30,10 @@ urlpatterns = [
     path("renewal/", renewal.renewal, name="renewal"),
     path("renewal/check/", renewal.check, name="renewal-check"),
     path("renewal/certificate/<uuid:pk>/", renewal.override, name="renewal-override"),
+    path("challenges/", methods.methods, name="methods"),
+    path("challenges/new/", methods.new, name="method-new"),
+    path("challenges/<uuid:pk>/", methods.method, name="method"),
+    path("challenges/<uuid:pk>/test/", methods.test, name="method-test"),
+    path("challenges/<uuid:pk>/tested/", methods.tested, name="method-tested"),
+    path("challenges/<uuid:pk>/delete/", methods.delete, name="method-delete"),
 ]
