@@ -131,7 +131,7 @@ class RequestForm(IssueOptionsForm):
     def clean_names(self) -> list[str]:
         try:
             return names_parse(
-                str(self.cleaned_data["names"]), name_rules(self.method, str(self.cleaned_data.get("profile", "")))
+                str(self.cleaned_data["names"]), name_rules(self.kind, str(self.cleaned_data.get("profile", "")))
             )
         except NameRefused as error:
             raise forms.ValidationError(str(error)) from error

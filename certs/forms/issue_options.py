@@ -1,21 +1,29 @@
 """How a certificate is asked for: the fields under “More”, the same on every page that asks a CA for something."""
 
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, TypeVar, cast
 
 from django import forms
 
 from certs.acme.directories import directory_label
 from certs.domain.keys import KEY_TYPES
+from certs.domain.options import OptionRefused, options_of, options_read
 from certs.forms.base import PortalForm
-from certs.models import AcmeAccount, ChallengeMethod
+from certs.forms.options import option_fields, option_values
+from certs.models import AcmeAccount, ChallengeMethod, User
+from certs.services.challenges import solver_kinds
 from certs.services.issue_options import CA_KEY_TYPES, IssueOptions
+from certs.services.methods import method_create, method_delete
 
+T = TypeVar("T")
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 FALLBACKS = ("fallback_1", "fallback_2", "fallback_3")
+NEW = "new:"  # before a kind: it is set up with this form
 
 
 class IssueOptionsForm(PortalForm):
-    """`issue_options()` after validation. Choices are read from the database when the form is made."""
+    """`attempt_issue` after validation. Choices are read from the database when the form is made."""
 
     challenge = forms.ChoiceField(
         label="Challenge",
@@ -61,7 +69,11 @@ class IssueOptionsForm(PortalForm):
         self._methods = {str(row.pk): row for row in ChallengeMethod.objects.all()}
         usable = AcmeAccount.objects.filter(deactivated_at=None).exclude(terms_agreed_at=None)
         self.accounts = {str(row.pk): row for row in usable.order_by("directory_url", "email")}
-        self._choices("challenge", [("", "By itself: HTTP first, then TLS"), *self.method_choices()])
+        self._kinds = {kind: solver for kind, solver in solver_kinds().items() if not solver.chooser}
+        for kind, solver in self._kinds.items():
+            self.fields.update(option_fields(solver.Options, prefix=_prefix(kind)))
+        new = [(f"{NEW}{kind}", f"New: {solver.label}") for kind, solver in self._kinds.items()]
+        self._choices("challenge", [("", "By itself: HTTP first, then TLS"), *self.method_choices(), *new])
         for name in FALLBACKS:
             self._choices(name, [("", "nobody"), *self.account_choices()])
 
@@ -78,18 +90,75 @@ class IssueOptionsForm(PortalForm):
 
     @property
     def asks_port_80(self) -> bool:
-        return self.method is None or self.method.kind == "http01"
+        return self.kind in ("", "http01")
 
-    def issue_options(self) -> IssueOptions:
+    @property
+    def kind(self) -> str:
+        """The kind of challenge that is chosen; "" where the portal chooses."""
+        chosen = str(self["challenge"].value() or "")
+        if chosen.startswith(NEW):
+            return chosen.removeprefix(NEW) if chosen.removeprefix(NEW) in self._kinds else ""
+        return self.method.kind if self.method else ""
+
+    @property
+    def method_parts(self) -> list[dict[str, Any]]:
+        """The options of each kind that can be set up here, for the template."""
+        return [
+            {
+                "choice": f"{NEW}{kind}",
+                "label": solver.label,
+                "fields": [self[f"{_prefix(kind)}{each.name}"] for each in options_of(solver.Options)],
+            }
+            for kind, solver in self._kinds.items()
+            if options_of(solver.Options)
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if (cleaned.get("challenge") or "").startswith(NEW) and self.kind:
+            solver = self._kinds[self.kind]
+            try:
+                options_read(solver.Options, option_values(solver.Options, cleaned, prefix=_prefix(self.kind)))
+            except OptionRefused as error:
+                self.add_error(f"{_prefix(self.kind)}{error.field}", str(error))
+        return cleaned
+
+    def attempt_issue(self, action: Callable[[IssueOptions], T], *, names: Sequence[str], actor: User) -> T | None:
+        """As `attempt`, with the options that were chosen. A challenge method that was set up for this on the way goes
+        again where the action is refused: the form still asks for it."""
+        before = set(self._methods)
+        result = self.attempt(lambda: action(self._issue_options(names, actor)))
+        if result is None:
+            for pk in set(self._methods) - before:
+                method_delete(self._methods.pop(pk), actor=actor)
+        return result
+
+    def _issue_options(self, names: Sequence[str], actor: User) -> IssueOptions:
         given = self.cleaned_data
         return IssueOptions(
             key_type=given["key_type"] or "ec-p256",
             profile=given["profile"].strip(),
             preferred_chain=given["preferred_chain"].strip(),
             reuse_key=given["reuse_key"],
-            challenge_method=self._methods.get(given["challenge"]),
+            challenge_method=self._method_made(names, actor),
             fallbacks=tuple(self.accounts[given[name]] for name in FALLBACKS if given[name]),
         )
+
+    def _method_made(self, names: Sequence[str], actor: User) -> ChallengeMethod | None:
+        chosen = self.cleaned_data["challenge"]
+        if not chosen.startswith(NEW):
+            return self._methods.get(chosen)
+        solver = self._kinds[self.kind]
+        values = option_values(solver.Options, self.cleaned_data, prefix=_prefix(self.kind))
+        same = next((row for row in self._methods.values() if row.kind == self.kind), None)
+        if same is not None and not options_of(solver.Options):
+            return same  # nothing tells two of them apart
+        name = solver.label if not options_of(solver.Options) else f"{solver.label}, {names[0]}"[:90]
+        taken = {row.name for row in self._methods.values()}
+        free = next(each for number in count(1) if (each := name if number == 1 else f"{name} {number}") not in taken)
+        made = method_create(kind=self.kind, name=free, given=values, actor=actor)
+        self._methods[str(made.pk)] = made
+        return made
 
     @staticmethod
     def issue_initial(options: IssueOptions) -> dict[str, Any]:
@@ -106,7 +175,8 @@ class IssueOptionsForm(PortalForm):
     def has_issue_options(self) -> bool:
         """Whether anything is other than a newcomer would leave it, or wrong: then “More” is shown open."""
         names = ("challenge", "reuse_key", "profile", "preferred_chain", *FALLBACKS)
-        wrong = any(name in self.errors for name in (*names, "key_type")) if self.is_bound else False
+        options = [field.name for part in self.method_parts for field in part["fields"]]
+        wrong = self.is_bound and any(name in self.errors for name in (*names, *options, "key_type"))
         return wrong or any(self[name].value() for name in names) or self["key_type"].value() not in (None, "ec-p256")
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
@@ -116,3 +186,7 @@ class IssueOptionsForm(PortalForm):
 def _account_label(account: AcmeAccount) -> str:
     label = directory_label(account.directory_url)
     return f"{label} ({account.email})" if account.email else label
+
+
+def _prefix(kind: str) -> str:
+    return f"{kind}-"

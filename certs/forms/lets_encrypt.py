@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
+from certs.acme.client import ExternalAccount
 from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
 from certs.domain.addresses import EVERY_ADDRESS, address_is_any
 from certs.domain.certinfo import certificate_info
@@ -15,8 +16,8 @@ from certs.domain.names import names_parse
 from certs.domain.pem import certificates_read
 from certs.forms.base import PortalForm
 from certs.forms.issue_options import IssueOptionsForm
-from certs.models import Listener
-from certs.services.accounts import directory_read
+from certs.models import AcmeAccount, Listener
+from certs.services.accounts import directory_read, external_account
 from certs.services.issue_options import name_rules
 from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses
@@ -44,6 +45,7 @@ class LetsEncryptForm(IssueOptionsForm):
         "challenge": "challenge",
         "key_type": "key_type",
         "fallbacks": "fallback_1",
+        "eab": "eab_hmac",
     }
 
     directory = forms.ChoiceField(
@@ -84,6 +86,20 @@ class LetsEncryptForm(IssueOptionsForm):
         max_length=254,
         help_text="The CA may write to it about your account. Few CAs still warn of expiry: Bindery looks after that.",
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    eab_kid = forms.CharField(
+        label="Key ID of an external account",
+        required=False,
+        max_length=255,
+        help_text="Only for CAs that want an account on their own site first, such as ZeroSSL, Google or SSL.com.",
+        widget=forms.TextInput(attrs=_PLAIN),
+    )
+    eab_hmac = forms.CharField(
+        label="HMAC key of it",
+        required=False,
+        max_length=1024,
+        help_text="Used once, when the account is registered, then dropped.",
+        widget=forms.PasswordInput(attrs={**_PLAIN, "autocomplete": "new-password"}),
     )
     accept_terms = forms.BooleanField(label="I have read and accept the terms of service of this CA", required=False)
     terms_seen = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
@@ -131,11 +147,11 @@ class LetsEncryptForm(IssueOptionsForm):
         except (AcmeFailure, InputError) as error:
             self._refuse_directory(error)
             return False
-        if self.info.eab_required:
+        if ask_terms and self.info.eab_required and not self._is_registered and not given["eab_kid"]:
             self.add_error(
-                self._directory_field,
-                f"{self.ca_label} gives certificates only to accounts that were made on its own site "
-                "(external account binding), which Bindery cannot use yet. Choose another CA.",
+                "eab_kid",
+                f"{self.ca_label} gives certificates only to accounts that were made on its own site: "
+                "copy the key ID and the HMAC key that it shows there.",
             )
         if ask_terms:
             self._check_profile(self.info.profiles)
@@ -155,12 +171,18 @@ class LetsEncryptForm(IssueOptionsForm):
             address="" if given["ip_address"] == KEEP else given["ip_address"],
             port=given["port"],
             form_id=given["form_id"],
-            options=self.issue_options(),
+            eab=self._eab(),
         )
+
+    def _eab(self) -> ExternalAccount | None:
+        given = self.cleaned_data
+        if not given["eab_kid"] and not given["eab_hmac"]:
+            return None
+        return external_account(given["eab_kid"], given["eab_hmac"])
 
     def clean_dns_names(self) -> list[str]:
         # The fields under “More” are cleaned before: they stand in the class that this one extends.
-        rules = name_rules(self.method, str(self.cleaned_data.get("profile", "")))
+        rules = name_rules(self.kind, str(self.cleaned_data.get("profile", "")))
         try:
             return names_parse(self.cleaned_data["dns_names"], rules)
         except NameRefused as error:
@@ -203,6 +225,12 @@ class LetsEncryptForm(IssueOptionsForm):
             self.add_error("accept_terms", "The terms have changed since this form was shown. Read them again.")
         elif not given["accept_terms"]:
             self.add_error("accept_terms", f"Read the terms at {terms_url}, then tick this box to accept them.")
+
+    @property
+    def _is_registered(self) -> bool:
+        """Whether the CA knows our account there already: then it asks for no external one."""
+        rows = AcmeAccount.objects.filter(directory_url=self.url, email=self.cleaned_data["email"].lower())
+        return rows.exclude(account_url="").filter(deactivated_at=None).exists()
 
     def _check_profile(self, offered: dict[str, str]) -> None:
         profile = self.cleaned_data["profile"]

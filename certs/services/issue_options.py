@@ -40,10 +40,11 @@ def issue_options_of(certificate: Certificate) -> IssueOptions:
     )
 
 
-def name_rules(method: ChallengeMethod | None, profile: str) -> NameRules:
-    """What may be named: a wildcard where the challenge can prove one, an address where a profile is named with it."""
+def name_rules(kind: str, profile: str) -> NameRules:
+    """What may be named: a wildcard where the kind of challenge ("": the portal chooses) can prove one, an address
+    where a profile is named with it."""
     kinds = solver_kinds()
-    chosen = [kinds[kind] for kind in ((method.kind,) if method else AUTOMATIC) if kind in kinds]
+    chosen = [kinds[one] for one in ((kind,) if kind else AUTOMATIC) if one in kinds]
     return NameRules(
         wildcard=any(kind.wildcards for kind in chosen),
         address=bool(profile) and any(kind.addresses for kind in chosen),
@@ -58,7 +59,7 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
             advice=f"Choose {', '.join(CA_KEY_TYPES)}.",
             code="key_type",
         )
-    rules = name_rules(options.challenge_method, options.profile)
+    rules = name_rules(options.challenge_method.kind if options.challenge_method else "", options.profile)
     wildcard = next((name for name in names if name.startswith("*.")), "")
     if wildcard and not rules.wildcard:
         raise InputError(

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 
+from certs.acme.client import ExternalAccount
 from certs.domain import states
 from certs.domain.addresses import address_parse, addresses_collide, addresses_meant
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
@@ -51,6 +52,7 @@ class Wish:
     port: int | None = None
     form_id: str = ""
     options: IssueOptions = field(default_factory=IssueOptions)
+    eab: ExternalAccount | None = None
     use_last: bool = False  # the order may spend the last that a rate limit leaves
 
 
@@ -67,6 +69,7 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
         ca_bundle=wish.ca_bundle,
         allow_private=wish.allow_private,
         terms_url=wish.terms_url,
+        eab=wish.eab,
         actor=actor,
     )
     state_get()

@@ -92,13 +92,13 @@ def test_what_no_ca_gives_has_nothing_to_choose() -> None:
 
 
 def test_names_follow_the_challenge_and_the_profile() -> None:
-    by_dns = name_rules(stock.method(), "")
+    by_dns = name_rules("dns01_rfc2136", "")
     assert names_parse("*.a.example, a.example", by_dns) == ["*.a.example", "a.example"]
     for text, rules in (
-        ("*.a.example", name_rules(None, "")),
-        ("192.0.2.1", name_rules(None, "")),
-        ("192.0.2.1", name_rules(stock.method(), "shortlived")),
+        ("*.a.example", name_rules("", "")),
+        ("192.0.2.1", name_rules("", "")),
+        ("192.0.2.1", name_rules("dns01_rfc2136", "shortlived")),
     ):
         with pytest.raises(NameRefused):
             names_parse(text, rules)
-    assert names_parse("192.0.2.1, [2001:DB8::1]", name_rules(None, "shortlived")) == ["192.0.2.1", "2001:db8::1"]
+    assert names_parse("192.0.2.1, [2001:DB8::1]", name_rules("", "shortlived")) == ["192.0.2.1", "2001:db8::1"]

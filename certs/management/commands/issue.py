@@ -67,8 +67,9 @@ class Command(RenewingCommand):
     def run(self, *args: Any, **options: Any) -> int:
         # Everything typed is judged before anything is stored or asked.
         wanted = _wanted(options)
+        method = wanted.get("challenge_method")
         wishes = self._wishes(
-            options["names"], options["file"], name_rules(wanted.get("challenge_method"), wanted.get("profile", ""))
+            options["names"], options["file"], name_rules(method.kind if method else "", wanted.get("profile", ""))
         )
         choice = self._choice(options)
         if options["bind"] and len(wishes) > 1:

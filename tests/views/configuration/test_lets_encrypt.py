@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -12,10 +13,11 @@ from pytest_django import Settings
 
 from certs.acme.directories import DirectoryInfo
 from certs.domain import states
-from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
+from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputError
 from certs.forms import lets_encrypt as form_module
-from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, Rebind, User
+from certs.models import AcmeAccount, Binding, Certificate, ChallengeMethod, Listener, Order, Rebind, User
 from certs.services.bindings import binding_set
+from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
@@ -28,6 +30,7 @@ PAGE = "/configuration/lets-encrypt/"
 FORM = f"{PAGE}configure/"
 TERMS = "https://ca.example.com/terms-v2"
 OTHER = "https://ca.example.com/directory"
+HMAC = "c2VjcmV0LW9mLWFuLWV4dGVybmFsLWFjY291bnQ"
 Ask = Callable[..., DirectoryInfo]
 
 
@@ -216,8 +219,76 @@ def test_a_directory_that_cannot_be_used_is_said(
 
 def test_a_ca_that_wants_accounts_made_elsewhere_is_said(client: Client, directory: dict[str, object]) -> None:
     directory["info"] = DirectoryInfo(TERMS, "", {}, True)
-    assert "external account binding" in client.post(FORM, other()).content.decode()
+    assert "copy the key ID and the HMAC key" in client.post(FORM, other()).content.decode()
+    for wrong in ({"eab_hmac": "!"}, {"eab_hmac": ""}, {"eab_kid": "", "eab_hmac": HMAC}):
+        assert client.post(FORM, other(**{"eab_kid": "kid-1", **wrong})).status_code == 200
+        assert stored() == 0
+    assert client.post(FORM, other(eab_kid="kid-1", eab_hmac=HMAC)).status_code == 302
+    account = AcmeAccount.objects.get()
+    assert account.eab_kid == "kid-1"
+    assert account.eab_sealed
+    assert HMAC not in account.eab_sealed
+    page = client.get(FORM).content.decode()
+    assert HMAC not in page  # write-only
+
+
+def test_what_is_chosen_under_more_is_kept_and_shown_again(client: Client) -> None:
+    method = stock.method(name="Our zone")
+    fields = {
+        "dns_names": "*.example.com",
+        "challenge": str(method.pk),
+        "key_type": "rsa-3072",
+        "reuse_key": "on",
+        "preferred_chain": "ISRG Root X1",
+    }
+    assert client.post(FORM, given(**fields)).status_code == 302
+    order = Order.objects.get()
+    assert order.challenge_kind == method.kind
+    assert (order.certificate.key_type, order.certificate.reuse_key) == ("rsa-3072", True)
+    page = client.get(FORM).content.decode()
+    assert f'<option value="{method.pk}" selected>Our zone</option>' in page
+    assert 'value="ISRG Root X1"' in page
+    assert '<details class="more panel" id="more" open>' in page
+
+
+def test_more_is_closed_and_its_defaults_are_those_of_before(client: Client) -> None:
+    assert '<details class="more panel" id="more">' in client.get(FORM).content.decode()
+    client.post(FORM, given())
+    assert issue_options_of(Order.objects.get().certificate) == IssueOptions()
+
+
+def test_a_challenge_is_set_up_on_the_way(client: Client) -> None:
+    new = {"challenge": "new:dns01_rfc2136", "dns_names": "*.example.com, example.com"}
+    options = {"server": "ns.example.com", "key": "bindery", "secret": "c2VjcmV0LW9mLXRoaXMtdGVzdA=="}
+    wrong = client.post(FORM, given(**new)).content.decode()
+    assert "is needed" in wrong
+    assert not ChallengeMethod.objects.exists()
+    fields = {f"dns01_rfc2136-{name}": value for name, value in options.items()}
+    assert client.post(FORM, given(**new, **fields)).status_code == 302
+    method = ChallengeMethod.objects.get()
+    assert method.options["server"] == "ns.example.com"
+    assert "c2VjcmV0" not in str(method.options) + method.sealed
+    assert Order.objects.get().certificate.challenge_method == method
+
+
+def test_what_is_refused_leaves_no_challenge_behind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConflictError("Not now.")
+
+    monkeypatch.setattr("certs.views.configuration.lets_encrypt.lets_encrypt_register", refuse)
+    page = client.post(FORM, given(challenge="new:dns01_manual", dns_names="*.example.com")).content.decode()
+    assert "Not now." in page
+    assert not ChallengeMethod.objects.exists()
+
+
+def test_a_profile_is_checked_against_the_cas_own_list(client: Client, directory: dict[str, object]) -> None:
+    directory["info"] = DirectoryInfo(TERMS, "", {"classic": "90 days", "shortlived": "6 days"}, False)
+    page = client.post(FORM, given(profile="weekly")).content.decode()
+    assert "has no profile “weekly”. It offers classic, shortlived." in page
+    assert '<option value="shortlived">6 days</option>' in page
     assert stored() == 0
+    client.post(FORM, given(profile="shortlived"))
+    assert Order.objects.get().profile == "shortlived"
 
 
 def test_a_ca_without_terms_needs_no_consent(client: Client, directory: dict[str, object]) -> None:
