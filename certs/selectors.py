@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.names import SERVER_NAME, name_display, name_parse, name_reversed
-from certs.models import AuditEvent, Certificate, ChallengeMethod, JobEvent, Order, PortalState, User
+from certs.models import Alarm, AuditEvent, Certificate, ChallengeMethod, Channel, JobEvent, Order, PortalState, User
 from portal import clock
 
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
@@ -77,6 +77,14 @@ def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:
 
 def audit_visible_to(person: User | AnonymousUser) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.all() if person.is_authenticated else AuditEvent.objects.none()
+
+
+def channels_visible_to(person: User | AnonymousUser) -> QuerySet[Channel]:
+    return Channel.objects.all() if person.is_authenticated else Channel.objects.none()
+
+
+def alarms_visible_to(person: User | AnonymousUser) -> QuerySet[Alarm]:
+    return Alarm.objects.all() if person.is_authenticated else Alarm.objects.none()
 
 
 def methods_visible_to(person: User | AnonymousUser) -> QuerySet[ChallengeMethod]:

@@ -9,6 +9,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
+from certs.domain.alarms import Level, Trouble
 from certs.models import (
     AuditEvent,
     Binding,
@@ -22,14 +23,16 @@ from certs.models import (
     PrivateKey,
     User,
 )
+from certs.services.alarms import alarm_raise
 from certs.services.bindings import binding_set
+from certs.services.channels import channel_create
 from certs.services.orders import order_create
 from tests import stock
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long pass phrase"
 SHOWN = ["certificate", "certificateversion", "order", "acmeaccount", "binding", "auditevent", "jobevent"]
-SHOWN += ["portalstate", "listener", "nodeprocess", "user"]
+SHOWN += ["portalstate", "listener", "nodeprocess", "user", "channel", "alarm"]
 INLINE_CODE = re.compile(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|<style", re.IGNORECASE)
 
 
@@ -53,6 +56,8 @@ def stocked() -> Certificate:
     order_create(certificate, reason="asked", actor="test")
     Listener.objects.get_or_create(node="here", protocol="https", defaults={"port": 443, "addresses": ["::"]})
     NodeProcess.objects.create(node="here", pid=1)
+    channel_create("webhook", name="Chat", values={"url": "https://hooks.example/T0P"}, actor="test")
+    alarm_raise(Trouble("sweep", Level.NOTICE, "Check: overdue", "The CA is away."))
     stock.issued("gone.example", age=91)
     return certificate
 
@@ -70,7 +75,7 @@ def act(browser: Client, action: str, *rows: Certificate, **fields: str) -> list
 @pytest.mark.usefixtures("stocked")
 @pytest.mark.parametrize("model", SHOWN)
 def test_every_list_and_page_opens_and_holds_no_secret(model: str, browser: Client, alice: User) -> None:
-    secrets = [*PrivateKey.objects.values_list("sealed", flat=True), alice.password, "PRIVATE KEY"]
+    secrets = [*PrivateKey.objects.values_list("sealed", flat=True), alice.password, "PRIVATE KEY", "T0P"]
     pages = [reverse(f"admin:certs_{model}_changelist")]
     pages += [f"{pages[0]}?q=example"]
     rows = admin.site._registry[_model(model)].model._default_manager.all()

@@ -1,4 +1,4 @@
-"""Events, settings, listeners and processes."""
+"""Events, alarms, settings, listeners and processes."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -49,3 +49,21 @@ class NodeProcessAdmin(LookOnly):
     search_fields = ("node", "error")
     started = staticmethod(shown_moment("started_at", "started"))
     seen = staticmethod(shown_moment("seen_at", "last seen"))
+
+
+@admin.register(models.Channel)
+class ChannelAdmin(LookOnly):
+    list_display = ("name", "kind", "enabled", "allow_private", "failures", "sent")
+    list_filter = ("kind", "enabled")
+    search_fields = ("name",)
+    hidden = ("sealed",)
+    sent = staticmethod(shown_moment("last_sent_at", "last alarm sent"))
+
+
+@admin.register(models.Alarm)
+class AlarmAdmin(LookOnly):
+    list_display = ("subject", "level", "raised", "cleared", "seen_by")
+    list_filter = ("level", "raised_at")
+    search_fields = ("subject", "key", "happened")
+    raised = staticmethod(shown_moment("raised_at", "raised"))
+    cleared = staticmethod(shown_moment("cleared_at", "over"))

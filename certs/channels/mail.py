@@ -56,7 +56,7 @@ class Mail(Channel):
     def __init__(self, options: Any = None, site: Site | None = None) -> None:
         super().__init__(options, site)
         given: Options = self.options
-        self._sender, self._to = _addresses(given.sender), _addresses(given.to)
+        self._sender, self._to = _addresses(given.sender, "sender"), _addresses(given.to, "to")
         if len(self._sender) != 1:
             raise InputError("A mail has one sender.", advice="Give one address under From.", code="sender")
         if given.user and given.security == "none":
@@ -215,7 +215,7 @@ class _Smtp(smtplib.SMTP):
         raise failure
 
 
-def _addresses(text: str) -> list[Address]:
+def _addresses(text: str, field: str) -> list[Address]:
     """Raises InputError for what is no mail address."""
     found = []
     for part in text.split(","):
@@ -228,7 +228,7 @@ def _addresses(text: str) -> list[Address]:
             raise InputError(
                 f"“{part.strip()[:100]}” is not a mail address.",
                 advice="Write ops@example.com, several with commas between them.",
-                code="to",
+                code=field,
             )
         found.append(address)
     return found

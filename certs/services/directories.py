@@ -18,7 +18,9 @@ _AT_ONCE = 8  # each may take ten seconds
 
 def directories_used() -> QuerySet[AcmeAccount, str]:
     """The addresses of those at which we have an account."""
-    return AcmeAccount.objects.filter(deactivated_at=None).exclude(account_url="").values_list("directory_url", flat=True)
+    return (
+        AcmeAccount.objects.filter(deactivated_at=None).exclude(account_url="").values_list("directory_url", flat=True)
+    )
 
 
 def directories_check() -> int:

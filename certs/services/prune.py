@@ -8,6 +8,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import Model, ProtectedError, QuerySet
 
 from certs.models import (
+    Alarm,
     AuditEvent,
     Certificate,
     JobEvent,
@@ -25,6 +26,7 @@ from portal import clock
 # How long each thing is kept after it ended.
 AUDIT = timedelta(days=730)
 JOBS = timedelta(days=90)
+ALARMS = timedelta(days=90)
 LINKS = timedelta(days=7)
 DELETED = timedelta(days=30)
 SILENT = timedelta(days=7)  # processes of a node that is no more; a living one writes every few seconds or at a tick
@@ -40,6 +42,7 @@ class Pruned:
     rebinds: int
     job_events: int
     audit_events: int
+    alarms: int
     links: int
     sessions: int
     processes: int
@@ -59,6 +62,7 @@ def prune_run() -> Pruned:
         rebinds=_remove(Rebind.objects.filter(finished_at__lt=moment - JOBS)),
         job_events=_remove(JobEvent.objects.filter(at__lt=moment - JOBS)),
         audit_events=_remove(AuditEvent.objects.filter(at__lt=moment - AUDIT)),
+        alarms=_remove(Alarm.objects.filter(cleared_at__lt=moment - ALARMS)),
         links=_remove(OneTimeLink.objects.filter(expires_at__lt=moment - LINKS)),
         sessions=_remove(Session.objects.filter(expire_date__lt=datetime.now(UTC))),
         processes=_silent_processes(datetime.now(UTC) - SILENT),

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from certs import selectors
 from certs.domain import names, states
+from certs.domain.alarms import Level
 from certs.models import Certificate, Order
 from certs.services.challenges import solver_kinds
 from portal import clock
@@ -120,6 +121,13 @@ def json_shown(document: object) -> str:
 def certificate_state(certificate: Certificate) -> SafeString:
     shown = selectors.certificate_shown(certificate)
     return state(shown.kind, shown.words)
+
+
+@register.simple_tag
+def alarm_state(level: int) -> SafeString:
+    found = Level(level)
+    kind = "ok" if found == Level.WELL else "danger" if found >= Level.URGENT else "warning"
+    return state(kind, found.words.lower())
 
 
 @register.simple_tag

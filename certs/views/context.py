@@ -1,7 +1,8 @@
 """What the base layout shows on every page: the navigation, and the banners of what a person should know.
 
 Everything is worked out only when the layout is rendered: a fragment or a file costs nothing, and neither does anybody
-who has not logged in. A page costs one row of settings, one look for a binding and the worker's sign of life.
+who has not logged in. A page costs one row of settings, a look for a binding, for alarms and for channels in trouble,
+and the worker's sign of life.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from certs.models import Binding, User
+from certs.domain.alarms import Level
+from certs.models import Binding, Channel, User
+from certs.services.alarms import alarms_open
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
@@ -49,6 +52,9 @@ _PAGES = (
 )
 
 
+_ALARMS = 100  # are counted
+
+
 class Shell:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -76,9 +82,9 @@ class Shell:
         user = self._request.user
         if not isinstance(user, User):
             return []
-        found = [self._worker(), self._insecure(), self._placeholder()]
+        found = [self._worker(), self._alarms(), self._insecure(), self._placeholder()]
         if user.is_superuser:
-            found += [self._key_ring(), self._import_offer(), self._import_error()]
+            found += [self._channels(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
 
     @cached_property
@@ -98,6 +104,34 @@ class Shell:
             "The portal keeps serving; renewals and orders wait until it is back.",
             action="What to do",
             url=f"{reverse('help')}#worker",
+        )
+
+    def _alarms(self) -> Banner | None:
+        """What nobody has seen yet; that the worker is dead has a banner of its own."""
+        unseen = alarms_open().filter(seen_at=None).exclude(key="worker").order_by("-level", "-raised_at")
+        found = list(unseen.values_list("level", "subject")[:_ALARMS])
+        if not found or self._request.path == reverse("alarms"):
+            return None
+        level, subject = found[0]
+        count = f"{len(found)} alarms" if len(found) < _ALARMS else f"{_ALARMS} alarms or more"
+        return Banner(
+            "danger" if level >= Level.URGENT else "warning",
+            "An alarm is open." if len(found) == 1 else f"{count} are open.",
+            subject,
+            action="Look",
+            url=reverse("alarms"),
+        )
+
+    def _channels(self) -> Banner | None:
+        failing = Channel.objects.filter(enabled=True, failures__gt=0).only("name", "last_trouble").first()
+        if failing is None:
+            return None
+        return Banner(
+            "danger",
+            f"Alarms do not get through by {failing.name}.",
+            failing.last_trouble,
+            action="Notifications",
+            url=reverse("notifications"),
         )
 
     def _insecure(self) -> Banner | None:

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from certs.views import activity, certificates, challenge, health, help, home, setup
+from certs.views import activity, alarms, certificates, challenge, health, help, home, setup
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -25,9 +25,13 @@ urlpatterns = [
     path("certificates/<uuid:pk>/delete/", certificates.delete, name="certificate-delete"),
     path("configuration/", include("certs.views.configuration.urls")),
     path("activity/", activity.activity, name="activity"),
+    path("activity/alarms/", alarms.alarms, name="alarms"),
+    path("activity/alarms/seen/", alarms.seen_all, name="alarms-seen"),
+    path("activity/alarms/<uuid:pk>/seen/", alarms.seen, name="alarm-seen"),
     path("activity/changes/", activity.changes, name="changes"),
     path("activity/<uuid:pk>/", activity.job, name="job"),
     path("activity/<uuid:pk>/steps/", activity.job_steps, name="job-steps"),
+    path("activity/<uuid:pk>/records/", activity.job_records, name="job-records"),
     path("activity/<uuid:pk>/retry/", activity.job_retry, name="job-retry"),
     path("help/", help.help_page, name="help"),
     path("healthz", health.healthz, name="healthz"),

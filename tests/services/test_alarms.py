@@ -28,6 +28,7 @@ from certs.services.certificates import certificate_delete
 from certs.services.channels import channel_create, channel_switch
 from certs.services.orders import order_create
 from certs.services.portal_state import state_update
+from certs.services.prune import prune_run
 from portal import clock
 from tests import stock
 
@@ -347,3 +348,13 @@ def test_a_tick_leaves_the_alarms_of_the_supervisor_alone(monkeypatch: pytest.Mo
     portal_watch(portal_failing(), {"worker"})
     alarms_sweep()
     assert levels() == [("worker", Level.OUTAGE)]
+
+
+def test_what_is_long_over_goes_and_what_is_open_stays(move_clock: Callable[[float], None]) -> None:
+    channel()
+    for key in ("expiry:1", "expiry:2"):
+        alarm_raise(trouble(key=key))
+    alarm_clear("expiry:1", quietly=True)
+    move_clock(timedelta(days=91).total_seconds())
+    assert prune_run().alarms == 1
+    assert levels() == [("expiry:2", Level.NOTICE)]

@@ -1,4 +1,4 @@
-"""Configuration: the four pages with their state in words, the public URL and the accepted hosts."""
+"""Configuration: its pages with their state in words, the public URL and the accepted hosts."""
 
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from certs.services.renewal_settings import schedule_state
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.methods import methods_shown
+from certs.views.configuration.notifications import notifications_shown
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
                 "methods",
                 "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
                 methods_shown(request),
+            ),
+            Entry(
+                "Notifications",
+                "notifications",
+                "Who is told when a renewal fails or something else needs a person: by mail or webhook.",
+                notifications_shown(),
             ),
         ],
         "public_url_form": public_url_form,

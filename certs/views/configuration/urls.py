@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from certs.views.configuration import bindings, https, index, lets_encrypt, methods, renewal
+from certs.views.configuration import bindings, https, index, lets_encrypt, methods, notifications, renewal
 
 urlpatterns = [
     path("", index.configuration, name="configuration"),
@@ -36,4 +36,11 @@ urlpatterns = [
     path("challenges/<uuid:pk>/test/", methods.test, name="method-test"),
     path("challenges/<uuid:pk>/tested/", methods.tested, name="method-tested"),
     path("challenges/<uuid:pk>/delete/", methods.delete, name="method-delete"),
+    path("notifications/", notifications.notifications, name="notifications"),
+    path("notifications/new/<slug:kind>/", notifications.channel_new, name="channel-new"),
+    path("notifications/<uuid:pk>/", notifications.channel, name="channel"),
+    path("notifications/<uuid:pk>/test/", notifications.test, name="channel-test"),
+    path("notifications/<uuid:pk>/on/", notifications.switch_on, name="channel-on"),
+    path("notifications/<uuid:pk>/off/", notifications.switch_off, name="channel-off"),
+    path("notifications/<uuid:pk>/delete/", notifications.delete, name="channel-delete"),
 ]
