@@ -23,6 +23,7 @@ from certs.services.order_steps import (
     OrderGone,
     step_download,
     step_finalize,
+    step_look_again,
     step_order,
     step_prepare,
     step_register,
@@ -83,6 +84,8 @@ def _advance(flow: Flow) -> None:
                 STEPS[flow.order.state](flow)
             except OrderGone as error:
                 step_restart(flow, error)
+            except AcmeRefused as error:
+                step_look_again(flow, error)
     except AcmeRetry as error:
         _postpone(flow, error)
     except BinderyError as error:

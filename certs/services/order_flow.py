@@ -50,6 +50,7 @@ class Flow:
     view: OrderView | None = None
     authorizations: list[AuthorizationView] | None = None
     reregistered: bool = False
+    looked_again: str = ""  # the state in which the order was looked at once more
     _client: AcmeClient | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -294,6 +295,25 @@ class OrderGone(AcmeRefused):
     """The order at the CA cannot be gone on with, through no failure of a challenge."""
 
     code = "acme-order-gone"
+
+
+def step_look_again(flow: Flow, error: AcmeRefused) -> None:
+    """After a refusal: where the CA says that it does not know what the step asked for (one of its machines may be
+    behind, the account or the order may be lost), the order itself is looked at, and tells. Raises any other refusal.
+
+    Known again and still without what belongs to it: it is ordered anew, or waited for where it has been issued.
+    """
+    order = flow.order
+    unknown = account_missing(error) or error.problem.get("status") == HTTPStatus.NOT_FOUND
+    if not unknown or not order.order_url or isinstance(error, ChallengeFailed):
+        raise error
+    if flow.looked_again != order.state:
+        flow.looked_again = order.state
+        flow.view = flow.authorizations = None
+        return
+    if order.state == states.FINALIZED:
+        raise AcmeRetry(error.message, advice=error.advice, code=error.code, problem=error.problem)
+    step_restart(flow, OrderGone(f"{flow.ca} does not have all of the order any more.", problem=error.problem))
 
 
 def step_restart(flow: Flow, error: OrderGone) -> None:

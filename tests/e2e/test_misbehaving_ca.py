@@ -98,8 +98,20 @@ TABLE: list[tuple[str, Fault, dict[str, Any], Outcome]] = [
     ("authorization", Fault.STATUS, {"status": "frozen", "after": 1}, DONE),
     ("authorization", Fault.ODD_CHALLENGES, {"times": None}, DONE),
     ("authorization", Fault.NO_CHALLENGES, {"times": None}, refused("acme-no-challenge", orders=1)),
-    ("newOrder", Fault.ACCOUNT_UNKNOWN, {}, DONE),
+    *(
+        (resource, Fault.ACCOUNT_UNKNOWN, {}, DONE)
+        for resource in ("newOrder", "authorization", "challenge", "order", "finalize", "certificate")
+    ),
+    ("newOrder", Fault.ACCOUNT_UNKNOWN, {"times": None}, refused("acme-accountDoesNotExist")),
     ("order", Fault.NOT_FOUND, {}, ONE_MORE),
+    # One of its machines is behind; or it never comes: ordered again twice, but not what was issued.
+    *(
+        (resource, Fault.NOT_FOUND, {"times": times}, outcome)
+        for resource in ("authorization", "challenge", "finalize")
+        for times, outcome in ((1, DONE), (2, ONE_MORE), (None, refused("acme-order-gone", orders=3)))
+    ),
+    ("certificate", Fault.NOT_FOUND, {"times": 3}, DONE),
+    ("certificate", Fault.NOT_FOUND, {"times": None}, refused("acme-malformed", orders=1, issued=1)),
     # Problem documents that nothing can be stored or shown of as it stands.
     ("newOrder", Fault.CONTROL_CHARACTERS, {}, refused("acme-unauthorized")),
     ("newOrder", Fault.OVERLONG, {}, refused("acme")),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.harness.acme_server import AcmeServer, Fault
 from tests.harness.issuing import Responder
 
-ROUNDS = 30
+ROUNDS = 60
 # What a step asks the CA first; a 503 there leaves the order in the step's state.
 ASKED_FIRST = {
     "new": "newAccount",
