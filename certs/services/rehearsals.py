@@ -3,13 +3,16 @@
 What a rehearsal brings is proven like any certificate and then dropped: it is never stored, bound or counted.
 """
 
+import logging
+
 from certs.acme.directories import KNOWN, directory_label
-from certs.domain.errors import ConflictError
+from certs.domain.errors import BinderyError, ConflictError
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, User
 from certs.services.accounts import account_get_or_create
 from certs.services.orders import order_create
 from portal import clock
 
+log = logging.getLogger("bindery.order")
 Actor = User | str | None
 AFTER_FAILURE = "after-failure"
 ASKED = "rehearsal"
@@ -73,11 +76,14 @@ def rehearsal_follow(order: Order) -> None:
     """The real order, after the rehearsal that a failure called for; inside that one's last transaction."""
     if order.reason != AFTER_FAILURE:
         return
-    order_create(
-        Certificate.objects.get(pk=order.certificate_id),
-        reason=REHEARSED,
-        actor=order.requested_by or "schedule",
-        bind=order.bind,
-        bind_address=order.bind_address,
-        bind_port=order.bind_port,
-    )
+    try:
+        order_create(
+            Certificate.objects.get(pk=order.certificate_id),
+            reason=REHEARSED,
+            actor=order.requested_by or "schedule",
+            bind=order.bind,
+            bind_address=order.bind_address,
+            bind_port=order.bind_port,
+        )
+    except BinderyError as error:  # deleted, or asked for by somebody else meanwhile
+        log.warning("The order after the rehearsal of %s was not made: %s", order, error)
