@@ -38,13 +38,25 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What one server shows. `right` is None where it could not be asked from here."""
+
+    server: str
+    right: bool | None
+    words: str
+
+
+@dataclass(frozen=True)
 class Instruction:
-    """What a person has to put in place: a DNS record, say. `done`: it is there already."""
+    """What a person has to put in place: a DNS record, say. `done`: the CA can see it already."""
 
     what: str  # "TXT record"
     name: str
     value: str
     done: bool = False
+    alias: str = ""  # the name that the CA asks for, where it is an alias of `name`
+    sights: tuple[Sight, ...] = ()
+    trouble: str = ""  # why nobody could be asked
 
 
 @dataclass(frozen=True)

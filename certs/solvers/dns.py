@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.options import option
-from certs.solvers.base import Evidence, Instruction, Site, Solver, Task
-from certs.transports.dns import PORT, Found, Resolver, Server, troubles
+from certs.solvers.base import Evidence, Instruction, Sight, Site, Solver, Task
+from certs.transports.dns import PORT, Answer, Found, Resolver, Server, troubles
 from portal import clock
 
 DNS, ACCOUNT, PERSIST = "dns-01", "dns-account-01", "dns-persist-01"
@@ -136,10 +136,13 @@ class DnsSolver(Solver):
         record = self.record(task)
         try:
             found = self.resolver.txt(record.name)
-        except BinderyError:
-            return (Instruction("TXT record", record.name, record.value),)
-        done = not awaited_sentence(found, record, self.accepts(task), self.resolver)
-        return (Instruction("TXT record", found.name, record.value, done),)
+        except BinderyError as error:
+            return (Instruction("TXT record", record.name, record.value, trouble=str(error)),)
+        accepts = self.accepts(task)
+        done = not awaited_sentence(found, record, accepts, self.resolver)
+        alias = record.name if found.name != record.name else ""
+        sights = tuple(_sight(answer, accepts) for answer in found.answers)
+        return (Instruction("TXT record", found.name, record.value, done, alias, sights),)
 
     def record(self, task: Task) -> Record:
         """Raises InputError where the CA did not say what dns-persist-01 needs."""
@@ -202,6 +205,14 @@ class _Accepts:
             and parameters.get("accounturi") == self._task.account_url
             and (not self._task.wildcard or parameters.get("policy", "").lower() == "wildcard")
         )
+
+
+def _sight(answer: Answer, accept: Any) -> Sight:
+    if answer.trouble:
+        return Sight(str(answer.server), None, f"could not be asked from here: {answer.trouble}")
+    if any(accept(value) for value in answer.values):
+        return Sight(str(answer.server), True, "shows it")
+    return Sight(str(answer.server), False, "shows another value" if answer.values else "does not show it yet")
 
 
 def digest(key_authorization: str) -> str:

@@ -26,6 +26,11 @@ class Dns01Manual(DnsSolver):
             super().present(task)
         return {}
 
+    def awaited(self, task: Task) -> str:
+        """With the value: whoever waits at a command line sees no page."""
+        sentence = super().awaited(task)
+        return f"{sentence} Its value: {self.record(task).value}" if sentence else ""
+
     def record_add(self, zone: str, name: str, value: str, ttl: int) -> dict[str, Any]:
         return {}
 

@@ -15,6 +15,7 @@ from certs import selectors
 from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
+from certs.services.by_hand import by_hand_awaited, by_hand_look
 from certs.services.explanations import order_explain
 from certs.services.issuing import order_retry
 from certs.services.trust import browser_warning
@@ -69,6 +70,20 @@ def job_steps(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "activity/_job.html", job_context(request, order))
 
 
+@login_required
+@never_cache
+@require_safe
+def job_records(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """What a person has to put in place, and what each server shows of it now: a part of the job's page, asked for
+    every few seconds; without scripts a page of its own."""
+    order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
+    if order is None:
+        raise Http404
+    part = request.headers.get("HX-Request") == "true"
+    template = "activity/_records.html" if part else "activity/records.html"
+    return render(request, template, {"order": order, "by_hand": by_hand_look(order), "part": part})
+
+
 @administrator_required
 @require_POST
 def job_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -84,6 +99,7 @@ def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
         "steps": order_steps(order),
         "lines": selectors.job_lines(order.pk),
         "ended": order.finished_at is not None,
+        "by_hand": by_hand_awaited(order),
     }
     if order.state == states.FAILED:
         context |= {"why": order_explain(order), "next_try": _next_try(order)}

@@ -46,13 +46,17 @@ def test_the_record_is_named_with_its_value_and_awaited_until_it_is_there(bind: 
     assert (instruction.what, instruction.name) == ("TXT record", RECORD)
     assert instruction.value == digest("token.thumb")
     assert not instruction.done
+    assert [(sight.right, sight.words) for sight in instruction.sights] == [(False, "does not show it yet")]
     assert RECORD in one.awaited(TASK)
+    assert instruction.value in one.awaited(TASK), "a command line shows no page"
     person.add("one.test", RECORD, "something else")
     assert RECORD in one.awaited(TASK)
+    assert one.instructions(TASK)[0].sights[0].words == "shows another value"
     person.add("one.test", RECORD, instruction.value)
     assert one.awaited(TASK) == ""
     (instruction,) = one.instructions(TASK)
     assert instruction.done
+    assert instruction.sights[0].right
     assert one.look(TASK).right
 
 
@@ -60,6 +64,7 @@ def test_it_asks_for_the_record_where_an_alias_leads(bind: Bind) -> None:
     one = solver(bind)
     (instruction,) = one.instructions(ALIAS)
     assert instruction.name == "alias.acme.two.test"
+    assert instruction.alias == "_acme-challenge.alias.one.test"
     Person(bind).add("two.test", "alias.acme.two.test", instruction.value)
     assert one.awaited(ALIAS) == ""
 
@@ -81,3 +86,10 @@ def test_it_is_by_hand_and_needs_nothing() -> None:
     assert Dns01Manual.by_hand
     assert Dns01Manual.wildcards
     assert options_read(Dns01Manual.Options, {}).challenge == DNS
+
+
+def test_without_an_answer_the_record_is_named_all_the_same() -> None:
+    one = Dns01Manual(Dns01Manual.Options(), Site(authorities=("127.0.0.1:1",)))
+    (instruction,) = one.instructions(TASK)
+    assert (instruction.name, instruction.done) == (RECORD, False)
+    assert "could not be asked" in instruction.trouble

@@ -1,0 +1,55 @@
+"""What a person has to put in place for an order, and what is seen of it just now."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from certs.domain import states
+from certs.domain.errors import BinderyError
+from certs.models import Challenge, Order
+from certs.services.challenges import challenge_task, solver_kinds, solver_make
+from certs.services.order_advance import LONGEST_LIFE_BY_HAND
+from certs.solvers.base import Instruction, Solver, Task
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """`until`: when the order is given up."""
+
+    records: tuple[Instruction, ...]
+    until: datetime
+
+    @property
+    def left(self) -> int:
+        return sum(not record.done for record in self.records)
+
+
+def by_hand_awaited(order: Order) -> bool:
+    """Whether the order waits for a person. Asks nobody."""
+    kind = solver_kinds().get(order.challenge_kind)
+    waits = kind is not None and kind.by_hand and order.state == states.ORDERED and order.finished_at is None
+    return waits and order.challenges.filter(clean_at=None).exists()
+
+
+def by_hand_look(order: Order) -> ByHand:
+    """The records of all its names. Network, 8 s or so for all together."""
+    until = order.created_at + LONGEST_LIFE_BY_HAND
+    if not by_hand_awaited(order):
+        return ByHand((), until)
+    rows = order.challenges.filter(clean_at=None).select_related("method", "order__account").order_by("name", "token")
+    jobs = list(_jobs(rows))
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="by-hand") as pool:
+        found = pool.map(lambda job: job[0].instructions(job[1]), jobs)
+        return ByHand(tuple(dict.fromkeys(record for records in found for record in records)), until)
+
+
+def _jobs(rows: Iterable[Challenge]) -> Iterable[tuple[Solver, Task]]:
+    """Made here: the threads that ask have no database."""
+    for row in rows:
+        try:
+            yield solver_make(row.kind, row.method), challenge_task(row)
+        except BinderyError:
+            continue  # the order itself fails with it, and says so
