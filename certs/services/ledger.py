@@ -114,33 +114,42 @@ class Book:
     limits: dict[str, list[Limit]]
 
     @classmethod
-    def gather(cls, *, but: UUID | None = None) -> "Book":
+    def gather(cls, *, but: UUID | None = None, directory_url: str = "") -> "Book":
+        """`but` leaves one order out; with `directory_url` only orders at that directory are read."""
         book = cls(defaultdict(Counter), {})
         rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE])
-        rows = rows.select_related("account", "certificate__current").defer(
-            "csr_pem", "certificate__current__leaf_pem", "certificate__current__chain_pem"
-        )
-        for order in rows:
-            if order.pk != but:
-                spends = {event for event, states_before in _BEFORE.items() if order.state in states_before}
-                book._add(order.account, order.names, _order_terms(order), spends)
+        if directory_url:
+            rows = rows.filter(account__directory_url=directory_url)
+        for pk, url, account, state, names, renews, ari, current in rows.values_list(
+            "pk",
+            "account__directory_url",
+            "account_id",
+            "state",
+            "names",
+            *("replaces", "certificate__ari", "certificate__current__names"),
+        ):
+            if pk != but:
+                spends = {event for event, states_before in _BEFORE.items() if state in states_before}
+                book._add(url, account, names, _terms_of(ari, current, names) if renews else _Terms(), spends)
         return book
 
     def take(self, account: AcmeAccount, names: Collection[str], certificate: Certificate | None = None) -> None:
         """Count an order that is about to be made."""
         if self.limits_of(account.directory_url):
-            self._add(account, names, _terms(account, names, certificate), set(_BEFORE))
+            self._add(account.directory_url, account.pk, names, _terms(account, names, certificate), set(_BEFORE))
 
     def limits_of(self, directory_url: str) -> list[Limit]:
         if directory_url not in self.limits:
             self.limits[directory_url] = limits_of(directory_url)
         return self.limits[directory_url]
 
-    def _add(self, account: AcmeAccount, names: Collection[str], terms: _Terms, spends: Collection[Event]) -> None:
-        counted = self.waiting[account.directory_url]
-        for limit in self.limits_of(account.directory_url):
+    def _add(
+        self, directory_url: str, account: UUID, names: Collection[str], terms: _Terms, spends: Collection[Event]
+    ) -> None:
+        counted = self.waiting[directory_url]
+        for limit in self.limits_of(directory_url):
             if limit.event in spends and _concerns(limit, terms):
-                counted.update((limit.event, key) for key in limit_keys(limit, names, str(account.pk)))
+                counted.update((limit.event, key) for key in limit_keys(limit, names, str(account)))
 
 
 def budgets(
@@ -187,8 +196,11 @@ def budget_last(found: Iterable[Budget]) -> str:
 def order_budget_check(order: Order) -> None:
     """Just before newOrder: another node, or an issuer that takes over, may have come to a limit since the order was
     made. Raises AcmeRetry (code "budget") with the moment when it may go."""
-    found = _budgets(order.account, order.names, _order_terms(order), Book.gather(but=order.pk))
-    hold = budget_hold(found, order.account.directory_url)
+    url = order.account.directory_url
+    if not limits_of(url):
+        return
+    book = Book.gather(but=order.pk, directory_url=url)
+    hold = budget_hold(_budgets(order.account, order.names, _order_terms(order), book), url)
     if hold is None:
         return
     until, why = hold
@@ -256,9 +268,9 @@ def _spent(
 
 
 def _order_terms(order: Order) -> _Terms:
-    if not order.replaces or order.rehearsal:
-        return _Terms()
-    return _terms_of(order.certificate, order.names)
+    """`replaces` is set only where the same account got the current version; a rehearsal replaces nothing."""
+    current = order.certificate.current if order.replaces else None
+    return _terms_of(order.certificate.ari, current.names, order.names) if current else _Terms()
 
 
 def _terms(account: AcmeAccount, names: Collection[str], certificate: Certificate | None) -> _Terms:
@@ -267,18 +279,17 @@ def _terms(account: AcmeAccount, names: Collection[str], certificate: Certificat
         return _Terms()
     if not current.orders.filter(account=account).exists():
         return _Terms()
-    return _terms_of(certificate, names)
+    return _terms_of(certificate.ari, current.names, names)
 
 
-def _terms_of(certificate: Certificate, names: Collection[str]) -> _Terms:
+def _terms_of(ari: object, current: Collection[str] | None, names: Collection[str]) -> _Terms:
     """For a certificate whose current version the same account got (RFC 9773 §5, and Let's Encrypt's rate limits:
     exempt while the window is open; one that is wholly past exempts nothing)."""
-    current = certificate.current
     if current is None:
         return _Terms()
-    window = Suggestion.from_json(certificate.ari)
+    window = Suggestion.from_json(ari)
     is_open = window.start is not None and window.end is not None and window.start <= clock.now() < window.end
-    return _Terms(exempt=is_open, renewal=sorted(current.names) == sorted(names))
+    return _Terms(exempt=is_open, renewal=sorted(current) == sorted(names))
 
 
 def _write(order: Order, event: Event, keys: Collection[str], terms: _Terms = _Terms()) -> None:

@@ -6,12 +6,13 @@ urgency, each order leaving less to those after it. An order succeeds or fails a
 
 import heapq
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from certs.acme.limits import published_limits
-from certs.domain.budget import Budget, Event, budget_of, budgets_sorted, limit_keys, registered_domain
+from certs.domain.budget import Budget, Event, Limit, budget_of, budgets_sorted, limit_keys, registered_domain
 from certs.domain.renewal import URGENCY, USELESS, Code, Decision, RenewalInput, ari_select, backoff, decide
 from tests.harness.rounds import rounds
 from tests.simulation.world import ARI_RETRY, BACKDATED, DAY, HOUR, TICK, LimitedCa, Tally, Window, table
@@ -49,9 +50,8 @@ class Simulated:
 class Portal:
     """The sweep and the ledger, on the pure rules."""
 
-    def __init__(self, certificates: list[Simulated], ca: LimitedCa, dice: Random) -> None:
-        self.ca, self.dice = ca, dice
-        self.limits = published_limits(REAL)
+    def __init__(self, certificates: list[Simulated], ca: LimitedCa, dice: Random, limits: Sequence[Limit]) -> None:
+        self.ca, self.dice, self.limits = ca, dice, limits
         self.ledger: defaultdict[tuple[Event, str], list[tuple[datetime, bool]]] = defaultdict(list)
         self.tallies = {life: Tally() for life in sorted({one.life for one in certificates})}
         self.heap = [(ca.begin, number, one) for number, one in enumerate(certificates)]
@@ -203,7 +203,7 @@ def test_nothing_expires_and_no_limit_is_reached(size: tuple[int, int, int]) -> 
     end = BEGIN + days * DAY
     outage = Window(BEGIN + 0.6 * days * DAY, BEGIN + 0.6 * days * DAY + DAY)
     ca = LimitedCa(dice, BEGIN, end, outages=[outage], recalls=[(BEGIN + 0.3 * days * DAY, 90 * DAY)])
-    portal = Portal(certificates(count, domains, dice), ca, dice)
+    portal = Portal(certificates(count, domains, dice), ca, dice, published_limits(REAL))
     # A few names cannot be reached for days, as when somebody moves a server.
     for _, _, one in portal.heap[:: max(count // 20, 1)]:
         one.broken_until = BEGIN + dice.random() * 10 * DAY
@@ -217,3 +217,12 @@ def test_nothing_expires_and_no_limit_is_reached(size: tuple[int, int, int]) -> 
         assert tally.least is None or tally.least > life / 20
     assert portal.tallies[160 * HOUR].renewals >= count // 4 * (days * DAY // (80 * HOUR) - 2)
     assert ca.most["certificates per domain"] > 40, "the limit of domains is tried"
+
+
+def test_without_the_ledger_the_ca_would_refuse() -> None:
+    """What the simulation proves depends on the limits: the same certificates, and nobody counts."""
+    dice = Random(7)
+    ca = LimitedCa(dice, BEGIN, BEGIN + 2 * DAY)
+    Portal(certificates(400, 40, dice), ca, dice, limits=()).run()
+    assert ca.refused["orders per account"] > 0
+    assert ca.refused["certificates per domain"] > 0
