@@ -14,6 +14,7 @@ from certs.services.method_tests import method_test_run, method_tests_sweep
 from certs.services.order_runner import orders_run
 from certs.services.prune import prune_run
 from certs.services.renewal_info import renewal_info_refresh
+from certs.services.revocations import revocation_check_run
 from certs.services.sweeps import sweep_run
 
 log = logging.getLogger("bindery.tasks")
@@ -23,6 +24,7 @@ log = logging.getLogger("bindery.tasks")
 TICK: tuple[Callable[[], object], ...] = (
     accounts_settle,
     renewal_info_refresh,
+    revocation_check_run,
     sweep_run,
     lets_encrypt_settle,
     hsts_advance,

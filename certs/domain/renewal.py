@@ -74,6 +74,7 @@ class RenewalInput:
     ari_retry_at: datetime | None = None
     ari_explanation: str = ""  # the CA's page that says why
     revoked: bool = False
+    key_compromised: bool = False
     asked: bool = False
     forced: bool = False  # past the brake and the back-off
     order_open: bool = False
@@ -217,6 +218,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
         ),
     ),
     (Code.REVOKED, lambda given: "The CA has revoked it." if given.revoked else ""),
+    (Code.REVOKED, lambda given: "Its private key is compromised." if given.key_compromised else ""),
     (Code.RECALLED, _recalled),
     (Code.DUE_DATE, _due_date),
     (Code.DUE_ARI, _due_ari),

@@ -76,8 +76,9 @@ def _key(order: Order) -> PrivateKey:
     certificate = order.certificate
     version = certificate.current
     kept = version.key if version is not None and certificate.reuse_key and not order.rehearsal else None
-    compromised = version is not None and version.revocation_reason == COMPROMISED
-    if kept is not None and kept.key_type == certificate.key_type and key_is_here(kept) and not compromised:
+    if kept is None or kept.compromised_at is not None or (version and version.revocation_reason == COMPROMISED):
+        return key_create(certificate.key_type)
+    if kept.key_type == certificate.key_type and key_is_here(kept):
         return kept
     return key_create(certificate.key_type)
 

@@ -215,6 +215,7 @@ def _given(row: Certificate, facts: _Facts) -> RenewalInput:
         ari_retry_at=suggestion.retry_at or (row.account.ari_retry_at if row.account else None),
         ari_explanation=suggestion.explanation,
         revoked=version is not None and version.revoked_at is not None,
+        key_compromised=bool(version and version.key and version.key.compromised_at),
         asked=facts.asked,
         forced=facts.force,
         use_last=facts.use_last,

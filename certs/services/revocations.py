@@ -1,0 +1,239 @@
+"""Revoking a version at its CA, and finding out from the CA's list that one was revoked by somebody else."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from certs.acme.sessions import session
+from certs.domain.certinfo import is_issued_by
+from certs.domain.errors import AcmeRefused, BinderyError, InputError
+from certs.domain.pem import certificates_read
+from certs.domain.revocation import KEY_COMPROMISE, CrlRefused, crl_entry, crl_read, crl_urls, reason_number
+from certs.models import AcmeAccount, Certificate, CertificateVersion, Order, PrivateKey, User
+from certs.services.accounts import account_session
+from certs.services.events import audit_record
+from certs.services.keys import key_open
+from certs.services.sweeps import sweep_run
+from certs.transports.outbound import CRL, CRL_BYTES, fetch
+from portal import clock
+
+Actor = User | str | None
+By = Literal["account", "key"]
+log = logging.getLogger("bindery.revocation")
+ALREADY = "acme-alreadyRevoked"
+EVERY = timedelta(hours=24)
+SECONDS, FETCH_SECONDS = 30.0, 10.0  # for one look in all, and for one list
+MOST = 500  # versions of one look
+
+
+def version_revoke(version: CertificateVersion, reason: str, *, by: By = "account", actor: Actor) -> None:
+    """Have the CA revoke it, as the account that ordered it or with the certificate's own key; network.
+
+    What is revoked already stays as it is, but for a key that turns out to be compromised. That key is marked first,
+    whatever the CA says: no order uses it again, and whatever else uses it is due at once. A current version that was
+    revoked is replaced at once where its certificate renews by itself.
+
+    Raises InputError, KeyRefused for a key that is not here, AcmeFailure.
+    """
+    number = reason_number(reason)
+    if version.self_signed:
+        raise InputError("A self-signed certificate has no CA that could revoke it.", advice="Stop using it.")
+    if reason == KEY_COMPROMISE and version.key is not None:
+        key_compromised(version.key, actor=actor)
+    worse = reason == KEY_COMPROMISE and version.revocation_reason != KEY_COMPROMISE
+    if version.revoked_at is not None and not worse:
+        return
+    account = _account(version)
+    if account is None:
+        raise InputError(
+            "It is not known which CA could be asked: this certificate was not ordered here.",
+            advice="Revoke it where it was ordered.",
+            code="no-account",
+        )
+    leaf = certificates_read(version.leaf_pem.encode())[0]
+    key = key_open(version.key) if by == "key" and version.key is not None else None
+    if by == "key" and key is None:
+        raise InputError("Its private key is not here.", advice="Revoke it as the account.", code="key-not-here")
+    try:
+        with session(account_session(account)) as client:
+            client.certificate_revoke(leaf.public_bytes(Encoding.DER), number, key=key)
+    except AcmeRefused as error:
+        if error.code != ALREADY:
+            raise
+    _revoked(version, clock.now(), reason, actor, by=by)
+    if Certificate.objects.filter(current=version, deleted_at=None).exists():
+        sweep_run(only=[version.certificate_id], asked=False, actor=actor)
+
+
+def key_compromised(key: PrivateKey, *, actor: Actor) -> None:
+    """Mark it; every certificate whose current version uses it is looked at next."""
+    with transaction.atomic():
+        marked = PrivateKey.objects.filter(pk=key.pk, compromised_at=None).update(compromised_at=clock.now())
+        if not marked:
+            return
+        Certificate.objects.filter(current__key=key).update(next_check_at=clock.now())
+        audit_record(actor, "key.compromised", key)
+    key.refresh_from_db()
+
+
+def same_key_names(version: CertificateVersion) -> list[str]:
+    """The other certificates whose current version has the same key, by name."""
+    if version.key_id is None:
+        return []
+    others = Certificate.objects.filter(current__key=version.key_id, deleted_at=None).exclude(pk=version.certificate_id)
+    return sorted(others.values_list("name", flat=True))
+
+
+def version_find(word: str) -> CertificateVersion:
+    """By the beginning of its SHA-256 fingerprint (8 digits or more, colons or not). Raises InputError."""
+    digits = word.replace(":", "").lower()
+    found: list[CertificateVersion] = []
+    if len(digits) >= 8 and set(digits) <= set("0123456789abcdef"):
+        rows = CertificateVersion.objects.filter(fingerprint_sha256__startswith=digits, certificate__deleted_at=None)
+        found = list(rows.select_related("certificate", "key")[:2])
+    if len(found) != 1:
+        several = "Several certificates have" if found else "No certificate has"
+        raise InputError(f"{several} the fingerprint {word}.", advice="Its page shows the whole fingerprint.")
+    return found[0]
+
+
+def revocation_check_run(*, seconds: float = SECONDS) -> int:
+    """Look the current versions up in their CA's lists, each once a day; returns how many were found revoked.
+
+    A list is asked for once, however many it is about. What could not be checked keeps its reason; nothing raises. A
+    step of the tick; network, at most `seconds` in all.
+    """
+    until = time.monotonic() + seconds
+    lists: dict[tuple[str, bool], list[_Look]] = defaultdict(list)
+    for version in _due(clock.now()):
+        look = _look(version)
+        if isinstance(look, _Look):
+            lists[look.url, look.allow_private].append(look)
+        else:
+            _unchecked([version], look)
+    found = 0
+    for (url, allow_private), about in lists.items():
+        if time.monotonic() >= until:
+            break  # the rest keeps its turn
+        found += _look_up(url, about, allow_private, min(FETCH_SECONDS, max(1.0, until - time.monotonic())))
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    version: CertificateVersion
+    leaf: x509.Certificate
+    issuer: x509.Certificate
+    url: str
+    allow_private: bool
+
+
+def _due(moment: datetime) -> list[CertificateVersion]:
+    due = CertificateVersion.objects.filter(
+        Q(revocation_checked_at=None) | Q(revocation_checked_at__lte=moment - EVERY),
+        current_of__deleted_at=None,
+        current_of__isnull=False,
+        revoked_at=None,
+        self_signed=False,
+        not_after__gt=moment,
+    )
+    return list(due.select_related("certificate__account").order_by("revocation_checked_at", "pk")[:MOST])
+
+
+def _look(version: CertificateVersion) -> _Look | str:
+    """Where to look, or why that is no use."""
+    try:
+        leaf, *others = certificates_read(version.fullchain_pem.encode())
+        urls = [url for url in crl_urls(leaf) if url.startswith(("http://", "https://"))]
+    except (BinderyError, ValueError) as error:
+        return str(error)
+    issuer = next((other for other in others if is_issued_by(leaf, other)), None)
+    if not urls:
+        return "The certificate names no revocation list."
+    if issuer is None:
+        return "The certificate of its issuer is not here, so no list could be trusted."
+    account = version.certificate.account
+    private = bool(account and account.allow_private) or bool(settings.ALLOW_PRIVATE_CA)
+    return _Look(version, leaf, issuer, urls[0], private)
+
+
+def _look_up(url: str, about: Sequence[_Look], allow_private: bool, seconds: float) -> int:
+    try:
+        answer = fetch(
+            url,
+            purpose=CRL,
+            allow_private=allow_private,
+            plain_http=True,
+            redirects=3,
+            limit=CRL_BYTES,
+            seconds=seconds,
+            version=settings.VERSION,
+        )
+    except BinderyError as error:
+        _unchecked([look.version for look in about], str(error))
+        return 0
+    if not answer.ok:
+        _unchecked([look.version for look in about], f"{url} answered with status {answer.status}.")
+        return 0
+    found, lists = 0, dict[bytes, x509.CertificateRevocationList | CrlRefused]()
+    for look in about:
+        name = look.issuer.public_bytes(Encoding.DER)
+        if name not in lists:
+            try:
+                lists[name] = crl_read(answer.body, look.issuer, url, datetime.now(UTC))
+            except CrlRefused as error:
+                lists[name] = error
+        crl = lists[name]
+        if isinstance(crl, CrlRefused):
+            _unchecked([look.version], f"{url}: {crl.message}")
+            continue
+        entry = crl_entry(crl, look.leaf.serial_number)
+        CertificateVersion.objects.filter(pk=look.version.pk).update(
+            revocation_checked_at=clock.now(), revocation_trouble=""
+        )
+        if entry is not None:
+            found += 1
+            log.warning("%s was revoked by its CA at %s (%s)", look.version.certificate.name, entry.at, entry.reason)
+            _revoked(look.version, entry.at, entry.reason, "schedule", by="the CA's list")
+    return found
+
+
+def _unchecked(versions: Iterable[CertificateVersion], trouble: str) -> None:
+    rows = CertificateVersion.objects.filter(pk__in=[version.pk for version in versions])
+    rows.update(revocation_checked_at=clock.now(), revocation_trouble=trouble)
+
+
+def _revoked(version: CertificateVersion, at: datetime, reason: str, actor: Actor, *, by: str) -> None:
+    before = (
+        {"revoked": version.revoked_at.isoformat(), "reason": version.revocation_reason} if version.revoked_at else {}
+    )
+    moment = version.revoked_at or at
+    with transaction.atomic():
+        CertificateVersion.objects.filter(pk=version.pk).update(revoked_at=moment, revocation_reason=reason)
+        Certificate.objects.filter(current=version).update(next_check_at=clock.now())
+        audit_record(
+            actor,
+            "certificate.revoke",
+            version.certificate,
+            before=before,
+            after={"fingerprint": version.fingerprint_sha256, "reason": reason, "by": by},
+        )
+        if reason == KEY_COMPROMISE and version.key is not None:
+            key_compromised(version.key, actor=actor)
+    version.revoked_at, version.revocation_reason = moment, reason
+
+
+def _account(version: CertificateVersion) -> AcmeAccount | None:
+    """The one that ordered it; where that was given up, the certificate's present one can still hand in its key."""
+    order = Order.objects.filter(version=version).select_related("account__key").first()
+    return order.account if order is not None else version.certificate.account
