@@ -22,6 +22,7 @@ from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.ledger import budgets_shown
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
+from certs.services.rehearsals import rehearsal_ask
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
 
 
@@ -165,7 +166,10 @@ def order_ask(
 
 
 def order_retry(order: Order, *, actor: User | str | None, use_last: bool = False) -> Order:
-    """The same wish once more, binding included, as a new order. Raises what `order_ask` raises."""
+    """The same wish once more, binding included, as a new order; a rehearsal is rehearsed again. Raises what
+    `order_ask` raises."""
+    if order.rehearsal:
+        return rehearsal_ask(order.certificate, actor=actor)
     return order_ask(
         order.certificate,
         actor=actor,

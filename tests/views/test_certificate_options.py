@@ -12,6 +12,7 @@ from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.issuing import certificate_order
+from portal import clock
 from tests import stock
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +110,17 @@ def test_rehearse_is_offered_where_a_staging_directory_is_known(browser: Client)
     order = Order.objects.get()
     assert order.rehearsal
     assert order.account.directory_url == KNOWN["letsencrypt-staging"].url
+
+
+def test_the_page_of_a_rehearsal_promises_nothing_else(browser: Client) -> None:
+    certificate = stock.issued()
+    Certificate.objects.update(account=at_letsencrypt())
+    browser.post(reverse("certificate-rehearse", args=[certificate.pk]))
+    Order.objects.update(state="done", finished_at=clock.now())
+    page = browser.get(reverse("job", args=[Order.objects.get().pk])).content.decode()
+    assert "<h1>Rehearsal for" in page
+    assert "it was dropped: nothing here has changed" in page
+    assert "rehearsal</span>" in browser.get(reverse("activity")).content.decode()
+    Order.objects.update(state="failed")
+    browser.post(reverse("job-retry", args=[Order.objects.get().pk]))
+    assert Order.objects.filter(rehearsal=True).count() == 2

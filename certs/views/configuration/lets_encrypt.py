@@ -34,6 +34,7 @@ from certs.services.lets_encrypt import (
 from certs.services.listeners import listener_get, local_addresses
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH, ReachResult, reach_probe_all
+from certs.services.rehearsals import rehearsal_directory
 from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required, may_use_last
 from certs.views.activity import job_context
@@ -52,7 +53,8 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
     if certificate is None:
         bound = Binding.objects.filter(server_name="").select_related("certificate").first()
         return render(request, "configuration/lets_encrypt_start.html", {"bound": bound, "name": _own_name(request)})
-    order = selectors.orders_visible_to(actor_of(request)).filter(certificate=certificate).first()
+    orders = selectors.orders_visible_to(actor_of(request)).filter(certificate=certificate)
+    order = orders.exclude(rehearsal=True, finished_at__isnull=False).first()
     context = {
         "certificate": certificate,
         "version": certificate.current,
@@ -62,6 +64,7 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
         "installed": certificate_installed(certificate),
         "stop_form": StopForm(own=_own_certificates(request, certificate)),
         "real_ca": REAL.label,
+        "can_rehearse": certificate.account is not None and bool(rehearsal_directory(certificate.account)),
         "budgets": _budgets(certificate),
         "offer": public_url_offer(request),
         **rebind_notice(request, certificate.names[0] if certificate.names else ""),
