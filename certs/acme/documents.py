@@ -62,7 +62,7 @@ class ChallengeView:
     token: str
     status: str  # pending, processing, valid, invalid
     error: Problem | None
-    asked: tuple[str, ...]  # the URLs the CA says it asked for (validationRecord of Boulder)
+    asked: tuple[str, ...]  # what the CA says it asked for (validationRecord of Boulder): URLs, for TLS host:port
     issuers: tuple[str, ...] = ()  # dns-persist-01: issuer-domain-names
 
 
@@ -205,9 +205,14 @@ def _challenge(document: dict[str, Any]) -> ChallengeView:
         token=_text(document, "token"),
         status=_text(document, "status") or "pending",
         error=_problem(document),
-        asked=tuple(str(item["url"]) for item in _dicts(document, "validationRecord") if item.get("url")),
+        asked=tuple(asked for item in _dicts(document, "validationRecord") if (asked := _asked(item))),
         issuers=tuple(str(item) for item in _items(document, "issuer-domain-names")),
     )
+
+
+def _asked(record: dict[str, Any]) -> str:
+    host, port = _text(record, "hostname"), record.get("port")
+    return _text(record, "url") or (f"{host}:{port}" if host and port else "")
 
 
 def _identifier(document: dict[str, Any]) -> Identifier:

@@ -1,5 +1,4 @@
 import uuid
-from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -58,9 +57,7 @@ class PortalState(models.Model):
 
     class Meta:
         verbose_name = verbose_name_plural = "portal settings"
-        permissions: ClassVar[list[tuple[str, str]]] = [
-            ("export_keys", "Can have private keys written to files by the export")
-        ]
+        permissions = [("export_keys", "Can have private keys written to files by the export")]
 
     def __str__(self) -> str:
         return "portal state"

@@ -70,6 +70,16 @@ def challenge_answer(token: str) -> str | None:
     return rows.values_list("key_authorization", flat=True).first()
 
 
+def tls_challenge_answer(name: str) -> str | None:
+    """The key authorization of the TLS challenge for a name or address, as often as asked; None where none waits.
+
+    A handshake can carry one answer only. Where two orders have the same name, it is the newer one's: what the older
+    one waits for was asked for before.
+    """
+    rows = Challenge.objects.filter(name=name, type="tls-alpn-01", clean_at=None).order_by("-created_at")
+    return rows.values_list("key_authorization", flat=True).first()
+
+
 def challenges_store(rows: Iterable[Challenge]) -> None:
     """Inside the caller's transaction, before anything is put in place. A token met again (an authorization shared by
     two orders) becomes the newer order's; its answer is the same."""

@@ -1,7 +1,7 @@
 """One client connection as a state machine that waits in the poller, never in a thread.
 
 HELLO ─ TLS ─▶ HANDSHAKE ─▶ REQUEST ─▶ (a thread answers) ─▶ FLUSH ─▶ REQUEST again, or LINGER ─▶ closed
-      └ plain ───────────────▲
+      └ plain ───────────────▲       └ a CA that validates ─▶ LINGER
 
 Each step does what can be done without waiting and returns a Wish: what must happen before the next step. One thread
 at a time owns a connection: the main thread while it waits, a pool thread while it works.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from certs.domain.alpn import challenge_asked
 from portal.server import framing
 from portal.server.channel import Channel
 from portal.server.framing import Framing, framing_of
@@ -28,6 +29,7 @@ _PIECE = 64 * 1024
 _PIECES = 8  # read at once, then others have their turn
 _VAIN_WAKES = 3  # woken without the bytes asked for: the client has ended its side
 LINGER_SECONDS = 2.0
+NO_APPLICATION_PROTOCOL = bytes((21, 3, 3, 0, 2, 2, 120))  # record, version, length; fatal, RFC 7301 §3.2
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -46,6 +48,7 @@ class Wish(Enum):
     WRITE = auto()  # wait until something can be written
     WORK = auto()  # a pool thread
     STREAM = auto()  # a pool thread that may wait for the client: only few at a time
+    CHALLENGE = auto()  # a pool thread that asks the database what to show a CA: only few at a time
     CLOSE = auto()
 
 
@@ -86,7 +89,8 @@ class Connection:
         self.phase = Phase.HELLO
         self.deadline = time.monotonic() + limits.hello
         self.events = 0  # what the poller watches for it now
-        self.in_lane = False
+        self.lane: Any = None  # of the worker, while it has its turn there
+        self.challenge: str | None = None  # the server name that a CA wants to validate
         self._inbox = bytearray()
         self._searched = 0
         self._needed = 1  # bytes of the hello
@@ -95,7 +99,7 @@ class Connection:
         self._keep = False  # after FLUSH
         self._steps: dict[Phase, Callable[[], Wish]] = {
             Phase.HELLO: self._look,
-            Phase.HANDSHAKE: lambda: Wish.WORK,
+            Phase.HANDSHAKE: self._shake_on,
             Phase.REQUEST: self._collect,
             Phase.FLUSH: self._flush,
             Phase.LINGER: self._drain,
@@ -143,7 +147,11 @@ class Connection:
         self.phase = Phase.HANDSHAKE
         self.deadline = time.monotonic() + self.limits.handshake
         self._wake_at_once()
-        return Wish.WORK
+        self.challenge = challenge_asked(data)
+        return self._shake_on()
+
+    def _shake_on(self) -> Wish:
+        return Wish.WORK if self.challenge is None else Wish.CHALLENGE
 
     def _wait_for(self, count: int) -> Wish:
         """Wake only when `count` bytes are there: SO_RCVLOWAT keeps a dripping client from waking us at all."""
@@ -162,11 +170,11 @@ class Connection:
     # HANDSHAKE: in the pool, since signing takes time; between its flights the connection waits in the poller.
 
     def handshake(self, context: ssl.SSLContext | None) -> Wish:
-        """One non-blocking step. `context` None: no certificate is loaded yet, so TLS cannot be spoken."""
-        if context is None:
-            return Wish.CLOSE
+        """One non-blocking step, the first with `context`; None: no certificate is there, so TLS cannot be spoken."""
         try:
             if not self.is_tls:
+                if context is None:
+                    return Wish.CLOSE
                 self.sock.sock = context.wrap_socket(self.sock.sock, server_side=True, do_handshake_on_connect=False)
                 self.is_tls = True
             secured = self.sock.sock
@@ -178,7 +186,16 @@ class Connection:
             return Wish.WRITE
         except (OSError, ValueError):  # refused by either side, or gone
             return Wish.CLOSE
-        return self._begin_requests()
+        return self._begin_requests() if self.challenge is None else self.end()
+
+    def refuse_protocol(self) -> Wish:
+        """Nothing is to be shown to this CA: a fatal alert, as long as nothing of ours was said (RFC 7301 §3.2)."""
+        try:
+            self.sock.outbox += NO_APPLICATION_PROTOCOL
+            self.sock.flush()
+            return self.end()
+        except (OSError, ValueError):
+            return Wish.CLOSE
 
     # REQUEST: collected until a thread can answer it without waiting.
 
@@ -255,14 +272,14 @@ class Connection:
         if not self.sock.flush():
             return Wish.WRITE
         if not self._keep:
-            return self._end()
+            return self.end()
         self.phase = Phase.REQUEST
         self.deadline = time.monotonic() + (self.limits.head if self._inbox else self.limits.idle)
         if self._inbox and (wish := self._judge()) is not Wish.READ:
             return wish
         return self._collect() if self._holds_bytes() else Wish.READ
 
-    def _end(self) -> Wish:
+    def end(self) -> Wish:
         """RFC 9112 section 9.6: end our side, then read on, so that no reset cuts the answer short."""
         self.phase = Phase.LINGER
         self.deadline = time.monotonic() + self.limits.linger

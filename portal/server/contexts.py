@@ -74,19 +74,30 @@ def contexts_build(material: ServingMaterial) -> Contexts:
 
 def context_make(pair: BoundPair) -> ssl.SSLContext:
     """Raises ServingError where OpenSSL refuses the pair."""
+    context = context_make_bare(["http/1.1"])
+    try:
+        context_load(context, pair.chain_pem.encode(), pair.key_pem)
+    except (ssl.SSLError, OSError) as error:
+        raise ServingError(f"{pair.certificate} cannot be served: OpenSSL refuses it ({error}).") from error
+    return context
+
+
+def context_make_bare(protocols: list[str]) -> ssl.SSLContext:
+    """What all have in common; `protocols` is what ALPN may choose."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     # The client knows best what its machine does fast: Mozilla's intermediate settings leave the order to it.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        with _memory_file(pair.chain_pem.encode()) as chain, _memory_file(pair.key_pem) as key:
-            context.load_cert_chain(chain, key)
-    except (ssl.SSLError, OSError) as error:
-        raise ServingError(f"{pair.certificate} cannot be served: OpenSSL refuses it ({error}).") from error
+    context.set_alpn_protocols(protocols)
     return context
+
+
+def context_load(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
+    """Raises ssl.SSLError, OSError."""
+    with _memory_file(chain_pem) as chain, _memory_file(key_pem) as key:
+        context.load_cert_chain(chain, key)
 
 
 def context_prove(entry: ssl.SSLContext, server_name: str, pair: BoundPair) -> None:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ, EVENT_WRITE
@@ -23,6 +24,7 @@ from gunicorn.workers import gthread
 
 from portal.plainhttp import is_plain_http_path
 from portal.server import inherited, redirects
+from portal.server.challenging import ChallengeAnswers
 from portal.server.connection import LINGER_SECONDS, Connection, Limits, Phase, Wish
 from portal.server.swap import Follower
 
@@ -36,6 +38,15 @@ _BEFALLEN = {errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, e
 _AGAIN = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.ENETUNREACH, errno.EPERM, *_BEFALLEN})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _WATCH = {Wish.READ: EVENT_READ, Wish.WRITE: EVENT_WRITE}
+
+
+@dataclass
+class Lane:
+    """Work for which only `width` threads are taken at a time, so that it can never take them all."""
+
+    width: int
+    busy: int = 0
+    queue: deque[Connection] = field(default_factory=deque)
 
 
 class SchemeConfig:
@@ -64,11 +75,11 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             idle=float(self.cfg.keepalive),
         )
         self.waiting: dict[Connection, None] = {}  # for the client, the longest first
-        self._lane: deque[Connection] = deque()  # for their turn to be read by a thread
-        self._lane_width = max(1, self.cfg.threads // 4)
-        self._in_lane = 0
+        self._bodies = Lane(max(1, self.cfg.threads // 4))  # to be read by a thread that waits for the client
+        self._challenges = Lane(max(1, self.cfg.threads // 8))
         self._sweep_at = 0.0
         self.follower = Follower()
+        self._answers = ChallengeAnswers()
 
     # The loop of the main thread.
 
@@ -175,10 +186,10 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
 
     def finish_request(self, conn: Connection, fs: "Future[Wish]") -> None:
         """A pool thread is done with `conn` (called through gunicorn's method queue)."""
-        if conn.in_lane:
-            conn.in_lane = False
-            self._in_lane -= 1
-            self._next_in_lane()
+        if conn.lane is not None:
+            lane, conn.lane = conn.lane, None
+            lane.busy -= 1
+            self._next_in(lane)
         if fs.cancelled():
             self._drop(conn)
             return
@@ -198,20 +209,21 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         if wish is Wish.WORK:
             self.enqueue_req(conn)
             return
-        conn.deadline = time.monotonic() + _LANE_SECONDS
         self.waiting[conn] = None
-        self._lane.append(conn)
-        self._next_in_lane()
+        if wish is Wish.STREAM:
+            conn.deadline = time.monotonic() + _LANE_SECONDS
+        lane = self._challenges if wish is Wish.CHALLENGE else self._bodies
+        lane.queue.append(conn)
+        self._next_in(lane)
 
-    def _next_in_lane(self) -> None:
-        """Bodies that a thread must wait for have a share of the threads only, so that they cannot take them all."""
-        while self._lane and self._in_lane < self._lane_width:
-            conn = self._lane.popleft()
+    def _next_in(self, lane: "Lane") -> None:
+        while lane.queue and lane.busy < lane.width:
+            conn = lane.queue.popleft()
             if conn not in self.waiting:
                 continue
             del self.waiting[conn]
-            conn.in_lane = True
-            self._in_lane += 1
+            conn.lane = lane
+            lane.busy += 1
             self.enqueue_req(conn)
 
     def _watch(self, conn: Connection, events: int) -> None:
@@ -250,7 +262,7 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
 
     def handle(self, conn: Connection) -> Wish:
         if conn.phase is Phase.HANDSHAKE:
-            wish = conn.handshake(self.follower.context)
+            wish = conn.handshake(self.follower.context) if conn.challenge is None else self._prove(conn)
             if wish is not Wish.WORK:
                 return wish
         conn.sock.begin()
@@ -258,6 +270,13 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         if conn.sock.closed:
             return Wish.CLOSE
         return conn.finish(keep=keep, unread=conn.parser.unreader.take_buffered() if keep else b"")
+
+    def _prove(self, conn: Connection) -> Wish:
+        """Show a CA what it wants to see, on its own connection only; without an answer it is told so."""
+        if conn.is_tls:
+            return conn.handshake(None)
+        context = self._answers.context(conn.challenge or "")
+        return conn.refuse_protocol() if context is None else conn.handshake(context)
 
     def _answer(self, conn: Connection) -> bool:
         """Answer one request; whether the connection may be kept. What ends it is told apart as gunicorn does."""

@@ -6,6 +6,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def main() -> None:
             renewals,
             rebind,
             confirm,
+            challenge,
+            challenge_end,
         )
     }
     for line in sys.stdin:
@@ -193,6 +196,40 @@ def confirm(pk: str) -> str:
     from certs.services.rebinds import rebind_confirm
 
     return rebind_confirm(Rebind.objects.get(pk=pk), actor="test").state
+
+
+def challenge(name: str, key_authorization: str) -> None:
+    """A TLS challenge that waits for its CA, of an order that nobody works on."""
+    from django.utils import timezone
+
+    from certs.models import AcmeAccount, Certificate, Challenge, Order
+    from certs.services.keys import key_create
+
+    account = AcmeAccount.objects.first() or AcmeAccount.objects.create(
+        directory_url="https://ca.test/dir", key=key_create("ec-p256")
+    )
+    certificate = Certificate.objects.create(name=name, names=[name], source=Certificate.Source.ACME, account=account)
+    held = Order.objects.create(
+        certificate=certificate, account=account, names=[name], next_attempt_at=timezone.now() + timedelta(days=9)
+    )
+    Challenge.objects.update_or_create(
+        token=key_authorization,
+        defaults={
+            "order": held,
+            "name": name,
+            "authorization_url": "https://ca.test/authz",
+            "challenge_url": "https://ca.test/challenge",
+            "key_authorization": key_authorization,
+            "kind": "tlsalpn01",
+            "type": "tls-alpn-01",
+        },
+    )
+
+
+def challenge_end(name: str) -> None:
+    from certs.models import Challenge
+
+    Challenge.objects.filter(name=name).delete()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""The TLS challenge (RFC 8737), answered by the portal's own HTTPS listener."""
+
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from cryptography import x509
+
+from certs.domain.addresses import address_shown
+from certs.domain.alpn import PROTOCOL, identifier_of, identifier_value, server_name_of
+from certs.domain.urls import url_split
+from certs.solvers.base import Evidence, Solver, Task
+
+LOOK_SECONDS = 5.0
+PORT = 443  # RFC 8737 §3; a test CA uses another
+_RIGHT = "the challenge certificate with the right digest"
+
+
+class TlsAlpn01(Solver):
+    """The CA makes a TLS handshake with the name on port 443; nothing but that port has to reach the portal."""
+
+    label: ClassVar[str] = "TLS"
+    challenge_types: ClassVar[tuple[str, ...]] = ("tls-alpn-01",)
+    addresses: ClassVar[bool] = True
+    by_portal: ClassVar[bool] = True
+
+    def present(self, task: Task) -> dict[str, Any]:
+        return {}
+
+    def clean(self, task: Task, data: Mapping[str, Any]) -> None:
+        pass
+
+    def look(self, task: Task) -> Evidence:
+        port = _port(task)
+        server_name = server_name_of(task.name)
+        place = address_shown(task.name, port)
+        seen = _seen(task, port, server_name)
+        right = seen == _RIGHT
+        return Evidence(
+            url=f"tls://{place}",
+            curl=f"openssl s_client -connect {place} -servername {server_name} -alpn {PROTOCOL.decode()} </dev/null"
+            " | openssl x509 -noout -text",
+            seen=f"{_RIGHT}: from here the portal is reached, from the CA it was not" if right else seen,
+            right=right,
+        )
+
+
+def _port(task: Task) -> int:
+    """Where the CA says that it asked, as host:port, else as RFC 8737 says."""
+    try:
+        return url_split(f"tls://{task.asked}").port or PORT
+    except ValueError:  # no port that there can be
+        return PORT
+
+
+def _seen(task: Task, port: int, server_name: str) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # it signs itself: what it holds is what counts
+    context.set_alpn_protocols([PROTOCOL.decode()])
+    try:
+        with (
+            socket.create_connection((task.name, port), timeout=LOOK_SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=server_name) as secured,
+        ):
+            chosen, leaf = secured.selected_alpn_protocol(), secured.getpeercert(binary_form=True) or b""
+    except socket.gaierror:
+        return "this server cannot find the name in its DNS"
+    except TimeoutError:
+        return f"no answer within {LOOK_SECONDS:g} s"
+    except ssl.SSLError as error:
+        return f"the handshake was refused: {error.reason or error}"
+    except (OSError, ValueError) as error:
+        return f"no answer: {getattr(error, 'strerror', None) or error}"
+    if chosen != PROTOCOL.decode():
+        return "a TLS server that does not speak acme-tls/1: something else answers there, as a proxy that ends TLS"
+    return _judged(leaf, task.key_authorization)
+
+
+def _judged(leaf: bytes, key_authorization: str) -> str:
+    try:
+        found = identifier_of(x509.load_der_x509_certificate(leaf))
+    except ValueError:
+        return "acme-tls/1, but a certificate that cannot be read"
+    if found is None:
+        return "acme-tls/1, but a certificate without the digest"
+    if found != identifier_value(key_authorization):
+        return "acme-tls/1, but the digest of another challenge"
+    return _RIGHT
