@@ -45,13 +45,15 @@ class Http01Webroot(Solver):
                 f"“{options.webroot}” is not an absolute path.", field="webroot", advice="Type it like /var/www/html."
             )
         self.folder = Folder(root)
+        self._made: list[str] = []  # by any answer of this order: whichever is removed last takes them along
 
     def present(self, task: Task) -> dict[str, Any]:
         content = task.key_authorization.encode()
         tries = 3  # another order may have just removed the directories that it had made
         while True:
             try:
-                return {"made": self.folder.put(PLACE, _name(task), content)}
+                self._made += self.folder.put(PLACE, _name(task), content)
+                return {"made": sorted(set(self._made))}
             except OSError as error:
                 tries -= 1
                 if error.errno != errno.ENOENT or error.filename == str(self.folder.root) or not tries:

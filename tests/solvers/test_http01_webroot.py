@@ -78,13 +78,21 @@ def test_what_was_there_before_stays(tmp_path: Path) -> None:
     assert place.is_dir()
 
 
-def test_directories_in_use_by_another_order_stay(tmp_path: Path) -> None:
+def test_the_last_answer_of_an_order_takes_the_directories_along(tmp_path: Path) -> None:
     one, other = solver(tmp_path), Task("b.example", "tok-en_2", "tok-en_2.thumbprint")
     data, others = one.present(TASK), one.present(other)
     one.clean(TASK, data)
     assert (tmp_path / BELOW / other.token).is_file()
-    one.clean(other, others)
-    assert not list((tmp_path / BELOW).iterdir())
+    solver(tmp_path).clean(other, others)
+    assert not list(tmp_path.iterdir())
+
+
+def test_directories_in_use_by_another_order_stay(tmp_path: Path) -> None:
+    one, other = solver(tmp_path), Task("b.example", "tok-en_2", "tok-en_2.thumbprint")
+    data = one.present(TASK)
+    solver(tmp_path).present(other)
+    one.clean(TASK, data)
+    assert (tmp_path / BELOW / other.token).is_file()
 
 
 def test_a_file_with_other_content_is_not_ours_to_remove(tmp_path: Path) -> None:
