@@ -62,6 +62,7 @@ class ReachResult:
     seen: str = ""
     addresses: list[str] = field(default_factory=list)
     vantage: str = VANTAGE
+    last: str = ""  # where redirects led
 
     @property
     def ok(self) -> bool:
@@ -105,7 +106,7 @@ def reach_probe(name: str, *, address: str = "", allow_private: bool = False) ->
     detail = (
         f"The portal does not answer at {place}, which is not on the Internet: a CA on the Internet asks elsewhere."
     )
-    return ReachResult(name, result.outcome, url, detail, addresses=addresses)
+    return ReachResult(name, NO_CONNECTION, url, detail, addresses=addresses)
 
 
 def private_allowed() -> bool:
@@ -160,11 +161,12 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
 
 
 def _seen(asked: ReachResult, token: str, answer: outbound.Answer) -> ReachResult:
+    last = answer.url if answer.url != asked.url else ""
     if answer.status == 200 and constant_time_compare(answer.text.strip(), probe_answer(token) or ""):
-        return replace(asked, outcome=OK, detail="The portal answers.", status=200)
-    via = f" after a redirect to {answer.url}" if answer.url != asked.url else ""
+        return replace(asked, outcome=OK, detail="The portal answers.", status=200, last=last)
+    via = f" after a redirect to {last}" if last else ""
     detail = f"Something else answers{via}: status {answer.status}."
-    return replace(asked, detail=detail, status=answer.status, seen=_printable(answer.text))
+    return replace(asked, detail=detail, status=answer.status, seen=_printable(answer.text), last=last)
 
 
 def _resolve(name: str) -> list[str]:
