@@ -51,6 +51,7 @@ MOST_ATTEMPTS = 40
 # When a CA that cannot do it now is left for the next issuer, and a rehearsal given up.
 _LONG_WAIT, _FEW_ATTEMPTS = timedelta(minutes=10), 3
 LONGEST_LIFE, LONGEST_LIFE_BY_HAND = timedelta(days=1), timedelta(days=7)
+LONGEST_LIFE_ISSUED = timedelta(days=2)  # what may be issued already is fetched even after a day-long Retry-After
 PATIENCE_LOW, PATIENCE_HIGH = timedelta(seconds=1), timedelta(seconds=30)
 
 
@@ -130,6 +131,8 @@ def _patience(order: Order) -> timedelta:
 
 def _longest_life(order: Order) -> timedelta:
     kind = solver_kinds().get(order.challenge_kind)
+    if order.state == states.FINALIZED:
+        return LONGEST_LIFE_ISSUED
     by_hand = order.state == states.ORDERED and kind is not None and kind.by_hand
     return LONGEST_LIFE_BY_HAND if by_hand else LONGEST_LIFE
 

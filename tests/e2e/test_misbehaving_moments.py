@@ -14,7 +14,7 @@ from certs.services.order_runner import orders_run
 from certs.services.orders import order_create
 from certs.services.sweeps import sweep_run
 from portal import clock
-from tests.harness.acme_server import AcmeServer, Fault
+from tests.harness.acme_server import AcmeServer, Dated, Fault
 from tests.harness.issuing import account_at, order_for
 from tests.harness.misbehaving import nothing_lost, serving, settle, stop_at
 from tests.harness.rounds import rounds
@@ -122,6 +122,17 @@ def clock_to(seconds: float) -> None:
     from django.conf import settings
 
     settings.TEST_CLOCK_FILE.write_text(str(seconds))
+
+
+@pytest.mark.parametrize("off", [3600, -3600])
+def test_a_date_in_retry_after_is_by_the_clock_of_the_ca(ca: AcmeServer, off: int) -> None:
+    ca.fault("*", Fault.CLOCK_OFF, seconds=off, times=None)
+    ca.fault("newOrder", Fault.RATE_LIMITED, retry_after=Dated(300))
+    order = order_for(account_at(ca))
+    assert 299 < settle(order) < 400
+    assert order.state == states.DONE, order.error_message
+    assert ca.count("newOrder") == 2
+    nothing_lost(ca)
 
 
 @pytest.mark.parametrize("said", [DAY, 9 * DAY])
