@@ -6,7 +6,7 @@ from django import forms
 
 from certs.channels.base import Channel as Sender
 from certs.domain.errors import BinderyError
-from certs.domain.options import OptionRefused
+from certs.domain.options import OptionRefused, options_of
 from certs.forms.base import PortalForm
 from certs.forms.options import option_fields, option_values
 from certs.models import Channel
@@ -28,6 +28,9 @@ class ChannelForm(PortalForm):
         self._kind = kind.Options
         self.fields["name"].initial = row.name if row else kind.label
         self.fields.update(option_fields(kind.Options, stored=row.options if row else None))
+        for each in options_of(kind.Options):
+            kept = row is not None and each.secret  # an empty one stays as it is
+            self.fields[each.name].required = bool((each.required and not kept) or each.choices or each.type is int)
         self.fields["allow_private"] = forms.BooleanField(
             label="It may be on a private address",
             required=False,

@@ -78,7 +78,7 @@ def test_a_test_that_fails_shows_what_the_server_said(client: Client, hook: Hook
     ("changed", "sentence"),
     [
         ({"to": "nobody"}, "“nobody” is not a mail address."),
-        ({"server": ""}, "Mail server is needed."),
+        ({"server": ""}, "This field is required."),
         ({"port": "99999"}, "65535"),
         ({"security": "none"}, "not sent without encryption"),
         ({"password": ""}, "User and password belong together."),
