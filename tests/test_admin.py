@@ -1,6 +1,7 @@
 """The Django admin shows everything but secrets, and changes only through services."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from certs.domain.alarms import Level, Trouble
+from certs.domain.budget import Event, Limit, Scope
 from certs.models import (
     AuditEvent,
     Binding,
@@ -26,13 +28,14 @@ from certs.models import (
 from certs.services.alarms import alarm_raise
 from certs.services.bindings import binding_set
 from certs.services.channels import channel_create
+from certs.services.ledger import ledger_order, limits_set
 from certs.services.orders import order_create
 from tests import stock
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long pass phrase"
 SHOWN = ["certificate", "certificateversion", "order", "acmeaccount", "binding", "auditevent", "jobevent"]
-SHOWN += ["portalstate", "listener", "nodeprocess", "user", "channel", "alarm"]
+SHOWN += ["portalstate", "listener", "nodeprocess", "user", "channel", "alarm", "acmedirectory", "ledgerentry"]
 INLINE_CODE = re.compile(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|<style", re.IGNORECASE)
 
 
@@ -53,7 +56,8 @@ def stocked() -> Certificate:
     """One of everything that can be shown."""
     certificate = stock.issued("a.example", "xn--bcher-kva.example", age=78)
     binding_set("", certificate, actor="test")
-    order_create(certificate, reason="asked", actor="test")
+    ledger_order(order_create(certificate, reason="asked", actor="test"))
+    limits_set(stock.DIRECTORY, [Limit(Event.CERTIFICATE, Scope.SET, 5, timedelta(days=7))], actor="test")
     Listener.objects.get_or_create(node="here", protocol="https", defaults={"port": 443, "addresses": ["::"]})
     NodeProcess.objects.create(node="here", pid=1)
     channel_create("webhook", name="Chat", values={"url": "https://hooks.example/T0P"}, actor="test")

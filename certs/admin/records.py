@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from certs import models, selectors
 from certs.admin.base import LookOnly, shown_moment
+from certs.services.ledger import limits_of
 from certs.views.access import actor_of
 
 
@@ -26,6 +27,27 @@ class JobEventAdmin(LookOnly):
     list_filter = ("level", "step", "at")
     search_fields = ("=job", "message")
     moment = staticmethod(shown_moment("at", "when"))
+
+
+@admin.register(models.LedgerEntry)
+class LedgerEntryAdmin(LookOnly):
+    list_display = ("moment", "event", "key", "exempt", "renewal", "directory_url")
+    list_filter = ("event", "exempt", "renewal", "at")
+    search_fields = ("=key", "=order")
+    moment = staticmethod(shown_moment("at", "when"))
+
+
+@admin.register(models.AcmeDirectory)
+class AcmeDirectoryAdmin(LookOnly):
+    """Limits are set by `manage.py limits`."""
+
+    list_display = ("directory_url", "counted", "trouble", "checked")
+    search_fields = ("directory_url",)
+    checked = staticmethod(shown_moment("checked_at", "last asked"))
+
+    @admin.display(description="limits counted")
+    def counted(self, row: models.AcmeDirectory) -> str:
+        return "; ".join(limit.text for limit in limits_of(row.directory_url)) or "none known"
 
 
 @admin.register(models.PortalState)

@@ -45,11 +45,12 @@ class Scope(StrEnum):
     SERVER = "server"  # this server's address
 
 
-SCOPES: dict[Event, tuple[Scope, ...]] = {
-    Event.ORDER: (Scope.ACCOUNT,),
-    Event.CERTIFICATE: (Scope.DOMAIN, Scope.SET),
-    Event.FAILURE: (Scope.NAME,),
-    Event.ACCOUNT: (Scope.SERVER,),
+EVENT_OF: dict[Scope, Event] = {
+    Scope.SET: Event.CERTIFICATE,
+    Scope.DOMAIN: Event.CERTIFICATE,
+    Scope.ACCOUNT: Event.ORDER,
+    Scope.NAME: Event.FAILURE,
+    Scope.SERVER: Event.ACCOUNT,
 }
 # What is left untouched: the failure that would be one too many comes unasked, so the last is not risked.
 _RESERVE: dict[Event, int] = {Event.FAILURE: 1}
@@ -99,10 +100,9 @@ class Limit:
             count, window = int(stored.get("count", 0)), timedelta(hours=float(stored.get("hours", 0)))
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{stored!r} is no limit.", advice=_FORM) from error
-        if scope not in SCOPES[event]:
-            raise InputError(
-                f"{event} is not counted per {scope}.", advice=f"It is counted per {' or '.join(SCOPES[event])}."
-            )
+        if EVENT_OF[scope] != event:
+            scopes = " or ".join(each for each, counted in EVENT_OF.items() if counted == event)
+            raise InputError(f"{event} is not counted per {scope}.", advice=f"It is counted per {scopes}.")
         if not 0 < count <= MOST_TOKENS or not timedelta(minutes=1) <= window <= LONGEST_WINDOW:
             raise InputError(
                 f"{count} in {_span(window)} is out of range.",

@@ -106,6 +106,12 @@ def limits_set(directory_url: str, limits: Collection[Limit], *, actor: User | s
     audit_record(actor, "directory.limits", directory_url, before={"limits": before}, after={"limits": after})
 
 
+def directories_counted() -> list[str]:
+    """Those with an account, or with limits of the operator."""
+    accounts = AcmeAccount.objects.filter(deactivated_at=None).values_list("directory_url", flat=True)
+    return sorted({*accounts, *AcmeDirectory.objects.exclude(limits=[]).values_list("directory_url", flat=True)})
+
+
 @dataclass(frozen=True)
 class Book:
     """What several budgets have in common, read once: the limits, and what the orders under way have still to spend."""
