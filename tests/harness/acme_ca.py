@@ -199,7 +199,7 @@ class Ca:
         seed: int = 1,
     ) -> None:
         self.http_port, self.challenges, self.clock, self.life = http_port, challenges, clock, life
-        self.terms, self.profiles, self.eab = terms, profiles or {}, eab or {}
+        self.terms, self.profiles, self.eab = terms, profiles or {}, eab
         self.url = ""  # known once it is served
         self.accounts: dict[str, Account] = {}
         self.orders: list[Order] = []  # every one made, also those it has lost since
@@ -286,7 +286,7 @@ class Ca:
         meta: dict[str, Any] = {"termsOfService": self.terms} if self.terms else {}
         if self.profiles:
             meta["profiles"] = self.profiles
-        if self.eab:
+        if self.eab is not None:
             meta["externalAccountRequired"] = True
         entries = ("new-nonce", "new-account", "new-order", "revoke-cert", "key-change", "renewal-info")
         return Answer(document={**{PATHS[path]: f"{self.url}/{path}" for path in entries}, "meta": meta})
@@ -312,23 +312,23 @@ class Ca:
             raise Refused("accountDoesNotExist", "There is no account for this key.")
         if self.terms and body.get("termsOfServiceAgreed") is not True:
             raise Refused("userActionRequired", "The terms must be accepted.", 403)
-        if self.eab:
-            self._bound(body.get("externalAccountBinding"), request)
+        if self.eab is not None:
+            self._bound(body.get("externalAccountBinding"), self.eab, request)
         made = Account(f"{self.url}/account/{next(self._numbers)}", signed.jwk, list(body.get("contact", [])))
         self.accounts[made.url] = made
         return self._account(made, 201)
 
-    def _bound(self, binding: Any, request: Request) -> None:
+    def _bound(self, binding: Any, known: dict[str, str], request: Request) -> None:
         """External account binding (RFC 8555 §7.3.4); each key id is good for one account."""
         if not isinstance(binding, dict):
             raise Refused("externalAccountRequired", "This CA wants an external account binding.", 403)
         header, payload = (json.loads(decoded(binding[part])) for part in ("protected", "payload"))
-        secret = self.eab.get(header.get("kid"))
+        secret = known.get(header.get("kid"))
         about_us = header.get("url") == f"{self.url}{request.path}" and payload == request.header["jwk"]
         if secret is None or header.get("alg") != "HS256" or not about_us:
             raise Refused("unauthorized", "The external account binding is wrong.", 403)
         verify(binding, JWKOct(key=decoded(secret)))
-        del self.eab[header["kid"]]
+        del known[header["kid"]]
 
     def _on_account(self, request: Request, signed: Signed) -> Answer:
         account, body = signed.owner(), signed.body()
