@@ -43,7 +43,9 @@ class MethodForm(PortalForm):
         self.fields |= option_fields(self._kind, prefix=PREFIX, stored=stored, kept=secrets)
         for about in options_of(self._kind):
             field = self.fields[f"{PREFIX}{about.name}"]
-            field.required = about.required and about.name not in secrets
+            # What has a default is there already; it is not called optional, and cannot be emptied by mistake.
+            has_default = about.type is not bool and about.default not in (None, "")
+            field.required = about.name not in secrets and (about.required or has_default)
             if about.name == solver.chooser:
                 del self.fields[f"{PREFIX}{about.name}"]
             elif about.secret and about.name in secrets and not about.required:

@@ -19,7 +19,8 @@ class ChallengeMethod(models.Model):
     sealed = models.TextField(blank=True)  # the secret options, as JSON in an envelope
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
-    # A test under way: {"name", "token", "data", "begun"}, there before anything is put in place, so that it is found.
+    # A test: {"name", "token", "data", "begun", "ended", "left": answers still to be taken away}, there before anything
+    # is put in place, so that it is found. {} when there is nothing to do.
     trial = models.JSONField(default=dict, blank=True)
     trial_at = models.DateTimeField(null=True, blank=True)
     test_job = models.UUIDField(null=True, blank=True)  # whose lines under Activity tell of the last test

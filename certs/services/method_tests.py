@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,6 +48,11 @@ def method_is_testable(kind: str) -> bool:
     return solver is not None and not solver.by_portal and not solver.by_hand
 
 
+def method_is_testing(method: ChallengeMethod) -> bool:
+    """Whether a test is queued or under way; one that ended may still have something to take away."""
+    return bool(method.trial) and not method.trial["ended"]
+
+
 def method_test_begin(method: ChallengeMethod, name: str, *, actor: Actor, queue: bool = True) -> UUID:
     """Store what is to be done, and have the next free worker do it. Returns the job whose lines tell of it.
 
@@ -61,15 +66,19 @@ def method_test_begin(method: ChallengeMethod, name: str, *, actor: Actor, queue
         )
     parsed = name_parse(name, NameRules(wildcard=solver.wildcards, dotless=True, address=solver.addresses))
     job, now = uuid4(), clock.now()
-    trial = {"name": parsed.removeprefix("*."), "token": secrets.token_urlsafe(32), "data": {}, "begun": False}
     with transaction.atomic():
-        free = ChallengeMethod.objects.filter(pk=method.pk, trial_at=None)
-        if not free.update(trial=trial, trial_at=now, test_job=job):
+        row = ChallengeMethod.objects.select_for_update().get(pk=method.pk)
+        if method_is_testing(row):
             raise ConflictError(
-                f"A test of {method.name} is under way, or its answer is still to be taken away.",
-                advice="Try again in a few minutes.",
-                code="method-testing",
+                f"A test of {method.name} is under way.", advice="Wait for its end.", code="method-testing"
             )
+        row.trial = _answer(parsed.removeprefix("*."), secrets.token_urlsafe(32)) | {
+            "left": row.trial.get("left", []),
+            "begun": False,
+            "ended": False,
+        }
+        row.trial_at, row.test_job = now, job
+        row.save(update_fields=["trial", "trial_at", "test_job"])
         audit_record(actor, "challenge-method.test", method, after={"name": parsed})
         if queue:
             queue_enqueue(TASK, str(method.pk))
@@ -80,7 +89,7 @@ def method_test_run(method_id: UUID | str, *, say: Say = lambda _: None) -> Test
     """What `method_test_begin` stored, once; None where there is nothing to do. Network; some minutes at most."""
     with transaction.atomic():
         method = ChallengeMethod.objects.select_for_update().filter(pk=method_id).first()
-        if method is None or not method.trial or method.trial["begun"]:
+        if method is None or not method_is_testing(method) or method.trial["begun"]:
             return None
         method.trial["begun"] = True
         method.save(update_fields=["trial"])
@@ -96,37 +105,40 @@ def method_test_run(method_id: UUID | str, *, say: Say = lambda _: None) -> Test
 
 
 def method_tests_sweep() -> int:
-    """Take away what tests left that nobody ended; how many."""
+    """Take away what tests left that did not end, or could not; of how many methods all of it is gone."""
     stale = ChallengeMethod.objects.filter(trial_at__lte=clock.now() - STALE)
     return sum(_clean_stale(method) for method in stale)
 
 
 def _test(method: ChallengeMethod, tell: Callable[..., None]) -> Tested:
-    task = _task(method.trial)
+    own = _answer(method.trial["name"], method.trial["token"])
     try:
         solver = method_solver(method)
     except BinderyError as error:
-        return _over(method, Tested(False, str(error)))
-    tell(f"Testing {method.name} ({solver.label}) with {task.name}.")
+        return _over(method, Tested(False, str(error)), method.trial["left"])
+    tell(f"Testing {method.name} ({solver.label}) with {own['name']}.")
+    placed = True
     try:
-        seen = _seen(method, solver, task, tell)
+        own["data"] = solver.present(_task(own))
+        _keep(method, own)
+        tell("The answer is in place.")
+        result = _seen(solver, _task(own), tell)
     except Exception as error:
-        seen = Tested(False, _words(error))
-    try:
-        solver.clean(task, method.trial["data"])
-    except Exception as error:
-        # Kept for the sweeper: it comes back to it.
-        _result(method, Tested(False, f"The answer for {task.name} could not be taken away: {_words(error)}"))
-        return Tested(False, method.test_words)
-    tell("Taken away again.")
-    return _over(method, seen)
+        # Refused is not in place; after a timeout or a fault nobody knows.
+        placed = bool(own["data"]) or not isinstance(error, BinderyError) or isinstance(error, Unavailable)
+        result = Tested(False, _words(error))
+    trouble = _clean(solver, own)
+    if not trouble:
+        if placed:
+            tell("Taken away again.")
+    elif placed:
+        tell(f"The answer for {own['name']} could not be taken away: {trouble}", "warning")
+        result = replace(result, ok=False, words=result.words if not result.ok else f"It cannot be undone: {trouble}")
+    left = [each for each in method.trial["left"] if _clean(solver, each)]
+    return _over(method, result, [*left, own] if trouble and placed else left)
 
 
-def _seen(method: ChallengeMethod, solver: Solver, task: Task, tell: Callable[..., None]) -> Tested:
-    data = solver.present(task)
-    method.trial["data"] = data
-    ChallengeMethod.objects.filter(pk=method.pk).update(trial=method.trial)
-    tell("The answer is in place.")
+def _seen(solver: Solver, task: Task, tell: Callable[..., None]) -> Tested:
     waiting = _await(solver, task, tell)
     if waiting:
         return Tested(False, f"Not seen within {WAIT_SECONDS:g} s. {waiting}")
@@ -151,8 +163,12 @@ def _await(solver: Solver, task: Task, tell: Callable[..., None]) -> str:
     return ""
 
 
-def _task(trial: Mapping[str, Any]) -> Task:
-    name, token = trial["name"], trial["token"]
+def _answer(name: str, token: str) -> dict[str, Any]:
+    return {"name": name, "token": token, "data": {}}
+
+
+def _task(answer: Mapping[str, Any]) -> Task:
+    name, token = answer["name"], answer["token"]
     asked = ""
     if settings.PROBE_PORT != _HTTP_PORT:
         asked = f"http://{name}:{settings.PROBE_PORT}/.well-known/acme-challenge/{token}"
@@ -160,15 +176,26 @@ def _task(trial: Mapping[str, Any]) -> Task:
     return Task(name=name, token=token, key_authorization=f"{token}.test", asked=asked, type="dns-01")
 
 
-def _over(method: ChallengeMethod, result: Tested) -> Tested:
-    _result(method, result)
-    ChallengeMethod.objects.filter(pk=method.pk).update(trial={}, trial_at=None)
-    return result
+def _clean(solver: Solver, answer: Mapping[str, Any]) -> str:
+    """Why it could not be taken away; "" when it is gone."""
+    try:
+        solver.clean(_task(answer), answer["data"])
+    except Exception as error:
+        return _words(error)
+    return ""
 
 
-def _result(method: ChallengeMethod, result: Tested) -> None:
+def _keep(method: ChallengeMethod, own: Mapping[str, Any]) -> None:
+    method.trial |= own
+    ChallengeMethod.objects.filter(pk=method.pk).update(trial=method.trial)
+
+
+def _over(method: ChallengeMethod, result: Tested, left: list[dict[str, Any]]) -> Tested:
     method.tested_at, method.test_ok, method.test_words = clock.now(), result.ok, logs.mask(result.words)
-    method.save(update_fields=["tested_at", "test_ok", "test_words"])
+    method.trial = {"left": left, "ended": True} if left else {}
+    method.trial_at = clock.now() if left else None
+    method.save(update_fields=["tested_at", "test_ok", "test_words", "trial", "trial_at"])
+    return result
 
 
 def _clean_stale(method: ChallengeMethod) -> bool:
@@ -176,15 +203,27 @@ def _clean_stale(method: ChallengeMethod) -> bool:
     mine = ChallengeMethod.objects.filter(pk=method.pk, trial_at=method.trial_at)
     if not mine.update(trial_at=clock.now()):
         return False
-    task = _task(method.trial)
+    trial, left = method.trial, method.trial["left"]
+    if not trial["ended"] and trial["begun"]:
+        left = [*left, _answer(trial["name"], trial["token"]) | {"data": trial["data"]}]
     try:
-        if method.trial["begun"]:
-            method_solver(method).clean(task, method.trial["data"])
-    except Exception as error:
-        log.warning("%s: the answer of a test for %s could not be taken away: %s", method, task.name, _words(error))
+        solver = method_solver(method)
+    except BinderyError as error:
+        log.warning("%s: the answer of a test could not be taken away: %s", method, error)
         return False
-    words = f"What the last test had put in place for {task.name} is taken away now; the test did not end well."
-    _over(method, Tested(False, words))
+    still = [each for each in left if (trouble := _clean(solver, each)) and _complain(method, each, trouble)]
+    if not trial["ended"]:
+        _over(method, Tested(False, f"The test with {trial['name']} did not come to its end."), still)
+    else:
+        trial_at = clock.now() if still else None
+        ChallengeMethod.objects.filter(pk=method.pk).update(
+            trial={"left": still, "ended": True} if still else {}, trial_at=trial_at
+        )
+    return not still
+
+
+def _complain(method: ChallengeMethod, answer: Mapping[str, Any], trouble: str) -> bool:
+    log.warning("%s: the answer of a test for %s could not be taken away: %s", method, answer["name"], trouble)
     return True
 
 

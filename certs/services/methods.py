@@ -14,6 +14,7 @@ from certs.solvers.base import Site, Solver
 
 Actor = User | str | None
 LONGEST_NAME = 100
+GIVEN_UP = 10  # tries to take an answer away, more than a day: the method may go, and what it left is named
 _SHOWN = 5  # certificates named in a sentence
 
 
@@ -74,7 +75,7 @@ def method_update(
 
 
 def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
-    """Raises ConflictError while something needs it."""
+    """Raises ConflictError while something needs it: a certificate, or an answer that is still to be taken away."""
     with transaction.atomic():
         used = method_certificates(method)
         if used:
@@ -84,15 +85,20 @@ def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
                 code="method-used",
             )
         left = Challenge.objects.filter(method=method)
-        if left.exists() or method.trial:
-            names = ", ".join(sorted({row.name for row in left} | {method.trial.get("name", "")} - {""})[:_SHOWN])
+        waiting = {row.name for row in left if row.clean_tries < GIVEN_UP}
+        if method.trial and not method.trial.get("ended"):
+            waiting.add(method.trial["name"])
+        if waiting:
             raise ConflictError(
-                f"{method.name} is still needed to take away its answer for {names}.",
+                f"{method.name} is still needed to take away its answer for {', '.join(sorted(waiting)[:_SHOWN])}.",
                 advice="Try again in a few minutes.",
                 code="method-cleaning",
             )
+        forgotten = sorted({row.name for row in left} | {each["name"] for each in method.trial.get("left", [])})
+        left.delete()
         Certificate.objects.filter(challenge_method=method).update(challenge_method=None)  # deleted ones
-        audit_record(actor, "challenge-method.delete", method, before=method_shown(method))
+        after = {"left behind for": forgotten} if forgotten else {}
+        audit_record(actor, "challenge-method.delete", method, before=method_shown(method), after=after)
         method.delete()
 
 

@@ -15,7 +15,7 @@ from certs.domain.errors import ConflictError, InputError, NameRefused
 from certs.models import AuditEvent, ChallengeMethod, JobEvent
 from certs.services import method_tests
 from certs.services.method_tests import method_test_begin, method_test_run, method_tests_sweep
-from certs.services.methods import method_create, method_delete
+from certs.services.methods import method_create, method_delete, method_update
 from certs.tasks import run_method_test
 from tests.harness.need import need
 from tests.harness.ports import LOOPBACK
@@ -181,25 +181,64 @@ def test_one_that_was_never_begun_is_let_go(tmp_path: Path, move_clock: Callable
     method_test_begin(method, "localhost", actor="test")
 
 
+def _broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from certs.solvers.http01_webroot import Http01Webroot
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr(Http01Webroot, "clean", fail)
+
+
 def test_an_answer_that_cannot_be_taken_away_is_tried_again(
     web: Path, monkeypatch: pytest.MonkeyPatch, move_clock: Callable[[float], None]
 ) -> None:
-    from certs.solvers.http01_webroot import Http01Webroot
-
     method = webroot(web)
     method_test_begin(method, "localhost", actor="test")
     with monkeypatch.context() as broken:
-
-        def fail(*_: object) -> None:
-            raise RuntimeError("disk on fire")
-
-        broken.setattr(Http01Webroot, "clean", fail)
+        _broken(broken)
         result = method_test_run(method.pk)
         assert result is not None
-        assert "could not be taken away" in result.words
+        assert not result.ok
+        assert "cannot be undone" in result.words
         move_clock(700)
         assert method_tests_sweep() == 0
     assert method_tests_sweep() == 0, "at once it would meet the same again"
     move_clock(1400)
     assert method_tests_sweep() == 1
     assert not list(web.iterdir())
+    method.refresh_from_db()
+    assert (method.trial, method.trial_at) == ({}, None)
+
+
+def test_the_next_test_takes_away_what_the_last_one_could_not(web: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = webroot(web)
+    method_test_begin(method, "localhost", actor="test")
+    with monkeypatch.context() as broken:
+        _broken(broken)
+        method_test_run(method.pk)
+    assert list(web.iterdir())
+    method_test_begin(method, "localhost", actor="test")
+    result = method_test_run(method.pk)
+    assert result is not None
+    assert result.ok
+    assert not list(web.iterdir())
+    method.refresh_from_db()
+    assert method.trial == {}
+
+
+def test_after_a_refusal_the_next_test_need_not_wait(powerdns: PowerDns, settings: Settings) -> None:
+    """Nothing was put in place, so nothing is to be taken away: the person mends the credential and tests again."""
+    settings.DNS_AUTHORITIES = [powerdns.address]
+    method = dns(powerdns, auth_token="wrong-token-123")
+    method_test_begin(method, "one.test", actor="test")
+    method_test_run(method.pk)
+    method.refresh_from_db()
+    assert method.trial == {}
+    assert "refuses these credentials" in method.test_words
+    given = {"provider": "powerdns", "auth_token": API_KEY, "pdns_server": powerdns.api}
+    method_update(method, actor="test", given=given)
+    method_test_begin(method, "one.test", actor="test")
+    result = method_test_run(method.pk)
+    assert result is not None
+    assert result.ok

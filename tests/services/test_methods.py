@@ -132,10 +132,22 @@ def test_one_whose_record_still_stands_is_not_deleted() -> None:
     with pytest.raises(ConflictError, match=r"a\.example"):
         method_delete(method, actor="test")
     Challenge.objects.all().delete()
-    ChallengeMethod.objects.update(trial={"name": "b.example"}, trial_at=clock.now())
+    trial = {"name": "b.example", "left": [], "ended": False}
+    ChallengeMethod.objects.update(trial=trial, trial_at=clock.now())
     method.refresh_from_db()
     with pytest.raises(ConflictError, match=r"b\.example"):
         method_delete(method, actor="test")
+
+
+def test_a_credential_that_is_lost_for_good_does_not_hold_it_for_ever() -> None:
+    method = rfc2136()
+    order = order_create(used_by(method, "a.example"), reason="asked", actor="test")
+    row = Challenge.objects.create(token="t", order=order, name="a.example", key_authorization="t.x", method=method)
+    Certificate.objects.update(challenge_method=None)
+    Challenge.objects.filter(pk=row.pk).update(clean_tries=10, clean_at=clock.now())
+    method_delete(method, actor="test")
+    event = AuditEvent.objects.get(action="challenge-method.delete")
+    assert event.after == {"left behind for": ["a.example"]}
 
 
 def test_a_deleted_certificate_does_not_hold_it() -> None:

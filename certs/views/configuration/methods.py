@@ -19,7 +19,7 @@ from certs.forms.base import ConfirmForm
 from certs.forms.methods import MethodForm, TestForm
 from certs.models import ChallengeMethod
 from certs.services.challenges import solver_kinds
-from certs.services.method_tests import method_is_testable, method_test_begin
+from certs.services.method_tests import method_is_testable, method_is_testing, method_test_begin
 from certs.services.methods import (
     certificates_named,
     method_certificates,
@@ -226,7 +226,7 @@ def _tested(row: ChallengeMethod) -> dict[str, Any]:
     return {
         "method": row,
         "testable": method_is_testable(row.kind),
-        "testing": bool(row.trial),
+        "testing": method_is_testing(row),
         "lines": selectors.job_lines(row.test_job) if row.test_job else [],
-        "ended": not row.trial,
+        "ended": not method_is_testing(row),
     }
