@@ -138,9 +138,13 @@ TABLE: list[tuple[str, Fault, dict[str, Any], Outcome]] = [
         for fault in (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_MIDDLE)
     ),
     *(
-        (resource, Fault.STALL_AFTER, {"seconds": 1}, ONE_MORE if resource == "newOrder" else DONE)
+        (resource, fault, {"seconds": 1}, ONE_MORE if resource == "newOrder" else DONE)
         for resource in ("newAccount", "newOrder", "challenge", "finalize", "certificate")
+        for fault in (Fault.STALL_AFTER, Fault.STALL_MIDDLE)
     ),
+    ("directory", Fault.CUT_BEFORE, {"times": 2}, DONE),
+    ("directory", Fault.STALL_MIDDLE, {"seconds": 1}, DONE),
+    ("newNonce", Fault.CUT_BEFORE, {"times": 2}, DONE),
     ("newOrder", Fault.STALL_BEFORE, {"seconds": 1}, DONE),
     ("*", Fault.CUT_BEFORE, {"rate": 0.2, "times": None}, DONE),
     ("*", Fault.BAD_NONCE, {"rate": 0.5, "times": None}, DONE),
@@ -158,6 +162,7 @@ EVERYWHERE = {
     Fault.CUT_AFTER,
     Fault.CUT_MIDDLE,
     Fault.STALL_AFTER,
+    Fault.STALL_MIDDLE,
 }
 MATTER_MOST = {"newOrder", "finalize", "certificate", "*"}
 

@@ -50,7 +50,7 @@ class Answer:
     type: str = "application/json"
     order: "Order | None" = None  # whose certificate it bears
     cut: str = ""  # "whole": not a byte is sent; "half" of it is
-    stall: float = 0  # seconds of silence before it
+    stall: float = 0  # seconds of silence before it, or after its half
 
     def content(self) -> bytes:
         return self.body if self.document is None else json.dumps(self.document).encode()

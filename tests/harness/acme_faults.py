@@ -31,6 +31,7 @@ class Fault(StrEnum):
     CUT_AFTER = "carried out, then the connection is closed"
     CUT_MIDDLE = "carried out, then half of the answer"
     STALL_AFTER = "carried out, then silence"  # seconds
+    STALL_MIDDLE = "carried out, then half of the answer and silence"  # seconds
     HTML_AFTER = "carried out, then a page"  # status
     ORDER_NOT_READY = "carried out, but answered with 403 orderNotReady"
     RETRY_AFTER = "a Retry-After beside what was asked for"  # retry_after
@@ -141,7 +142,7 @@ def _drop(header: str) -> Callable[[Ca, Answer, Options], object]:
 
 
 def _half(server: Ca, answer: Answer, options: Options) -> None:
-    answer.cut = "half"
+    answer.cut, answer.stall = "half", options.get("seconds", 0)
 
 
 def _processing(server: Ca, answer: Answer, options: Options) -> None:
@@ -202,6 +203,7 @@ AFTERWARDS: dict[Fault, Callable[[Ca, Answer, Options], object]] = {
     Fault.CUT_AFTER: _cut_afterwards,
     Fault.CUT_MIDDLE: _half,
     Fault.STALL_AFTER: _stall_afterwards,
+    Fault.STALL_MIDDLE: _half,
     Fault.HTML_AFTER: lambda _, answer, options: _replace(answer, _page(options)),
     Fault.ORDER_NOT_READY: lambda _, answer, __: _replace(answer, problem("orderNotReady", "It is not ready.", 403)),
     Fault.RETRY_AFTER: lambda _, answer, options: _later(answer, options),

@@ -272,8 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             self.server.ca.broken.append(traceback.format_exc())
             raise
-        self.server.ca.wait(answer.stall)
         if answer.cut == "whole":
+            self.server.ca.wait(answer.stall)
             self._hang_up()
             return
         content = answer.content()
@@ -286,6 +286,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content[: len(content) // 2] if answer.cut else content)
         if answer.cut:
+            self.wfile.flush()
+            self.server.ca.wait(answer.stall)
             self._hang_up()
 
     def _hang_up(self) -> None:
