@@ -197,12 +197,19 @@ NODE = env.text("BINDERY_NODE")  # the name of this machine in a cluster; the ho
 PUBLIC_ROOTS = env.text("BINDERY_PUBLIC_ROOTS")  # PEM file of the roots browsers trust; the system's store where empty
 ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
 CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
+# The environment wins over the page, and locks it.
+ON_DEMAND = env.boolean("BINDERY_ON_DEMAND")
+ON_DEMAND_LOCKED = env.is_set("BINDERY_ON_DEMAND")
+ON_DEMAND_HOSTS = env.words("BINDERY_ON_DEMAND_HOSTS")
+ON_DEMAND_HOSTS_LOCKED = env.is_set("BINDERY_ON_DEMAND_HOSTS")
+ON_DEMAND_HOURLY = env.integer("BINDERY_ON_DEMAND_HOURLY", 10, low=0, high=1000)  # children of wildcards
 DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
 DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
 HOOKS_DIR = Path(env.text("BINDERY_HOOKS_DIR") or HOME / "hooks").absolute()  # no script elsewhere is ever run
 
 # Periods, in seconds. Tests use shorter ones.
 LEASE_SECONDS = 60
+FAILURE_LOOK_SECONDS = 8.0  # at the names of an order that failed; 0: not at all
 LEASE_RENEW_SECONDS = 20
 RECOVERY_SECONDS = 30
 WATCHDOG_SECONDS = 180

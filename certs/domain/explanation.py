@@ -42,7 +42,7 @@ class Failure:
         return str((self.problem or {}).get("detail") or "")
 
     def finding(self, *codes: str) -> Mapping[str, Any] | None:
-        bad = (finding for finding in self.findings if finding.get("level") in ("error", "warning"))
+        bad = (finding for finding in self.findings if finding.get("level") == "error")
         return next((finding for finding in bad if finding.get("code") in codes), None)
 
 
@@ -140,9 +140,9 @@ _OPEN_80 = "Let port 80 of {name} reach this portal from the Internet: look at f
 
 RULES: tuple[Rule, ...] = (
     # What explains everything after it.
-    Rule(_NOT_REACHED, "{sentence}", "{advice}", _finding("aaaa-not-ours", "a-not-ours", "address-not-ours")),
-    Rule((*_NOT_REACHED, "acme-caa"), "{sentence}", "{advice}", _finding("caa", "caa-account", "caa-method")),
-    Rule(("acme-dns", "acme-unauthorized"), "{sentence}", "{advice}", _finding("no-address", "nxdomain", "dns-failed")),
+    Rule(_NOT_REACHED, "{sentence}", "{advice}", _finding("ipv6", "ipv4", "port-443")),
+    Rule((*_NOT_REACHED, "acme-caa"), "{sentence}", "{advice}", _finding("caa")),
+    Rule(("acme-dns", "acme-unauthorized"), "{sentence}", "{advice}", _finding("resolve", "dns")),
     Rule(
         ("acme-dns",),
         "The public DNS does not know {name}.",

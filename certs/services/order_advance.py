@@ -16,6 +16,7 @@ from certs.domain.renewal import backoff
 from certs.models import Certificate, Order
 from certs.services.challenges import challenges_clean, solver_kinds
 from certs.services.events import job_said
+from certs.services.explanations import order_findings
 from certs.services.order_finish import step_bind, step_prove
 from certs.services.order_flow import Flow, LeaseLost
 from certs.services.order_steps import (
@@ -48,6 +49,8 @@ STEPS: dict[str, Callable[[Flow], None]] = {
     states.BOUND: step_prove,
 }
 MOST_ATTEMPTS = 40
+# Failures that what this server finds out about the names may explain.
+_ABOUT_NAMES = {f"acme-{code}" for code in ("connection", "unauthorized", "incorrectResponse", "dns", "tls", "caa")}
 # When a CA that cannot do it now is left for the next issuer, and a rehearsal given up.
 _LONG_WAIT, _FEW_ATTEMPTS = timedelta(minutes=10), 3
 LONGEST_LIFE, LONGEST_LIFE_BY_HAND = timedelta(days=1), timedelta(days=7)
@@ -143,9 +146,11 @@ def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> 
         # The certificate is ours: a trouble with binding or checking never loses it.
         flow.move(states.DONE, f"Issued, but: {error}", level="warning", served=False, **_told(error))
         return
-    evidence = error.evidence if isinstance(error, ChallengeFailed) else []
+    evidence = list(error.evidence) if isinstance(error, ChallengeFailed) else []
     for seen in evidence:
         flow.note(f"{seen['curl']} — {seen['seen']}", level="error")
+    if error.code in _ABOUT_NAMES:
+        evidence += order_findings(order, [str(seen["name"]) for seen in evidence] or order.names)
     if turn_take(flow, error, {**_told(error), "evidence": evidence}):
         _advance(flow)
         return

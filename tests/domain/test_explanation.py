@@ -63,7 +63,7 @@ def finding(code: str, sentence: str = "It is so.", advice: str = "Do it.", leve
                 "acme-connection",
                 evidence=seen("HTTP 200 with the right answer"),
                 findings=[
-                    finding("aaaa-not-ours", "Its IPv6 address is another machine's.", "Remove the AAAA record.")
+                    finding("ipv6", "Its IPv6 address is another machine's.", "Remove the AAAA record.")
                 ],
             ),
             "Its IPv6 address is another machine's.",
@@ -130,7 +130,7 @@ def test_what_is_proven_comes_from_the_ca_and_from_here() -> None:
         ca="Let's Encrypt",
         problem=problem("unauthorized", "Invalid response from http://www…: 404"),
         evidence=seen("HTTP 404 with something else: nginx"),
-        findings=[finding("aaaa-not-ours"), finding("fine", level="ok")],
+        findings=[finding("ipv6"), finding("fine", level="ok")],
     )
     assert [(proof.who, proof.says, proof.command) for proof in explain(failure).proofs] == [
         ("Let's Encrypt", "Invalid response from http://www…: 404", ""),
