@@ -8,8 +8,8 @@ from django.conf import settings
 
 from certs.acme.directories import directory_label
 from certs.domain.explanation import Explanation, Failure, explain
-from certs.domain.preflight import Level
-from certs.models import Order
+from certs.domain.preflight import Finding, Level
+from certs.models import AcmeAccount, Order
 from certs.services.preflight import preflight_run
 from certs.services.preflight_names import Target
 
@@ -38,17 +38,27 @@ def order_explain(order: Order) -> Explanation:
 def order_findings(order: Order, names: list[str]) -> list[dict[str, Any]]:
     """What stands between these names and the CA, for `Order.evidence`. Network, FAILURE_LOOK_SECONDS at most; what
     this server finds out at the moment of the failure is worth more than what it would find later."""
+    found = _look(order, order.account, names[:_LOOKED_AT])
+    return [{"kind": FINDING, **asdict(one)} for one in found if one.level in _TELLING]
+
+
+def issuer_refusal(order: Order, account: AcmeAccount) -> str:
+    """Why it is no use to ask this CA instead, as far as CAA records say (RFC 8659); "" where nothing is known."""
+    found = _look(order, account, list(order.names))
+    return next((one.sentence for one in found if one.code == "caa" and one.level == Level.ERROR), "")
+
+
+def _look(order: Order, account: AcmeAccount, names: list[str]) -> list[Finding]:
     if not settings.FAILURE_LOOK_SECONDS:
         return []
     try:
-        found = preflight_run(
-            names[:_LOOKED_AT],
-            Target.of(order.account),
+        return preflight_run(
+            names,
+            Target.of(account),
             method=order.certificate.challenge_method,
             certificate=order.certificate,
             seconds=settings.FAILURE_LOOK_SECONDS,
         )
-    except Exception:  # the order has failed, and must be able to say so whatever the look meets
-        log.exception("The names of the failed order could not be looked at")
+    except Exception:  # the order must go on, or say that it failed, whatever the look meets
+        log.exception("The names of the order could not be looked at")
         return []
-    return [{"kind": FINDING, **asdict(one)} for one in found if one.level in _TELLING]

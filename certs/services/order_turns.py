@@ -13,6 +13,7 @@ from certs.domain.urls import url_split
 from certs.models import AcmeAccount, Order
 from certs.services.addresses import public_url
 from certs.services.challenges import AUTOMATIC, challenge_kind_first, challenges_clear, solver_kinds
+from certs.services.explanations import issuer_refusal
 from certs.services.order_flow import Flow
 from certs.services.order_steps import ChallengeFailed
 from portal import clock
@@ -84,7 +85,7 @@ def _other_issuer(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool
     if not isinstance(error, AcmeFailure):
         return False
     order = flow.order
-    account = _issuer_left(order)
+    account = _issuer_left(flow)
     if account is None:
         return False
     entry = _entry(order, ISSUER, told)
@@ -106,10 +107,17 @@ def _other_issuer(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool
     return True
 
 
-def _issuer_left(order: Order) -> AcmeAccount | None:
+def _issuer_left(flow: Flow) -> AcmeAccount | None:
+    """The next one that was not asked yet and that the names' CAA records do not shut out."""
+    order = flow.order
     tried = {entry["account"] for entry in turn_failures(order, ISSUER)} | {str(order.account_id)}
     rows = order.certificate.fallbacks.filter(account__deactivated_at=None).select_related("account__key")
-    return next((row.account for row in rows if str(row.account_id) not in tried), None)
+    for account in (row.account for row in rows if str(row.account_id) not in tried):
+        refusal = issuer_refusal(order, account)
+        if not refusal:
+            return account
+        flow.note(f"{directory_label(account.directory_url)} is not asked: {refusal}", level="warning")
+    return None
 
 
 def _entry(order: Order, kind: str, told: dict[str, Any]) -> dict[str, Any]:

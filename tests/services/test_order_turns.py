@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from certs.acme.directories import KNOWN
 from certs.acme.problems import Problem, failure
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry
+from certs.domain.preflight import Finding, Level
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, Challenge, JobEvent, Order, PrivateKey
 from certs.services import order_flow
 from certs.services.accounts import account_get_or_create
@@ -148,6 +150,22 @@ def test_a_deactivated_fallback_is_passed_over(cas: Cas) -> None:
     AcmeAccount.objects.filter(directory_url=account(2).directory_url).update(deactivated_at=clock.now())
     cas.at(account(1)).fail["order_new"] = [refused()]
     assert advance(asked).account == account(3)
+
+
+def test_a_fallback_that_caa_shuts_out_is_not_asked(
+    cas: Cas, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(names: list[str], target: Any, **_: Any) -> list[Finding]:
+        wrong = target.account == account(2)
+        return [Finding("caa", Level.ERROR if wrong else Level.OK, names[0], "CAA allows only ca3.example.")]
+
+    settings.FAILURE_LOOK_SECONDS = 1.0
+    monkeypatch.setattr("certs.services.explanations.preflight_run", look)
+    asked = order(account(2), account(3))
+    cas.at(account(1)).fail["order_new"] = [refused("badCSR")]
+    assert advance(asked).account == account(3)
+    assert account(2).directory_url not in cas
+    assert JobEvent.objects.filter(message="ca2.example is not asked: CAA allows only ca3.example.").exists()
 
 
 def test_what_is_being_issued_is_never_left_for_another(cas: Cas) -> None:
