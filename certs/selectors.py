@@ -6,11 +6,22 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.names import SERVER_NAME, name_display, name_parse, name_reversed
-from certs.models import Alarm, AuditEvent, Certificate, ChallengeMethod, Channel, JobEvent, Order, PortalState, User
+from certs.models import (
+    AcmeAccount,
+    Alarm,
+    AuditEvent,
+    Certificate,
+    ChallengeMethod,
+    Channel,
+    JobEvent,
+    Order,
+    PortalState,
+    User,
+)
 from portal import clock
 
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
@@ -67,6 +78,19 @@ def _is_uuid(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def accounts_visible_to(person: User | AnonymousUser) -> QuerySet[AcmeAccount]:
+    """At CAs, those given up last; `certificate_count` is of those that are not deleted."""
+    if not person.is_authenticated:
+        return AcmeAccount.objects.none()
+    return accounts_all()
+
+
+def accounts_all() -> QuerySet[AcmeAccount]:
+    count = Count("certificates", filter=Q(certificates__deleted_at=None))
+    order = (F("deactivated_at").asc(nulls_first=True), "directory_url", "email")
+    return AcmeAccount.objects.select_related("key").annotate(certificate_count=count).order_by(*order)
 
 
 def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:

@@ -1,10 +1,13 @@
-"""Certificates and their versions, orders, accounts and bindings, with the actions Renew now, Check now and Bind."""
+"""Certificates and their versions, orders, accounts and bindings, with what superusers may do to several at once."""
+
+from collections.abc import Callable
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +16,7 @@ from certs import models, selectors
 from certs.admin.base import Expiry, Inline, LookOnly, shown_moment
 from certs.domain.errors import BinderyError
 from certs.domain.names import name_display
+from certs.services.account_changes import account_register_now, account_rollover, account_trouble
 from certs.services.bindings import binding_set
 from certs.services.queue import worker_alive
 from certs.services.sweeps import SweepLine, sweep_run
@@ -117,11 +121,21 @@ class CertificateVersionAdmin(LookOnly):
     list_filter = (Expiry, "is_test", "self_signed")
     list_select_related = ("certificate", "key")
     search_fields = ("certificate__name", "fingerprint_sha256", "serial", "issuer", "subject")
+    actions = ("revoke",)
     made = staticmethod(shown_moment("created_at", "added"))
 
     @admin.display(description="expiry", ordering="not_after")
     def expiry(self, row: models.CertificateVersion) -> str:
         return expires_in(row.not_after)
+
+    @admin.action(description="Revoke")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[models.CertificateVersion]) -> HttpResponse | None:
+        """On the page that asks for the reason and has the name typed."""
+        chosen = list(queryset[:2])
+        if len(chosen) != 1:
+            messages.error(request, "Each is revoked by itself, with its own reason: choose just one.")
+            return None
+        return redirect("certificate-revoke", pk=chosen[0].certificate_id, version=chosen[0].pk)
 
     @admin.display(description="key")
     def key_kind(self, row: models.CertificateVersion) -> str:
@@ -152,11 +166,46 @@ class OrderAdmin(LookOnly):
 
 @admin.register(models.AcmeAccount)
 class AcmeAccountAdmin(LookOnly):
-    list_display = ("directory_url", "email", "account_url", "terms", "made")
-    search_fields = ("directory_url", "email", "account_url")
+    list_display = ("directory_url", "email", "account_url", "terms", "trouble", "made", "page")
+    list_filter = ("directory_url",)
+    search_fields = ("directory_url", "email", "account_url", "eab_kid")
     list_select_related = ("key",)
+    hidden = ("eab_sealed",)
+    actions = ("register", "change_key")
     terms = staticmethod(shown_moment("terms_agreed_at", "terms accepted"))
     made = staticmethod(shown_moment("created_at", "made"))
+
+    @admin.display(description="to look at")
+    def trouble(self, row: models.AcmeAccount) -> str:
+        return "given up" if row.deactivated_at else account_trouble(row)
+
+    @admin.display(description="page")
+    def page(self, row: models.AcmeAccount) -> SafeString:
+        return format_html('<a href="{}">all actions</a>', reverse("ca-account", args=[row.pk]))
+
+    @admin.action(description="Ask the CA")
+    def register(self, request: HttpRequest, queryset: QuerySet[models.AcmeAccount]) -> None:
+        self._each(request, queryset, lambda row: account_register_now(row, actor=actor_of(request)), "is registered")
+
+    @admin.action(description="Change the key")
+    def change_key(self, request: HttpRequest, queryset: QuerySet[models.AcmeAccount]) -> None:
+        self._each(request, queryset, lambda row: account_rollover(row, actor=actor_of(request)), "gets a new key")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[models.AcmeAccount],
+        act: Callable[[models.AcmeAccount], object],
+        done: str,
+    ) -> None:
+        """Network: one after the other, each with its own result."""
+        for row in queryset[:_TOLD]:
+            try:
+                act(row)
+            except BinderyError as error:
+                messages.error(request, f"{row}: {error}")
+            else:
+                messages.success(request, f"{row} {done}.")
 
 
 @admin.register(models.Binding)

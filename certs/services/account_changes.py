@@ -17,6 +17,7 @@ from certs.services.accounts import ACCOUNT_KEY_TYPE, account_missing, account_r
 from certs.services.events import audit_record
 from certs.services.keys import key_create, key_open
 from certs.services.ledger import ledger_account
+from certs.transports.outbound import url_check
 from portal import clock
 
 Actor = User | str | None
@@ -195,6 +196,22 @@ def account_deactivate(account: AcmeAccount, *, actor: Actor) -> None:
         AcmeAccount.objects.filter(pk=account.pk).update(deactivated_at=now, eab_sealed="", next_key=None)
         audit_record(actor, "account.deactivate", account, before={"url": account.account_url})
     account.deactivated_at = now
+
+
+def account_staging(account: AcmeAccount, url: str, *, actor: Actor) -> None:
+    """Where the CA of this account lets orders be rehearsed; "" for what is known of it. Raises InputError."""
+    url = url.strip()
+    if url:
+        url_check(url)
+    if url == account.directory_url:
+        raise InputError("This is the directory itself.", advice="Give that of its staging environment.")
+    row, _ = AcmeDirectory.objects.get_or_create(directory_url=account.directory_url)
+    if row.rehearsal_url == url:
+        return
+    with transaction.atomic():
+        AcmeDirectory.objects.filter(pk=row.pk).update(rehearsal_url=url)
+        before, after = {"staging": row.rehearsal_url}, {"staging": url}
+        audit_record(actor, "account.staging", account.directory_url, before=before, after=after)
 
 
 def account_trouble(account: AcmeAccount) -> str:

@@ -60,10 +60,10 @@ def account_for(choice: CaChoice, *, actor: User | str | None) -> AcmeAccount:
     if known is None or known.terms_agreed_at is None:
         directory = directory_read(url, ca_bundle=bundle, allow_private=private)
         terms_url = directory.terms_url
-        if directory.eab_required:
+        if directory.eab_required and not (known and (known.account_url or known.eab_sealed)):
             raise InputError(
-                f"{directory_label(url)} wants an external account binding, which cannot be given here yet.",
-                advice="Choose another CA.",
+                f"{directory_label(url)} wants an external account binding.",
+                advice="Register there first: manage.py accounts register, with --eab-kid.",
             )
         if terms_url and not choice.terms_accepted:
             raise NotAllowed(
@@ -197,7 +197,7 @@ def _known_account(choice: CaChoice) -> AcmeAccount | None:
     own = portal_account()
     if own is not None and own.directory_url == choice.directory_url and choice.email in {"", own.email}:
         return own
-    rows = AcmeAccount.objects.filter(directory_url=choice.directory_url)
+    rows = AcmeAccount.objects.filter(directory_url=choice.directory_url, deactivated_at=None)
     if choice.email:
         return rows.filter(email=choice.email).first()
     return rows.exclude(terms_agreed_at=None).order_by("created_at").first()

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from certs.views import activity, alarms, certificates, challenge, health, help, home, setup
+from certs.views import activity, alarms, certificates, challenge, health, help, home, revocations, setup
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -22,6 +22,7 @@ urlpatterns = [
     path("certificates/<uuid:pk>/renew/", certificates.renew, name="certificate-renew"),
     path("certificates/<uuid:pk>/leave/", certificates.leave, name="certificate-leave"),
     path("certificates/<uuid:pk>/use/<uuid:version>/", certificates.use_version, name="certificate-use-version"),
+    path("certificates/<uuid:pk>/revoke/<uuid:version>/", revocations.revoke, name="certificate-revoke"),
     path("certificates/<uuid:pk>/delete/", certificates.delete, name="certificate-delete"),
     path("configuration/", include("certs.views.configuration.urls")),
     path("activity/", activity.activity, name="activity"),

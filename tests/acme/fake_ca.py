@@ -42,6 +42,8 @@ class FakeCa:
     verdicts: dict[str, Problem] = field(default_factory=dict)  # kind of challenge -> why it fails
     issue_for: list[str] | None = None  # other names than asked for
     accounts: set[str] = field(default_factory=set)
+    contact: str = ""
+    revoked: list[tuple[int, bool]] = field(default_factory=list)  # reason, and whether by the certificate's key
     net: Any = field(default_factory=lambda: SimpleNamespace(close=lambda: None))
 
     def __post_init__(self) -> None:
@@ -60,6 +62,25 @@ class FakeCa:
         url = f"https://ca/account/{len(self.accounts) + 1}"
         self.accounts.add(url)
         return self._end("account_register", url)
+
+    def account_find(self) -> str:
+        self._begin("account_find")
+        return next(iter(self.accounts), "")
+
+    def account_update(self, *, email: str) -> None:
+        self._begin("account_update")
+        self.contact = email
+
+    def account_rollover(self, new_key: object) -> None:
+        self._begin("account_rollover")
+
+    def account_deactivate(self) -> None:
+        self._begin("account_deactivate")
+        self.accounts.clear()
+
+    def certificate_revoke(self, der: bytes, reason: int = 0, *, key: object = None) -> None:
+        self._begin("certificate_revoke")
+        self.revoked.append((reason, key is not None))
 
     def order_new(self, names: list[str], *, replaces: str = "", profile: str = "") -> OrderView:
         self._begin("order_new")

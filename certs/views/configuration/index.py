@@ -24,6 +24,7 @@ from certs.services.public_url import public_url_change
 from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.views.access import actor_of, administrator_required
+from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
@@ -95,6 +96,7 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
             Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
             Entry("HTTPS", "https", "Force SSL and HSTS.", _https(state)),
             Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
+            Entry("CA accounts", "ca-accounts", "Under which accounts certificates are ordered.", accounts_shown()),
             Entry(
                 "Challenges",
                 "methods",

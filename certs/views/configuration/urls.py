@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from certs.views.configuration import bindings, https, index, lets_encrypt, methods, notifications, renewal
+from certs.views.configuration import accounts, bindings, https, index, lets_encrypt, methods, notifications, renewal
 
 urlpatterns = [
     path("", index.configuration, name="configuration"),
@@ -27,6 +27,16 @@ urlpatterns = [
     path("https/force/confirm/", https.force_confirm, name="https-force-confirm"),
     path("https/hsts/", https.hsts, name="https-hsts"),
     path("https/hsts/faster/", https.hsts_faster, name="https-hsts-faster"),
+    path("accounts/", accounts.accounts, name="ca-accounts"),
+    path("accounts/new/", accounts.account_new, name="ca-account-new"),
+    path("accounts/<uuid:pk>/", accounts.account, name="ca-account"),
+    path("accounts/<uuid:pk>/register/", accounts.register, name="ca-account-register"),
+    path("accounts/<uuid:pk>/contacts/", accounts.contacts, name="ca-account-contacts"),
+    path("accounts/<uuid:pk>/terms/", accounts.terms, name="ca-account-terms"),
+    path("accounts/<uuid:pk>/eab/", accounts.eab, name="ca-account-eab"),
+    path("accounts/<uuid:pk>/rollover/", accounts.rollover, name="ca-account-rollover"),
+    path("accounts/<uuid:pk>/staging/", accounts.staging, name="ca-account-staging"),
+    path("accounts/<uuid:pk>/deactivate/", accounts.deactivate, name="ca-account-deactivate"),
     path("renewal/", renewal.renewal, name="renewal"),
     path("renewal/check/", renewal.check, name="renewal-check"),
     path("renewal/certificate/<uuid:pk>/", renewal.override, name="renewal-override"),

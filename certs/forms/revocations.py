@@ -1,0 +1,31 @@
+"""Why a certificate is revoked, who signs the request, and its name typed."""
+
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from certs.domain.revocation import REASONS
+from certs.forms.base import ConfirmForm
+
+
+class RevokeForm(ConfirmForm):
+    reason = forms.ChoiceField(
+        label="Reason",
+        choices=[(name, f"{label} ({name})") for name, (_, label) in REASONS.items()],
+        help_text="A key that is known to somebody else is never used again here.",
+    )
+    by = forms.ChoiceField(
+        label="Signed by",
+        choices=[("account", "The account at the CA"), ("key", "The certificate's own key, which also proves that")],
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, expected: str, key_here: bool) -> None:
+        super().__init__(data, expected=expected)
+        self.order_fields(["reason", "by", "typed"])
+        if not key_here:
+            self.fields["by"].choices = [("account", "The account at the CA")]  # type: ignore[attr-defined]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        return {name: self.cleaned_data[name] for name in ("reason", "by")}
