@@ -14,14 +14,17 @@ from django.db import transaction
 from certs.acme.directories import directory_label
 from certs.domain.budget import Budget
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
+from certs.domain.preflight import Finding
 from certs.domain.renewal import Code, Decision
-from certs.models import AcmeAccount, Certificate, Order, User
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order, User
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new, certificate_options_change
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.ledger import budgets_shown
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get
+from certs.services.preflight import preflight_run
+from certs.services.preflight_names import Target
 from certs.services.rehearsals import rehearsal_ask
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
 
@@ -178,6 +181,24 @@ def order_retry(order: Order, *, actor: User | str | None, use_last: bool = Fals
         bind_port=order.bind_port,
         use_last=use_last,
     )
+
+
+def preflight_ahead(
+    ca: CaChoice | AcmeAccount,
+    names: Sequence[str],
+    *,
+    method: ChallengeMethod | None = None,
+    method_kind: str = "",
+) -> list[Finding]:
+    """What a look before the order that `certificate_order` would make finds, the worst first. Network, about 15 s at
+    most; nothing is stored."""
+    account = ca if isinstance(ca, AcmeAccount) else _known_account(ca)
+    certificate = _known_certificate(names, account) if account else None
+    target = Target.of(account or AcmeAccount(directory_url=ca.directory_url))
+    if isinstance(ca, CaChoice):
+        bundle, private = ca.ca_bundle or target.ca_bundle, ca.allow_private or target.allow_private
+        target = replace(target, ca_bundle=bundle, allow_private=private)
+    return preflight_run(names, target, method=method, method_kind=method_kind, certificate=certificate)
 
 
 def budgets_ahead(directory_url: str, email: str, names: Sequence[str]) -> list[Budget]:

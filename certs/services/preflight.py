@@ -41,8 +41,8 @@ def preflight_run(
 ) -> list[Finding]:
     """What stands between these names and a certificate, the worst first. Network, at most about `seconds`.
 
-    `method`, or only its kind where it is not set up yet; without both, as the portal chooses by itself. With the `certificate` that is to be renewed, limits that do not
-    count renewals are left out. Never raises for what it finds.
+    `method`, or only its kind where it is not set up yet; without both, as the portal chooses by itself. With the
+    `certificate` that is to be renewed, limits that do not count renewals are left out. Never raises for what it finds.
     """
     until = time.monotonic() + seconds
     whole: list[Finding] = _budget(target.account, names, certificate)

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from certs.views import activity, alarms, certificates, challenge, health, help, home, revocations, setup
+from certs.views import activity, alarms, certificates, challenge, health, help, home, preflight, revocations, setup
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("certificates/upload/", certificates.upload, name="certificate-upload"),
     path("certificates/self-signed/", certificates.self_signed, name="certificate-self-signed"),
     path("certificates/request/", certificates.request_new, name="certificate-request"),
+    path("certificates/request/check/", preflight.request_check, name="certificate-request-check"),
     path("certificates/<uuid:pk>/options/", certificates.options, name="certificate-options"),
     path("certificates/<uuid:pk>/rehearse/", certificates.rehearse, name="certificate-rehearse"),
     path("certificates/<uuid:pk>/", certificates.certificate, name="certificate"),

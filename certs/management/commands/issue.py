@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
 from certs.domain.names import NameRules, names_parse
+from certs.management.findings import findings_report
 from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount, ChallengeMethod
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
-from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account
+from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account, preflight_ahead
 from certs.services.sweeps import SweepLine
 
 _SIZE_LIMIT = 1024 * 1024
@@ -60,6 +61,9 @@ class Command(RenewingCommand):
             help="ask the known account at this CA next; may be repeated",
         )
         parser.add_argument("--bind", action="store_true", help="let the portal's HTTPS answer with it")
+        parser.add_argument(
+            "--check", action="store_true", help="look whether the CA would find what it asks for, and order nothing"
+        )
         parser.add_argument("--force", action="store_true", help="order anew even where a good one is there")
 
         use_last_argument(parser)
@@ -74,6 +78,9 @@ class Command(RenewingCommand):
         choice = self._choice(options)
         if options["bind"] and len(wishes) > 1:
             raise InputError("--bind is for one certificate at a time.", advice="Bind the others on the page Bindings.")
+        if options["check"]:
+            looks = [(names, preflight_ahead(choice, names, method=method)) for names in wishes]
+            return findings_report(looks, self.stdout.write, as_json=options["json"])
         worker_required(options["inline"])
         account = account_for(choice, actor=ACTOR)
         lines, failed = self._order(wishes, account, wanted, options)

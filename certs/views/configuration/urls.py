@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from certs.views import preflight
 from certs.views.configuration import accounts, bindings, https, index, lets_encrypt, methods, notifications, renewal
 
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("lets-encrypt/", lets_encrypt.lets_encrypt, name="lets-encrypt"),
     path("lets-encrypt/configure/", lets_encrypt.configure, name="lets-encrypt-configure"),
     path("lets-encrypt/terms/", lets_encrypt.terms, name="lets-encrypt-terms"),
+    path("lets-encrypt/check/", preflight.lets_encrypt_check, name="lets-encrypt-check"),
     path("lets-encrypt/renew/", lets_encrypt.renew, name="lets-encrypt-renew"),
     path("lets-encrypt/stop/", lets_encrypt.stop, name="lets-encrypt-stop"),
     path("lets-encrypt/watch/<uuid:pk>/", lets_encrypt.watch, name="lets-encrypt-watch"),
