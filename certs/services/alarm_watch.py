@@ -56,20 +56,6 @@ def portal_watch(failing: Collection[Finding], standing: Collection[str]) -> Non
     alarms_settle(set(_PORTAL) - set(kinds), wanted)
 
 
-def account_anew(account: AcmeAccount) -> Trouble:
-    """The CA had lost our account; it was registered again with the same key."""
-    ca = directory_label(account.directory_url)
-    return Trouble(
-        key=f"account:{account.pk}",
-        level=Level.NOTICE,
-        subject=subject_make(ca, "it had lost our account"),
-        happened=f"{ca} did not know the account {account.account_url or account.email} any more.",
-        tried="The account was registered again with the same key, and the order went on.",
-        advice="Nothing, if the CA says that this was planned. CAA records with accounturi must name the new account.",
-        path=reverse("activity"),
-    )
-
-
 # By the code of the finding, which is the key of the alarm; `path` is still the name of the page.
 _PORTAL = {
     each.key: each

@@ -8,10 +8,12 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.urls import reverse
 
-from certs.domain.alarms import Level, Trouble, moment_shown, subject_well
-from certs.models import Alarm, AlarmDelivery, Channel, User
+from certs.acme.directories import directory_label
+from certs.domain.alarms import Level, Trouble, moment_shown, subject_make, subject_well
+from certs.models import AcmeAccount, Alarm, AlarmDelivery, Channel, User
 from certs.services.events import audit_record
 from portal import clock, logs
 
@@ -21,6 +23,13 @@ _SUBJECT = 300  # characters of the column
 
 def alarms_open() -> QuerySet[Alarm]:
     return Alarm.objects.filter(cleared_at=None)
+
+
+def alarms_standing(rows: QuerySet[Alarm] | None = None) -> QuerySet[Alarm]:
+    """What people look at, of all or of these, the most urgent first: of each trouble the highest level reached."""
+    higher = alarms_open().filter(key=OuterRef("key"), level__gt=OuterRef("level"))
+    standing = (Alarm.objects.all() if rows is None else rows).filter(~Exists(higher), cleared_at=None)
+    return standing.order_by("-level", "-raised_at")
 
 
 def alarm_raise(trouble: Trouble) -> Alarm | None:
@@ -44,6 +53,22 @@ def alarm_note(trouble: Trouble) -> Alarm:
         _post([alarm], Channel.objects.filter(enabled=True))
     log.warning("alarm: %s. %s", alarm.subject, alarm.happened)
     return alarm
+
+
+def alarm_account_lost(account: AcmeAccount) -> Alarm:
+    """The CA did not know our account any more; it was registered again with the same key."""
+    ca = directory_label(account.directory_url)
+    return alarm_note(
+        Trouble(
+            key=f"account:{account.pk}",
+            level=Level.NOTICE,
+            subject=subject_make(ca, "it had lost our account"),
+            happened=f"{ca} did not know our account {account.email} any more.".replace("  ", " "),
+            tried="It was registered again with the same key, and the order went on.",
+            advice="CAA records with accounturi must name the new account. Ask the CA if this was not announced.",
+            path=reverse("activity"),
+        )
+    )
 
 
 def alarm_clear(key: str, *, told: str = "", quietly: bool = False) -> int:
@@ -91,15 +116,15 @@ def alarms_settle(
 
 
 def alarms_see(alarms: Collection[Alarm], *, actor: User | str) -> int:
-    """Somebody has seen them, so that no banner shows them any more. They stay open until the trouble is over."""
-    rows = Alarm.objects.filter(pk__in=[alarm.pk for alarm in alarms], seen_at=None)
+    """Somebody has seen them, so that no banner shows them any more; returns how many were new. They stay open
+    until the trouble is over."""
+    rows = alarms_open().filter(key__in=[alarm.key for alarm in alarms], seen_at=None)
     with transaction.atomic():
-        subjects = list(rows.values_list("subject", flat=True))
-        count = rows.update(seen_at=clock.now(), seen_by=str(actor)[:254])
-        if count:
-            shown = subjects[0] if count == 1 else f"{count} alarms"
+        subjects = dict(rows.order_by("level").values_list("key", "subject"))
+        if rows.update(seen_at=clock.now(), seen_by=str(actor)[:254]):
+            shown = next(iter(subjects.values())) if len(subjects) == 1 else f"{len(subjects)} alarms"
             audit_record(actor, "alarm.see", shown)
-    return count
+    return len(subjects)
 
 
 def deliveries_catch_up(channel: Channel) -> None:

@@ -25,6 +25,7 @@ from certs.domain.names import is_address
 from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
 from certs.models import AcmeAccount, Certificate, Challenge, Order, PrivateKey
 from certs.services.accounts import account_missing, account_register
+from certs.services.alarms import alarm_account_lost
 from certs.services.certificates import version_add
 from certs.services.challenges import (
     challenge_evidence,
@@ -259,6 +260,7 @@ def at_account(flow: Flow, ask: Callable[[], T]) -> T:
     AcmeAccount.objects.filter(pk=account.pk, account_url=account.account_url).update(account_url="")
     _register(flow)
     flow.reregistered = True
+    alarm_account_lost(flow.order.account)
     return ask()
 
 

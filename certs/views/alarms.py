@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from certs import selectors
-from certs.services.alarms import alarms_see
+from certs.services.alarms import alarms_see, alarms_standing
 from certs.views.access import actor_of, administrator_required
 
 PAGE = 50
@@ -21,7 +21,7 @@ OPEN_MOST = 200
 @require_safe
 def alarms(request: HttpRequest) -> HttpResponse:
     found = selectors.alarms_visible_to(actor_of(request))
-    standing = found.filter(cleared_at=None).order_by("-level", "-raised_at")
+    standing = alarms_standing(found)
     over = found.exclude(cleared_at=None)
     context = {
         "open": standing[:OPEN_MOST],
@@ -44,8 +44,7 @@ def seen(request: HttpRequest, pk: UUID) -> HttpResponse:
 @administrator_required
 @require_POST
 def seen_all(request: HttpRequest) -> HttpResponse:
-    count = alarms_see(
-        selectors.alarms_visible_to(actor_of(request)).filter(cleared_at=None, seen_at=None), actor=actor_of(request)
-    )
+    found = selectors.alarms_visible_to(actor_of(request))
+    count = alarms_see(alarms_standing(found), actor=actor_of(request))
     messages.success(request, f"{count} alarm{'s' * (count != 1)} marked as seen. They stay open until they are over.")
     return redirect("alarms")

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from certs.domain.alarms import Level
 from certs.models import Binding, Channel, User
-from certs.services.alarms import alarms_open
+from certs.services.alarms import alarms_standing
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
@@ -108,7 +108,7 @@ class Shell:
 
     def _alarms(self) -> Banner | None:
         """What nobody has seen yet; that the worker is dead has a banner of its own."""
-        unseen = alarms_open().filter(seen_at=None).exclude(key="worker").order_by("-level", "-raised_at")
+        unseen = alarms_standing().filter(seen_at=None).exclude(key="worker")
         found = list(unseen.values_list("level", "subject")[:_ALARMS])
         if not found or self._request.path == reverse("alarms"):
             return None

@@ -22,8 +22,16 @@ from certs.models import (
     Order,
 )
 from certs.services import health
-from certs.services.alarm_watch import account_anew, alarms_sweep, portal_failing, portal_watch
-from certs.services.alarms import alarm_clear, alarm_note, alarm_raise, alarms_open, alarms_see
+from certs.services.alarm_watch import alarms_sweep, portal_failing, portal_watch
+from certs.services.alarms import (
+    alarm_account_lost,
+    alarm_clear,
+    alarm_note,
+    alarm_raise,
+    alarms_open,
+    alarms_see,
+    alarms_standing,
+)
 from certs.services.certificates import certificate_delete
 from certs.services.channels import channel_create, channel_switch
 from certs.services.orders import order_create
@@ -130,6 +138,20 @@ def test_seeing_an_alarm_ends_no_trouble_but_is_on_record() -> None:
     assert alarm.seen_by == "alice@example.com"
     assert alarms_open().count() == 1
     assert AuditEvent.objects.get(action="alarm.see").target == alarm.subject
+
+
+def test_people_look_at_the_highest_of_each_trouble_and_see_all_of_it_at_once() -> None:
+    for level in (Level.NOTICE, Level.WARNING):
+        alarm_raise(trouble(level))
+    alarm_raise(trouble(Level.REMINDER, "expiry:2"))
+    assert [(each.key, each.level) for each in alarms_standing()] == [
+        ("expiry:1", Level.WARNING),
+        ("expiry:2", Level.REMINDER),
+    ]
+    assert alarms_see(alarms_standing(), actor="alice@example.com") == 2
+    assert not alarms_open().filter(seen_at=None).exists()
+    alarm_raise(trouble(Level.URGENT))
+    assert alarms_standing().filter(seen_at=None).count() == 1
 
 
 def test_a_channel_made_later_hears_of_what_is_open_and_one_switched_off_of_nothing() -> None:
@@ -312,7 +334,7 @@ def test_an_answer_that_cannot_be_taken_away_is_told_after_some_tries() -> None:
 
 
 def test_an_account_that_the_ca_lost_is_an_event() -> None:
-    alarm = alarm_note(account_anew(stock.account()))
+    alarm = alarm_account_lost(stock.account())
     assert alarm.subject == "acme.example: it had lost our account"
     assert alarm.cleared_at is not None
 

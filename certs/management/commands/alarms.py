@@ -9,7 +9,7 @@ from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
 from certs.models import Alarm
 from certs.services.alarm_delivery import alarms_deliver
-from certs.services.alarms import alarms_open, alarms_see
+from certs.services.alarms import alarms_see, alarms_standing
 
 SOME = 3  # exit code where alarms are open
 
@@ -26,7 +26,7 @@ class Command(BinderyCommand):
         if options["deliver"]:
             sent = alarms_deliver()
             self.stderr.write(f"{sent} message{'s' * (sent != 1)} sent.")
-        rows = list(alarms_open().order_by("-level", "-raised_at"))
+        rows = list(alarms_standing())
         if options["seen"]:
             alarms_see(rows, actor=ACTOR)
         if options["json"]:
