@@ -268,15 +268,23 @@ def _order_new(flow: Flow) -> OrderView:
     replaces = flow.order.replaces
     try:
         return flow.client.order_new(flow.order.names, replaces=replaces, profile=flow.order.profile)
-    except AcmeRefused as error:
-        # A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it.
-        named = error.code in {"acme-alreadyReplaced", "acme-malformed"} or "replace" in error.message.lower()
-        if not replaces or not (named or error.problem.get("status") == 409):
+    except AcmeFailure as error:
+        if not replaces or not _is_about_replaces(flow.order, error):
             raise
         flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
         flow.order.replaces = ""
         order_budget_check(flow.order)  # what it was free of as a renewal counts now
         return flow.client.order_new(flow.order.names, profile=flow.order.profile)
+
+
+def _is_about_replaces(order: Order, error: AcmeFailure) -> bool:
+    """A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it. Some fail
+    over it with a mere 500, each time."""
+    status = error.problem.get("status")
+    if isinstance(error, AcmeRetry):
+        return status == HTTPStatus.INTERNAL_SERVER_ERROR and order.attempts > 0
+    named = error.code in {"acme-alreadyReplaced", "acme-malformed"} or "replace" in error.message.lower()
+    return named or status == HTTPStatus.CONFLICT
 
 
 def _look(flow: Flow) -> OrderView:

@@ -188,6 +188,27 @@ def test_a_renewal_that_names_what_was_replaced_already_goes_on_without(ca: Acme
     nothing_lost(ca)
 
 
+def test_a_ca_that_fails_over_what_is_replaced_is_not_told_of_it(ca: AcmeServer) -> None:
+    first = order_for(account_at(ca))
+    ahead = settle(first)
+    ca.fails_over_replaces = True
+    second = order_create(first.certificate, reason="forced", actor="test")
+    assert settle(second, ahead=ahead) < ahead + 60
+    assert second.state == states.DONE, second.error_message
+    assert [order.replaces for order in ca.orders] == ["", ""]
+    nothing_lost(ca)
+
+
+def test_a_ca_that_fails_once_is_told_again_what_is_replaced(ca: AcmeServer) -> None:
+    first = order_for(account_at(ca))
+    ahead = settle(first)
+    ca.fault("newOrder", Fault.PROBLEM, status=500)
+    second = order_create(first.certificate, reason="forced", actor="test")
+    settle(second, ahead=ahead)
+    assert ca.orders[1].replaces == second.replaces != ""
+    assert (second.state, len(ca.orders)) == (states.DONE, 2)
+
+
 def test_a_ca_that_always_loses_its_answer_to_new_order_gets_few_orders(ca: AcmeServer) -> None:
     ca.fault("newOrder", Fault.CUT_AFTER, times=None)
     order = order_for(account_at(ca))

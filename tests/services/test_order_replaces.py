@@ -24,9 +24,9 @@ class RememberingCa(FakeCa):
         super().__init__()
         self.replaced: list[str] = []
 
-    def order_new(self, names: list[str], *, replaces: str = "") -> object:  # type: ignore[override] # passed on
+    def order_new(self, names: list[str], *, replaces: str = "", profile: str = "") -> object:  # type: ignore[override] # passed on
         self.replaced.append(replaces)
-        return super().order_new(names, replaces=replaces)
+        return super().order_new(names, replaces=replaces, profile=profile)
 
 
 @pytest.fixture
