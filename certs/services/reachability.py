@@ -139,7 +139,8 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
                 version=settings.VERSION,
                 plain_http=True,
                 allow_private=allow_private or url_split(url).hostname == own,
-                address=address if url_split(url).netloc == url_split(asked.url).netloc else "",
+                address=address if url_split(url).hostname == url_split(asked.url).hostname else "",
+                proxied=False,  # it is about the way here, not about the proxy's
                 limit=_FIRST_BYTES,
                 whole=False,
                 seconds=_TIMEOUT,

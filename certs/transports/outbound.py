@@ -101,13 +101,14 @@ def fetch(
     seconds: float = WHOLE_SECONDS,
     trust: ssl.SSLContext | None = None,
     address: str = "",
+    proxied: bool = True,
     version: str = "",
 ) -> Answer:
     """One request, and as many redirects of a GET or HEAD as allowed; any status is an answer.
 
     `seconds` are for all of it. A body of more than `limit` bytes is refused, or cut where it need not be `whole`.
     `trust` is the system's roots where None. `address` is connected to instead of resolving the name, at the first hop,
-    past any proxy; it is judged the same. `headers` go to the first origin only.
+    past any proxy; it is judged the same. `proxied` False goes past it, too. `headers` go to the first origin only.
 
     Raises InputError (code "private-address" or "url") for what must not be asked, Unavailable (code "host-unknown",
     "unreachable", "timeout", "too-large", "too-many-redirects" or one of `_CODES`) for what cannot be had.
@@ -122,7 +123,8 @@ def fetch(
         own = dict(headers or {})
         for _ in range(redirects + 1):
             parts = url_check(url, plain_http=plain_http)
-            response = _ask(session, line, url, seconds, method=method, data=body, headers=own)
+            proxies = proxies_for(url, line) if proxied and not line.address else {}
+            response = _ask(session, line, url, seconds, method=method, data=body, headers=own, proxies=proxies)
             target = response.headers.get("Location", "")
             if response.status_code not in REDIRECTS or not target or not redirects or method not in {"GET", "HEAD"}:
                 return Answer(response.status_code, response.headers, response.content, url, line.peer)
@@ -137,11 +139,9 @@ def fetch(
 
 def _ask(session: requests.Session, line: "Line", url: str, seconds: float, **request: Any) -> requests.Response:
     host = url_split(url).hostname
-    proxies = {} if line.address else proxies_for(url, line)
     try:
         return session.request(
             url=url,
-            proxies=proxies,
             timeout=(min(CONNECT_SECONDS, seconds), min(READ_SECONDS, seconds)),
             allow_redirects=False,
             **request,

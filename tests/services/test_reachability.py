@@ -206,6 +206,23 @@ def test_a_redirect_leads_nowhere_inside(settings: Settings) -> None:
         assert reach_probe("localhost", allow_private=True).ok
 
 
+def test_a_redirect_of_the_same_name_stays_at_the_address(settings: Settings) -> None:
+    asked: list[str] = []
+
+    def further(path: str) -> tuple[int, dict[str, str], bytes]:
+        asked.append(path)
+        return portal(path)
+
+    with (
+        server(further) as other,
+        server(lambda path: (302, {"Location": f"http://a.example:{other}{path}"}, b"")) as port,
+    ):
+        settings.PROBE_PORT = port
+        result = reach_probe("a.example", address="127.0.0.1", allow_private=True)
+    assert result.ok
+    assert result.last == f"http://a.example:{other}{asked[0]}"
+
+
 def test_one_address_of_a_name_is_asked(settings: Settings) -> None:
     with server(portal) as port:
         settings.PROBE_PORT = port

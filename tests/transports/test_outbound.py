@@ -551,6 +551,14 @@ def test_no_proxy_is_honoured(environment: pytest.MonkeyPatch, names: dict[str, 
         refused(f"http://near.example:{server.port}/")
 
 
+def test_past_the_proxy_where_said(environment: pytest.MonkeyPatch) -> None:
+    with serving(OK) as server:
+        environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}/")
+        environment.setattr(requests.utils, "should_bypass_proxies", lambda *_, **__: False)
+        unavailable("refused", server.url)
+        assert get(server.url, proxied=False).ok
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "[::1]", "localhost", "a.localhost", "169.254.169.254"])
 def test_no_address_inside_is_asked_of_a_proxy(environment: pytest.MonkeyPatch, host: str) -> None:
     with serving(Proxy()) as proxy:
