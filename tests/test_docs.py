@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from certs.domain.options import options_of
+from certs.services.challenges import solver_kinds
+from certs.solvers.dns01_provider import parameters
+
 ROOT = Path(__file__).resolve().parents[1]
 READERS = {"text", "is_set", "integer", "port", "boolean", "words", "choice", "zone", "servers"}
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTILINE)
@@ -111,4 +115,43 @@ def test_commands_named_in_documents_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
 def test_documents_name_only_known_variables(document: Path) -> None:
     named = {name.removesuffix("_FILE") for name in re.findall(r"\b(BINDERY_[A-Z0-9_]+)\b", document.read_text())}
-    assert named <= set(variables_read())
+    assert named <= set(variables_read()) | variables_of_hooks()
+
+
+def variables_of_hooks() -> set[str]:
+    """What a hook script is told, beside the settings of the portal."""
+    source = (ROOT / "certs" / "solvers" / "dns01_hook.py").read_text()
+    return set(re.findall(r'"(BINDERY_[A-Z]+)":', source))
+
+
+def option_rows(kind: str) -> list[str]:
+    """The table of a challenge's options in docs/challenges.md; a provider's own parameters are left out."""
+    solver = solver_kinds()[kind]
+    provider = {"provider": "powerdns"} if solver.chooser else {}
+    own = {each.name for each in parameters("powerdns")} if solver.chooser else set()
+    rows = []
+    for about in options_of(solver.options_for(provider)):
+        if about.name not in own:
+            default = "needed" if about.required else f"`{about.default}`" if about.default not in ("", None) else ""
+            secret = " Secret." if about.secret else ""
+            choices = ", ".join(f"`{value}`" for value, _ in about.choices if not about.required)
+            one_of = f" One of {choices}." if choices else ""
+            meaning = f"{about.help}{secret}{one_of}".strip().replace("|", "\\|")
+            rows.append(f"| `{about.name}` | {about.label} | {default} | {meaning} |")
+    return rows
+
+
+def test_every_challenge_is_documented_with_its_options() -> None:
+    text = (ROOT / "docs" / "challenges.md").read_text()
+    for kind, solver in solver_kinds().items():
+        heading = f"## {solver.label} (`{kind}`)\n"
+        assert heading in text, heading
+        section = text.partition(heading)[2].partition("\n## ")[0]
+        documented = [line for line in section.splitlines() if line.startswith("| `")]
+        assert documented == option_rows(kind), kind
+
+
+def test_what_a_hook_is_told_is_documented() -> None:
+    text = (ROOT / "docs" / "challenges.md").read_text()
+    assert variables_of_hooks()
+    assert all(name in text for name in variables_of_hooks())

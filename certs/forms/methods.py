@@ -38,6 +38,7 @@ class MethodForm(PortalForm):
         initial: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data, initial=initial)
+        self.about_choice = ""
         self._chosen = dict(chosen)
         self._kind = solver.options_for(chosen)
         self.fields |= option_fields(self._kind, prefix=PREFIX, stored=stored, kept=secrets)
@@ -47,6 +48,7 @@ class MethodForm(PortalForm):
             has_default = about.type is not bool and about.default not in (None, "")
             field.required = about.name not in secrets and (about.required or has_default)
             if about.name == solver.chooser:
+                self.about_choice = about.help
                 del self.fields[f"{PREFIX}{about.name}"]
             elif about.secret and about.name in secrets and not about.required:
                 self.fields[f"{FORGET}{about.name}"] = forms.BooleanField(

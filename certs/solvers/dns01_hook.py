@@ -82,7 +82,7 @@ class Dns01Hook(DnsSolver):
             "Arguments",
             default="bindery",
             choices=[(name, about) for name, (about, _) in STYLES.items()],
-            help="What the script expects. BINDERY_ACTION, _DOMAIN, _RECORD, _VALUE, _ZONE and _TTL are always set.",
+            help="What the script expects. BINDERY_ACTION, _DOMAIN, _RECORD, _VALUE and _ZONE are always set.",
         )
         variables: str = option(
             "Variables",

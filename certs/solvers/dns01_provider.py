@@ -170,7 +170,7 @@ def _parser(provider: str) -> ArgumentParser:
 def _options(provider: str) -> type[Any]:
     """One chosen: its parameters, and what holds for all. None: the choice only."""
     known = provider in providers()
-    about = _description(provider) if known else ""
+    about = (_description(provider) if known else "") or "As the library dns-lexicon calls it."
     choice = option("Provider", choices=[(name, name) for name in providers()], help=about)
     fields: list[tuple[str, type, Any]] = [("provider", str, choice)]
     if known:
@@ -226,7 +226,10 @@ def _sentence(text: str) -> str:
 
 
 def _description(provider: str) -> str:
-    return " ".join((_parser(provider).description or "").split())
+    """What the library says of the provider, in the words of the page: flags are fields here."""
+    text = " ".join((_parser(provider).description or "").split())
+    text = re.sub(r"--([a-z0-9_-]+)", lambda flag: f"“{_label(flag[1].replace('-', '_'))}”", text)
+    return re.sub(r"`([^`<]+?) <([^>]+)>`_", r"\1 (\2)", text.replace("” flags", "”").replace("” flag", "”"))
 
 
 def _environment() -> dict[str, str]:

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from certs.models import AuditEvent, ChallengeMethod
+from certs.domain import states
+from certs.models import AuditEvent, Challenge, ChallengeMethod, Order
+from certs.services.certificates import certificate_new
+from certs.services.issue_options import IssueOptions
 from certs.services.methods import method_solver
+from certs.services.orders import order_create
+from certs.solvers.dns import digest
+from tests import stock
 from tests.commands.running import Ran, run
 from tests.harness.ports import free_port
 
@@ -126,3 +132,27 @@ def test_a_test_tells_what_it_sees_and_its_code_is_the_result(tmp_path: Path, se
     assert "refused" in done.out
     assert not list(tmp_path.iterdir())
     assert "test failed" in run("challenge_methods", "list").out
+
+
+def test_what_is_to_be_done_by_hand_is_told(settings: Settings) -> None:
+    settings.DNS_AUTHORITIES = [f"127.0.0.1:{free_port()}"]
+    assert run("challenge_methods", "records").out == "No order waits for a person.\n"
+    run("challenge_methods", "add", "dns01_manual", "By hand")
+    by_hand = ChallengeMethod.objects.get()
+    certificate = certificate_new(
+        name="", names=["a.test"], account=stock.account(), actor="test", options=IssueOptions(challenge_method=by_hand)
+    )
+    order = order_create(certificate, reason="asked", actor="test")
+    Order.objects.update(state=states.ORDERED, challenge_kind="dns01_manual")
+    Challenge.objects.create(
+        token="t",
+        order=order,
+        name="a.test",
+        key_authorization="t.x",
+        kind="dns01_manual",
+        method=by_hand,
+        type="dns-01",
+    )
+    said = run("challenge_methods", "records").out
+    assert f"TXT record _acme-challenge.a.test {digest('t.x')}" in said
+    assert "could not be asked" in said

@@ -173,6 +173,15 @@ def test_everything_that_opens_an_account_is_a_secret() -> None:
     assert (shown["zone_id"], shown["auth_username"]) == ("z1", "me@one.test")
 
 
+def test_what_the_library_says_of_a_provider_is_said_in_the_words_of_the_page() -> None:
+    for provider in providers():
+        about = options_of(Dns01Provider.options_for({"provider": provider}))[0].help
+        assert "--" not in about, provider
+    about = options_of(Dns01Provider.options_for({"provider": "cloudflare"}))[0].help
+    assert "“Username” and “Token”" in about
+    assert "Doc (https://" in about
+
+
 @pytest.mark.parametrize(
     ("name", "about", "secret"),
     [

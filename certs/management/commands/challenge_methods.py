@@ -8,7 +8,8 @@ from typing import Any
 from certs.domain.errors import InputError
 from certs.domain.options import Option, options_of
 from certs.management.base import BinderyCommand
-from certs.models import ChallengeMethod
+from certs.models import ChallengeMethod, Order
+from certs.services.by_hand import by_hand_awaited, by_hand_look
 from certs.services.challenges import solver_kinds
 from certs.services.method_tests import method_test_begin, method_test_run
 from certs.services.methods import (
@@ -52,6 +53,7 @@ class Command(BinderyCommand):
         test = deeds.add_parser("test", help="put an answer in place, look at it, and take it away again")
         test.add_argument("name", metavar="NAME")
         test.add_argument("dns_name", metavar="DNSNAME", help="a name that the method can prove")
+        deeds.add_parser("records", help="what is to be put in place by hand for the orders that wait for it")
         delete = deeds.add_parser("delete", help="one that no certificate uses")
         delete.add_argument("name", metavar="NAME")
 
@@ -102,6 +104,21 @@ class Command(BinderyCommand):
         method_test_begin(method, dns_name, actor=ACTOR, queue=False)
         result = method_test_run(method.pk, say=self.stdout.write)
         return 0 if result is not None and result.ok else NOT_WORKING
+
+    def _records(self, **_: Any) -> int:
+        waiting = [order for order in Order.objects.filter(finished_at=None) if by_hand_awaited(order)]
+        for order in waiting:
+            found = by_hand_look(order)
+            self.stdout.write(f"{', '.join(order.names)}: until {found.until:%Y-%m-%d %H:%M} UTC")
+            for record in found.records:
+                self.stdout.write(f"  {record.what} {record.name} {record.value}")
+                for sight in record.sights:
+                    self.stdout.write(f"    {sight.server} {sight.words}")
+                if record.trouble:
+                    self.stdout.write(f"    {record.trouble}")
+        if not waiting:
+            self.stdout.write("No order waits for a person.")
+        return 0
 
     def _delete(self, name: str, **_: Any) -> int:
         method = method_find(name)
