@@ -68,6 +68,7 @@ class Order(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(finished_at__isnull=True), name="order_due"),
+            models.Index(fields=["version"], condition=Q(served=False), name="order_not_served"),
         ]
         constraints = [
             # At most one order under way per certificate: the net under the check in the service.
