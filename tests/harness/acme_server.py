@@ -190,7 +190,7 @@ class AcmeServer(Ca):
 
     def _hold(self, request: Request, answer: Answer) -> None:
         wait = _wait(answer)
-        if wait is None or answer.cut == "whole" or (answer.status == 200 and not _is_at_it(answer.document)):
+        if wait is None or answer.cut or (answer.status == 200 and not _is_at_it(answer.document)):
             return
         if answer.status == 200:
             wait = min(wait, POLL_HIGH)
