@@ -20,7 +20,7 @@ from certs.acme.problems import Problem, advice_for, failure
 from certs.domain import states
 from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.csr import csr_make
-from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, CertificateRefused, Unavailable
 from certs.domain.names import is_address
 from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
 from certs.models import AcmeAccount, Certificate, Challenge, Order, PrivateKey
@@ -110,9 +110,17 @@ def step_prepare(flow: Flow) -> None:
     flow.keep(lambda: challenges_store(_challenge_row(flow, one, solver) for one in pending))
     rows = list(flow.order.challenges.filter(clean_at=None).select_related("order__account"))
     for row in rows:
-        challenge_present(row, solver, challenge_task(row))
+        _present(row, solver)
     _await_visible(flow, solver, rows)
     flow.move(states.CHALLENGED, "The answers to the challenges are in place.")
+
+
+def _present(row: Challenge, solver: Solver) -> None:
+    """Raises AcmeRetry where something is not there now: a DNS provider out of reach must not end an order."""
+    try:
+        challenge_present(row, solver, challenge_task(row))
+    except Unavailable as error:
+        raise AcmeRetry(error.message, advice=error.advice, code=error.code) from error
 
 
 def order_solver(order: Order) -> Solver:

@@ -163,3 +163,19 @@ def test_an_order_by_hand_waits_for_the_person_and_then_goes_on(bind: Bind, monk
         done = finish(waiting)
     assert done.state == states.DONE, (done.error_message, done.problem)
     assert not Challenge.objects.exists()
+
+
+def test_a_provider_out_of_reach_does_not_end_an_order(settings: Settings) -> None:
+    need("powerdns", "pebble")
+    with PowerDns() as provider, Pebble(http_port=free_port(), dns=provider) as ca:
+        settings.DNS_RESOLVERS = settings.DNS_AUTHORITIES = [provider.address]
+        given = {"provider": "powerdns", "auth_token": API_KEY, "pdns_server": f"http://{LOOPBACK}:{free_port()}"}
+        by = method_create(kind="dns01_provider", name="PowerDNS", given=given, actor="test")
+        waiting = advance(order(account_at(ca), by, "one.test"))
+        assert (waiting.state, waiting.error_code) == (states.ORDERED, "unavailable")
+        assert waiting.next_attempt_at > waiting.created_at
+        method_update(by, actor="test", given={**given, "pdns_server": provider.api})
+        done = finish(waiting)
+        assert done.state == states.DONE, (done.error_message, done.problem)
+        assert ca.issued() == 1
+        sessions_forget()
