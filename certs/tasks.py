@@ -11,6 +11,7 @@ from certs.services.directories import directories_check
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
+from certs.services.order_proofs import orders_prove_again
 from certs.services.order_runner import orders_run
 from certs.services.prune import prune_run
 from certs.services.renewal_info import renewal_info_refresh
@@ -33,6 +34,7 @@ TICK: tuple[Callable[[], object], ...] = (
     directories_check,
     alarms_sweep,
     alarms_deliver,
+    orders_prove_again,
 )
 # What was just issued learns its next check now, and what just failed is told now, not at the next tick.
 AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, alarms_sweep, alarms_deliver)

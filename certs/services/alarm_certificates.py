@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q
 from django.urls import reverse
 
@@ -29,10 +30,11 @@ from certs.models import Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all
 from certs.services.challenges import solver_kinds
 from certs.services.keys import key_is_here
+from certs.services.order_proofs import orders_not_served
 from certs.services.portal_state import state_get
 from portal import clock
 
-KINDS = frozenset({"expiry", "key", "revoked"})
+KINDS = frozenset({"expiry", "key", "revoked", "served"})
 # An order that makes no way for so long is told of, though it goes on: one at a CA that is down fails after a day only.
 STUCK = timedelta(minutes=15)
 _LOOK = "Open the page below: it shows what the CA said, and what this server saw."
@@ -53,6 +55,7 @@ def certificates_troubles(moment: datetime) -> Iterator[Trouble]:
     facts = _Facts(moment, state_get().renew_before_days, stuck, _orders_failed(failing) if failing else {})
     for row in rows:
         yield from (trouble for look in (_expiry, _key, _revoked) if (trouble := look(row, facts)))
+    yield from (_not_served(order, moment) for order in orders_not_served().values())
 
 
 def certificate_well(key: str) -> str | None:
@@ -227,6 +230,19 @@ def _revoked(row: Certificate, facts: _Facts) -> Trouble | None:
         next_try_at=row.next_check_at if renews else None,
         advice="Look whether its successor has come; renew it by hand where not.",
         path=_page(row),
+    )
+
+
+def _not_served(order: Order, moment: datetime) -> Trouble:
+    return Trouble(
+        key=f"served:{order.certificate_id}",
+        level=Level.WARNING,
+        subject=subject_make(name_display(order.certificate.name), "renewed, but not served"),
+        happened=sentence(order.error_message) or "A handshake does not show the new certificate.",
+        tried="It is looked at again at every check.",
+        next_try_at=moment + timedelta(minutes=settings.TICK_MINUTES),
+        advice=order.error_advice or "Look under Configuration ➜ Bindings what answers.",
+        path=reverse("job", args=[order.pk]),
     )
 
 

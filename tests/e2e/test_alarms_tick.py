@@ -108,6 +108,19 @@ def test_a_refusal_is_told_by_the_runner_itself_within_seconds(ca: AcmeServer, m
     assert detail in mail.received[0].text
 
 
+def test_an_account_that_the_ca_lost_is_told_though_all_goes_well(
+    ca: AcmeServer, mail: MailServer, schedule: Schedule
+) -> None:
+    (certificate,) = due(ca, "www.example.test")
+    tasks.tick()
+    ca.fault("newOrder", Fault.ACCOUNT_UNKNOWN)
+    schedule.go_on(minutes=15)
+    assert Order.objects.get().state == "done"
+    assert [each.partition(": ")[2] for each in subjects(mail)] == [f"{ca.url[8:]}: it had lost our account"]
+    assert "registered again with the same key" in mail.received[0].text
+    assert certificate.pk
+
+
 def test_a_hundred_failures_are_one_mail(ca: AcmeServer, mail: MailServer) -> None:
     due(ca, *(f"n{number}.example.test" for number in range(100)))
     ca.fault("newOrder", Fault.PROBLEM, times=None, code="rejectedIdentifier", status=400, detail="Not these names")

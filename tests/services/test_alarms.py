@@ -21,7 +21,7 @@ from certs.models import (
     Channel,
     Order,
 )
-from certs.services import health
+from certs.services import health, order_proofs
 from certs.services.alarm_watch import alarms_sweep, portal_failing, portal_watch
 from certs.services.alarms import (
     alarm_account_lost,
@@ -34,9 +34,11 @@ from certs.services.alarms import (
 )
 from certs.services.certificates import certificate_delete
 from certs.services.channels import channel_create, channel_switch
+from certs.services.order_proofs import orders_prove_again
 from certs.services.orders import order_create
 from certs.services.portal_state import state_update
 from certs.services.prune import prune_run
+from certs.services.serving import ServedResult
 from portal import clock
 from tests import stock
 
@@ -182,7 +184,7 @@ def test_where_all_is_well_nothing_is_written_and_little_is_asked() -> None:
         alarms_sweep()
     written = [query["sql"] for query in caught if not query["sql"].startswith("SELECT")]
     assert not written
-    assert len(caught) <= 8
+    assert len(caught) <= 9  # however many certificates there are
     assert not Alarm.objects.exists()
 
 
@@ -276,6 +278,31 @@ def test_a_certificate_that_is_deleted_takes_its_alarm_along_quietly() -> None:
     alarms_sweep()
     assert told(ops) == []
     assert not alarms_open().exists()
+
+
+def test_what_was_renewed_but_is_not_served_is_told_until_a_handshake_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate = stock.issued("www.example.com")
+    order = failed(certificate, failures=0, state=states.DONE, served=False, version=certificate.current)
+    alarms_sweep()
+    assert levels() == [(f"served:{certificate.pk}", Level.WARNING)]
+    assert Alarm.objects.get().path == f"/activity/{order.pk}/"
+    answers = iter([False, None, True])
+    monkeypatch.setattr(order_proofs, "served_now", lambda _: ServedResult(next(answers), "", "this server", "seen"))
+    assert [orders_prove_again() for _ in range(3)] == [0, 0, 1]
+    alarms_sweep()
+    assert levels() == []
+    order.refresh_from_db()
+    assert (order.served, order.error_message) == (True, "")
+
+
+def test_what_was_not_served_is_no_matter_once_it_is_not_current() -> None:
+    certificate = stock.issued("www.example.com")
+    failed(certificate, failures=0, state=states.DONE, served=False, version=certificate.current)
+    stock.renewed(certificate)
+    alarms_sweep()
+    assert levels() == []
 
 
 def test_a_missing_key_and_a_revocation_are_urgent() -> None:
