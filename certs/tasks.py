@@ -32,9 +32,9 @@ TICK: tuple[Callable[[], object], ...] = (
     challenges_clean,
     method_tests_sweep,
     directories_check,
+    orders_prove_again,
     alarms_sweep,
     alarms_deliver,
-    orders_prove_again,
 )
 # What was just issued learns its next check now, and what just failed is told now, not at the next tick.
 AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, alarms_sweep, alarms_deliver)
