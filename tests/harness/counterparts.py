@@ -56,6 +56,7 @@ COUNTERPARTS = {
             places=("/usr/sbin",),
             needed_for="a DNS provider with an API",
         ),
+        Counterpart("lego", "lego", "lego", ("",), needed_for="a peer beside our issuance in `make bench`"),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
     )
 }
