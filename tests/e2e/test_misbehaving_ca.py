@@ -79,6 +79,10 @@ TABLE: list[tuple[str, Fault, dict[str, Any], Outcome]] = [
         for resource in ("directory", "newOrder", "authorization", "challenge", "order", "finalize", "certificate")
     ),
     ("newOrder", Fault.HTML, {"status": 502}, DONE),
+    ("newOrder", Fault.HTML, {"status": 503, "retry_after": 300, "times": 2}, DONE),
+    ("finalize", Fault.HTML, {"status": 503, "retry_after": Dated(300)}, DONE),
+    ("order", Fault.HTML, {"retry_after": 300}, DONE),
+    ("newOrder", Fault.HTML_AFTER, {}, ONE_MORE),
     ("finalize", Fault.HTML_AFTER, {}, DONE),
     # What should stand in the head of an answer.
     ("*", Fault.NO_NONCE, {"times": 5}, DONE),

@@ -24,7 +24,7 @@ class Fault(StrEnum):
     OVERLONG = "a problem document of a megabyte"
     ODD_SUBPROBLEM = "sub-problems about identifiers of an unknown type, and without shape"
     NESTED = "a problem document nested without end"
-    HTML = "a page"  # status
+    HTML = "a page"  # status, retry_after
     CUT_BEFORE = "the connection is closed, nothing was carried out"
     STALL_BEFORE = "silence, nothing was carried out"  # seconds
     # Carried out, then answered otherwise than it should be.
@@ -77,7 +77,7 @@ def _later(answer: Answer, options: Options) -> Answer:
 
 def _page(options: Options) -> Answer:
     body = b"<!doctype html><title>Down</title><p>We are busy, please come again."
-    return Answer(options.get("status", 200), body=body, type="text/html")
+    return _later(Answer(options.get("status", 200), body=body, type="text/html"), options)
 
 
 def _cut(server: Ca, options: Options) -> Answer:
