@@ -93,15 +93,13 @@ class AcmeClient(client.ClientV2):
         url = self._account_url()
         return account_view(self._post_as_get(url), url)
 
-    def account_update(self, *, email: str) -> AccountView:
+    def account_update(self, *, email: str) -> None:
         """Another address for the CA to write to, "" for none (RFC 8555 §7.3.2)."""
-        url = self._account_url()
-        return account_view(self._post(url, _Body({"contact": [f"mailto:{email}"] if email else []})), url)
+        self._post(self._account_url(), _Body({"contact": [f"mailto:{email}"] if email else []}))
 
-    def account_deactivate(self) -> AccountView:
+    def account_deactivate(self) -> None:
         """For good (RFC 8555 §7.3.6)."""
-        url = self._account_url()
-        return account_view(self._post(url, _Body({"status": "deactivated"})), url)
+        self._post(self._account_url(), _Body({"status": "deactivated"}))
 
     def account_rollover(self, new_key: Key) -> None:
         """From now on the account has this key (RFC 8555 §7.3.5), and so has this session."""

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import requests
 from requests.utils import parse_header_links
 
-from certs.acme.problems import NOT_JSON, Problem
+from certs.acme.problems import NOT_JSON, Problem, storable
 from certs.acme.problems import retry_at as retry_at_of
 from certs.domain.ari import moment_read
 from certs.domain.errors import AcmeRefused, AcmeRetry
@@ -108,7 +108,7 @@ def identifiers(names: Sequence[str]) -> list[Identifier]:
 def document_read(response: requests.Response) -> dict[str, Any]:
     """Raises AcmeRetry for what is none."""
     try:
-        document = response.json()
+        document = storable(response.json())
     except NOT_JSON:
         document = None
     if not isinstance(document, dict):

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from josepy.b64 import b64decode
+
 from tests.harness import pki
 from tests.harness.ports import LOOPBACK
 
@@ -26,6 +28,7 @@ class Scripted:
         self.answers = list(answers)
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.nonces: list[str] = []
+        self.signed: list[dict[str, str]] = []  # the bodies of POSTs as they came
         self.handed_out = 0
         self.authority = pki.authority("Scripted root")
 
@@ -54,11 +57,9 @@ class Scripted:
                 self._answer()
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                protected = body["protected"] + "=" * (-len(body["protected"]) % 4)
-                import base64
-
-                scripted.nonces.append(json.loads(base64.urlsafe_b64decode(protected))["nonce"])
+                signed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                scripted.signed.append(signed)
+                scripted.nonces.append(part(signed, "protected")["nonce"])
                 self._answer()
 
             def _answer(self) -> None:
@@ -103,6 +104,12 @@ class Scripted:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def part(signed: dict[str, str], name: str) -> Any:
+    """The "protected" header or the "payload" of a flattened JWS; None for the empty payload of POST-as-GET."""
+    octets = b64decode(signed[name])
+    return json.loads(octets) if octets else None
 
 
 def problem(code: str, status: int = 400, **headers: str) -> Answer:
