@@ -6,8 +6,8 @@ A throw-away data directory, pebble that neither sleeps nor asks anybody to wait
 as the tests have it, each order takes the second that we obey), one qcluster with two workers that advance up to eight
 orders each. CPU is user + system of the cluster's processes; what answers the challenges is counted apart. Rows: 1 and
 100 certificates of one name each. Beside them, in the same run and under the same conditions, lego as Debian has it: a
-process for each certificate, with an account that is registered before. (It looks for the first time after 5 s where the
-CA names no time.)
+process for each certificate, with an account that is registered before. (It first looks after 5 s where the CA
+names no time.)
 """
 
 # Django is set up only once the data directory is known.

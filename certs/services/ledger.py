@@ -120,23 +120,23 @@ class Book:
     limits: dict[str, list[Limit]]
 
     @classmethod
-    def gather(cls, *, but: UUID | None = None, directory_url: str = "") -> "Book":
-        """`but` leaves one order out; with `directory_url` only orders at that directory are read."""
+    def gather(cls, before: Order | None = None) -> "Book":
+        """With `before`, what comes before this order: older ones at its directory, and those that have been sent."""
         book = cls(defaultdict(Counter), {})
         rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE])
-        if directory_url:
-            rows = rows.filter(account__directory_url=directory_url)
-        for pk, url, account, state, names, renews, ari, current in rows.values_list(
-            "pk",
+        if before is not None:
+            older = Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, pk__lt=before.pk)
+            rows = rows.filter(older | ~Q(state__in=_BEFORE[Event.ORDER])).exclude(pk=before.pk)
+            rows = rows.filter(account__directory_url=before.account.directory_url)
+        for url, account, state, names, renews, ari, current in rows.values_list(
             "account__directory_url",
             "account_id",
             "state",
             "names",
             *("replaces", "certificate__ari", "certificate__current__names"),
         ):
-            if pk != but:
-                spends = {event for event, states_before in _BEFORE.items() if state in states_before}
-                book._add(url, account, names, _terms_of(ari, current, names) if renews else _Terms(), spends)
+            spends = {event for event, states_before in _BEFORE.items() if state in states_before}
+            book._add(url, account, names, _terms_of(ari, current, names) if renews else _Terms(), spends)
         return book
 
     def take(self, account: AcmeAccount, names: Collection[str], certificate: Certificate | None = None) -> None:
@@ -205,8 +205,8 @@ def order_budget_check(order: Order) -> None:
     url = order.account.directory_url
     if not limits_of(url):
         return
-    book = Book.gather(but=order.pk, directory_url=url)
-    hold = budget_hold(_budgets(order.account, order.names, _order_terms(order), book), url)
+    found = _budgets(order.account, order.names, _order_terms(order), Book.gather(before=order))
+    hold = budget_hold(found, url)
     if hold is None:
         return
     until, why = hold

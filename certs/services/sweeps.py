@@ -194,9 +194,15 @@ def _within_limits(row: Certificate, decision: Decision, facts: _Facts) -> Decis
         return decision
     found = budgets(row.account, row.names, certificate=row, book=facts.book)
     hold, last = budget_hold(found, row.account.directory_url), budget_last(found)
-    if hold is None and not last:
+    if (hold is None and not last) or (hold is not None and _has_other_issuer(row, facts)):
         return decision
     return decide(replace(_weighed(row, facts), budget_hold=hold, budget_last=last), _dice.random)
+
+
+def _has_other_issuer(row: Certificate, facts: _Facts) -> bool:
+    """Whether one of those that it falls back on has room: the order turns to it by itself."""
+    others = [one.account for one in row.fallbacks.filter(account__deactivated_at=None).select_related("account")]
+    return any(budget_hold(budgets(one, row.names, book=facts.book), one.directory_url) is None for one in others)
 
 
 def _given(row: Certificate, facts: _Facts) -> RenewalInput:

@@ -12,7 +12,7 @@ from certs.acme.directories import KNOWN
 from certs.acme.problems import Problem, failure
 from certs.domain.budget import Event, Limit, Scope
 from certs.domain.errors import ConflictError, InputError
-from certs.models import AcmeAccount, AcmeDirectory, AuditEvent, Certificate, LedgerEntry, Order
+from certs.models import AcmeAccount, AcmeDirectory, AuditEvent, Certificate, FallbackIssuer, LedgerEntry, Order
 from certs.services import ledger, order_flow
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
@@ -335,3 +335,25 @@ def test_prune_keeps_what_a_limit_may_count(account: AcmeAccount) -> None:
     ledger.limits_set(REAL, [Limit(Event.CERTIFICATE, Scope.DOMAIN, 9, timedelta(days=30))], actor="test")
     spent(account, Event.CERTIFICATE, "still.example", ago=100 * DAY)
     assert prune_run().ledger == 0
+
+
+def test_of_two_orders_for_the_last_one_the_older_goes(ca: FakeCa, account: AcmeAccount) -> None:
+    """Made at the same moment by two nodes: neither may wait for the other for ever."""
+    first = order_create(certificate_at(account, "a.example.com"), reason="asked", actor="test")
+    second = order_create(certificate_at(account, "b.example.com"), reason="asked", actor="test")
+    spent(account, Event.CERTIFICATE, "example.com", 49)
+    assert advance(second).error_code == "budget"
+    assert advance(first).state == "done"
+    assert ca.calls["order_new"] == 1
+
+
+def test_an_issuer_to_fall_back_on_has_room_of_its_own(ca: FakeCa, account: AcmeAccount) -> None:
+    certificate = certificate_at(account)
+    issued(account, "www.example.com", times=5)
+    assert not renewal_decision(certificate, asked=True).due
+    other = stock.account()
+    FallbackIssuer.objects.create(certificate=certificate, account=other, position=1)
+    assert renewal_decision(certificate, asked=True).due
+    order = advance(order_create(certificate, reason="asked", actor="test"))
+    assert (order.state, order.account) == ("done", other)
+    assert [entry["code"] for entry in order.tried] == ["budget"]
