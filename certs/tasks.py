@@ -11,6 +11,7 @@ from certs.services.directories import directories_check
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
+from certs.services.on_demand import on_demand_forget
 from certs.services.order_proofs import orders_prove_again
 from certs.services.order_runner import orders_run
 from certs.services.prune import prune_run
@@ -30,6 +31,7 @@ TICK: tuple[Callable[[], object], ...] = (
     lets_encrypt_settle,
     hsts_advance,
     challenges_clean,
+    on_demand_forget,
     method_tests_sweep,
     directories_check,
     orders_prove_again,

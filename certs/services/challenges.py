@@ -14,6 +14,7 @@ from certs.domain.errors import BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
 from certs.models import AcmeAccount, Certificate, Challenge, ChallengeMethod, Order
+from certs.services.alone import alone
 from certs.services.options import options_load
 from certs.solvers.base import Evidence, Site, Solver, Task
 from portal import clock, home, logs
@@ -51,17 +52,23 @@ def site_get() -> Site:
         resolvers=tuple(settings.DNS_RESOLVERS),
         authorities=tuple(settings.DNS_AUTHORITIES),
         hooks=settings.HOOKS_DIR,
+        alone=alone,
     )
 
 
 def challenge_kind_first(certificate: Certificate, account: AcmeAccount) -> str:
-    """The chosen method's; else what worked last time at this account, so that a closed port 80 costs one failure."""
+    """The chosen method's; else what worked last time at this account, so that a closed port 80 costs one failure.
+
+    A visitor who brought an order about has come to the HTTPS listener, so the CA is asked to do the same; where that
+    fails, one name learns it for all.
+    """
     if certificate.challenge_method is not None:
         return certificate.challenge_method.kind
-    worked = Order.objects.filter(
-        certificate=certificate, account=account, challenge_kind__in=AUTOMATIC, rehearsal=False
-    ).exclude(version=None)
-    return worked.order_by("-created_at").values_list("challenge_kind", flat=True).first() or AUTOMATIC[0]
+    first = "tlsalpn01" if certificate.on_demand else AUTOMATIC[0]
+    alike = {"certificate__on_demand": True} if certificate.on_demand else {"certificate": certificate}
+    worked = Order.objects.filter(**alike, account=account, challenge_kind__in=AUTOMATIC, rehearsal=False)
+    found = worked.exclude(version=None).order_by("-created_at").values_list("challenge_kind", flat=True)
+    return found.first() or first
 
 
 def challenge_answer(token: str) -> str | None:

@@ -1,24 +1,29 @@
 """What `manage.py up` can do for the listener without a browser: sign a certificate itself, or ask a CA for one."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import NameRules, name_parse, names_parse
+from certs.domain.on_demand import hosts_parse
 from certs.domain.renewal import Code
 from certs.domain.urls import url_split
 from certs.models import Certificate
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.issuing import CaChoice, account_for
 from certs.services.listeners import local_addresses
+from certs.services.on_demand import on_demand_change
 from certs.services.orders import order_create
 from certs.services.own_certificate import own_certificate_is_there
-from certs.services.portal_state import state_update
+from certs.services.portal_state import state_get, state_update
 from certs.services.sweeps import renewal_decision
 from portal import clock
 
@@ -37,9 +42,27 @@ class CertificateWish:
     allow_private: bool = False
 
 
-def wish_parse(
-    *, hostnames: str, directory: str, terms_accepted: bool, email: str, ca_bundle: str, allow_private: bool
-) -> CertificateWish:
+@dataclass(frozen=True)
+class DemandWish:
+    """Which names may be ordered on demand, and where; no hosts: those of the page."""
+
+    hosts: list[str]
+    choice: CaChoice
+
+
+def wish_parse(*, hostnames: str, **choice: Any) -> CertificateWish:
+    """Raises InputError; no network. `choice` is as for `choice_parse`."""
+    ca = choice_parse(**choice)
+    names = names_parse(hostnames)
+    return CertificateWish(names, ca.directory_url, ca.terms_accepted, ca.email, ca.ca_bundle, ca.allow_private)
+
+
+def demand_parse(*, hosts: Sequence[str], **choice: Any) -> DemandWish:
+    """Raises InputError; no network. `choice` is as for `choice_parse`."""
+    return DemandWish(hosts_parse(hosts), choice_parse(**choice))
+
+
+def choice_parse(*, directory: str, terms_accepted: bool, email: str, ca_bundle: str, allow_private: bool) -> CaChoice:
     """`directory` is a key of the known CAs or a URL, `ca_bundle` a file. Raises InputError; no network."""
     url = KNOWN[directory].url if directory in KNOWN else directory
     parts = url_split(url)
@@ -48,8 +71,7 @@ def wish_parse(
             f"“{directory}” is neither a known CA nor the https:// address of a directory.",
             advice=f"Known are {', '.join(KNOWN)}.",
         )
-    bundle = _bundle(ca_bundle)
-    return CertificateWish(names_parse(hostnames), url, terms_accepted, email.strip(), bundle, allow_private)
+    return CaChoice(url, email.strip(), _bundle(ca_bundle), allow_private, terms_accepted)
 
 
 def own_certificate_create(home: Path) -> Certificate | None:
@@ -92,6 +114,16 @@ def certificate_request(wish: CertificateWish) -> str:
     except ConflictError:
         return f"An order for {', '.join(wish.names)} is under way."
     return f"A certificate for {', '.join(wish.names)} was requested from {directory_label(wish.directory_url)}."
+
+
+def demand_request(wish: DemandWish) -> str:
+    """Switch issuance on demand on, as the page does; returns the sentence that says so. Nothing is ordered yet.
+
+    Raises InputError, NotAllowed naming the terms when they were not accepted, AcmeFailure.
+    """
+    hosts = wish.hosts or state_get().on_demand_hosts
+    on_demand_change(on=True, hosts=hosts, account=account_for(wish.choice, actor=ACTOR), actor=ACTOR)
+    return f"A certificate is ordered at the first visit to {', '.join(hosts)}."
 
 
 def _bundle(file: str) -> str:

@@ -28,6 +28,8 @@ from certs.services.preflight_names import Target
 from certs.services.rehearsals import rehearsal_ask
 from certs.services.sweeps import FAILED, FORCED, SweepLine, renewal_decision, sweep_run
 
+ON_DEMAND = "on-demand"  # the reason of such an order
+
 
 @dataclass(frozen=True)
 class CaChoice:
@@ -93,13 +95,15 @@ def certificate_order(
     bind: bool = False,
     force: bool = False,
     use_last: bool = False,
+    on_demand: bool = False,
 ) -> SweepLine:
     """Order a certificate for exactly these names unless a good one is there or an order is under way.
 
     The certificate of the same names and account gets the new version; otherwise a new one is made, together with its
     order or not at all. `wanted` are fields of IssueOptions; a known certificate keeps the others. What stands against
     a known one is in the line; for a new one it is raised (BinderyError). Where the order would spend the last that a
-    limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token").
+    limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token"). `on_demand`: a
+    visitor brought it about, not a person.
     """
     known = _known_certificate(names, account)
     if known is not None:
@@ -110,14 +114,20 @@ def certificate_order(
     try:
         with transaction.atomic():
             certificate = known or certificate_new(
-                name=names[0], names=names, account=account, actor=actor, options=IssueOptions(**wanted or {})
+                name=names[0],
+                names=names,
+                account=account,
+                actor=actor,
+                options=IssueOptions(**wanted or {}),
+                on_demand=on_demand,
             )
             decision = renewal_decision(certificate, asked=True, force=force, use_last=use_last)
             if not decision.due and known is None:  # and the new certificate is not kept
                 raise _asks_first(decision) if decision.code == Code.LAST_ONE else NotAllowed(decision.text)
             if not decision.due:
                 return _line(certificate, decision)
-            order = order_create(certificate, reason=FORCED if force else str(Code.ASKED), actor=actor, bind=bind)
+            reason = ON_DEMAND if on_demand else FORCED if force else str(Code.ASKED)
+            order = order_create(certificate, reason=reason, actor=actor, bind=bind)
     except ConflictError as error:
         if known is None:
             raise

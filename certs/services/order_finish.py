@@ -85,12 +85,14 @@ def _actor(order: Order) -> User | str:
 
 
 def _bind(order: Order) -> None:
-    """As default and for each name; names that the new version does not hold any more are let go."""
+    """As default and for each name; names that the new version does not hold any more are let go. What a visitor
+    brought about is for its own name only."""
     version = order.version
     for binding in Binding.objects.filter(certificate=order.certificate_id).exclude(server_name=""):
         if version is not None and not covers(version.names, binding.server_name):
             binding_remove(binding.server_name, actor=_actor(order))
-    for name in ["", *(name for name in order.names if not is_address(name))]:
+    default = [] if order.certificate.on_demand else [""]
+    for name in [*default, *(name for name in order.names if not is_address(name))]:
         binding_set(name, order.certificate, actor=_actor(order))
 
 

@@ -7,7 +7,7 @@ file: OpenSSL reads them from an anonymous memory file.
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -38,21 +38,23 @@ class Contexts:
         self.fingerprints = fingerprints
         self._exact = {name: context for name, context in by_name.items() if name and not name.startswith("*.")}
         self._wildcards = {name[2:]: context for name, context in by_name.items() if name.startswith("*.")}
+        self.on_unknown: Callable[[str], None] = lambda _name: None  # told of names that only the default answers
         self.entry = by_name[""]
         self.entry.sni_callback = self._on_server_name
 
-    def choose(self, server_name: str | None) -> ssl.SSLContext:
-        """The exact name, then the wildcard over its last labels (RFC 6125 section 6.4.3), then the default."""
-        if not server_name:
-            return self.entry
+    def _find(self, server_name: str) -> ssl.SSLContext | None:
+        """The exact name, then the wildcard over its last labels (RFC 6125 section 6.4.3); None: the default."""
         name = server_name.lower().rstrip(".")
-        found = self._exact.get(name) or self._wildcards.get(name.partition(".")[2])
-        return found or self.entry
+        return self._exact.get(name) or self._wildcards.get(name.partition(".")[2])
 
     def _on_server_name(self, connection: ssl.SSLObject, server_name: str | None, _entry: ssl.SSLContext) -> None:
-        chosen = self.choose(server_name)
-        if chosen is not self.entry:
-            connection.context = chosen
+        if not server_name:
+            return
+        found = self._find(server_name)
+        if found is None:
+            self.on_unknown(server_name)
+        elif found is not self.entry:
+            connection.context = found
 
 
 def contexts_build(material: ServingMaterial) -> Contexts:

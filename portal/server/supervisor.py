@@ -26,6 +26,7 @@ from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
+from certs.services.on_demand import on_demand_given
 from certs.services.orders import orders_requeue_lapsed
 from certs.services.own_certificate import own_certificate_scan
 from certs.services.queue import queue_enqueue, queue_stalled
@@ -117,6 +118,7 @@ class Supervisor:
         public_url_given(settings.PUBLIC_URL)
         schema_ensure()
         schedules_ensure()
+        on_demand_given()
         if not self._serves:
             return
         listeners_ensure()

@@ -17,8 +17,10 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from certs.domain.errors import BinderyError
 from certs.services import serving
+from certs.services.on_demand import on_demand_hosts
 from certs.services.portal_state import generation_wanted
 from portal.server.contexts import Contexts, context_make, contexts_build
+from portal.server.demand import Demand
 
 log = logging.getLogger("bindery.swap")
 
@@ -33,6 +35,7 @@ class Follower:
 
     def __init__(self) -> None:
         self._contexts: Contexts | None = None
+        self.demand = Demand()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._stop = threading.Event()
         self._first = threading.Event()  # the first attempt is over, well or not
@@ -103,9 +106,11 @@ class Follower:
 
     def _load(self, wanted: int) -> None:
         first = self._contexts is None or self._partial
+        self.demand.follow(on_demand_hosts())
         try:
             material = serving.serving_material(partial=first, check=context_make if first else None)
             contexts = contexts_build(material)
+            contexts.on_unknown = self.demand.notice
         except BinderyError as error:
             self._fail(wanted, str(error))
             return

@@ -12,8 +12,11 @@ from tests.harness.web import ask, get, read_reply, tls_connect
 class Load:
     """Clients that ask without a pause until told to stop; a request that fails in whatever way is kept."""
 
-    def __init__(self, address: tuple[str, int], *, kept: int, fresh: int, wait: float = 0, path: str = "/") -> None:
+    def __init__(
+        self, address: tuple[str, int], *, kept: int, fresh: int, wait: float = 0, path: str = "/", name: str = ""
+    ) -> None:
         self.address = address
+        self.name = name or None  # sent as SNI
         self.path = path
         self.wait = wait
         self.counts = [0] * (kept + fresh)
@@ -54,7 +57,7 @@ class Load:
     def _keep(self, index: int) -> None:
         while not self._stop.is_set():
             try:
-                sock = tls_connect(self.address)
+                sock = tls_connect(self.address, self.name)
             except OSError as error:
                 self.failures.append(f"connect: {error}")
                 continue
@@ -64,7 +67,10 @@ class Load:
 
     def _renew(self, index: int) -> None:
         while not self._stop.is_set():
-            self._guarded(index, lambda: ask(self.address, get(self.path, close=True), tls=True).status == 200)
+            self._guarded(index, self._asked_once)
+
+    def _asked_once(self) -> bool:
+        return ask(self.address, get(self.path, close=True), tls=True, name=self.name).status == 200
 
 
 def one_kept(sock: socket.socket, path: str = "/") -> bool:

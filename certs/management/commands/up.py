@@ -1,4 +1,5 @@
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -7,7 +8,15 @@ from certs.acme.directories import KNOWN
 from certs.domain.errors import AcmeRetry
 from certs.management.announcement import address_lines, addresses_here, link_lines
 from certs.management.base import BinderyCommand
-from certs.services.first_start import CertificateWish, certificate_request, own_certificate_create, wish_parse
+from certs.services.first_start import (
+    CertificateWish,
+    DemandWish,
+    certificate_request,
+    demand_parse,
+    demand_request,
+    own_certificate_create,
+    wish_parse,
+)
 from certs.services.links import setup_is_open, setup_link_make
 from portal import home
 from portal.server.supervisor import ROLES, Supervisor
@@ -32,7 +41,10 @@ class Command(BinderyCommand):
         )
         request.add_argument("--hostnames", metavar="NAME,NAME", help="the names the certificate is for")
         request.add_argument(
-            "--accept-le-sa", action="store_true", help="accept the terms of service of the CA (subscriber agreement)"
+            "--accept-le-sa",
+            "--accept-terms",
+            action="store_true",
+            help="accept the terms of service of the CA (subscriber agreement)",
         )
         request.add_argument(
             "--directory", metavar="URL", help=f"the CA: {', '.join(KNOWN)}, or the URL of its ACME directory"
@@ -42,34 +54,51 @@ class Command(BinderyCommand):
             "--allow-private-ca", action="store_true", help="the directory may be on a private or loopback address"
         )
         request.add_argument("--email", metavar="ADDRESS", help="where the CA may write to")
+        request.add_argument(
+            "--on-demand",
+            action="store_true",
+            help="order a certificate when a name is first visited over TLS, instead of at once",
+        )
+        request.add_argument(
+            "--on-demand-host",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="a name that may be ordered on demand, or *.example.com for its direct children; may be given often; "
+            "without it those of --hostnames",
+        )
 
     def run(self, *args: Any, **options: Any) -> int | None:
         wish = self._wish(options)
+        demand = self._demand(options)
         role = options["role"]
         supervisor = Supervisor(
             role,
             announce=lambda: self._announce(role),
-            before_children=lambda: self._certificates(options["create_certificates"], wish),
+            before_children=lambda: self._certificates(options["create_certificates"], wish, demand),
         )
         supervisor.run()
         self.stdout.write("Bindery has ended.")
         return None
 
+    def _demand(self, options: dict[str, Any]) -> DemandWish | None:
+        given = [name for text in options["on_demand_host"] for name in text.split(",")]
+        if not options["on_demand"]:
+            if given:
+                self.fail("--on-demand-host says something about --on-demand, which is missing.")
+            return None
+        return demand_parse(hosts=given or (options["hostnames"] or "").split(","), **_choice(options))
+
     def _wish(self, options: dict[str, Any]) -> CertificateWish | None:
+        if options["on_demand"] and not (options["hostnames"] and options["on_demand_host"]):
+            return None  # what is named is for later
         if options["hostnames"] is None:
             if lonely := [name for name in _WITH_HOSTNAMES if options[name]]:
                 self.fail(f"--{lonely[0].replace('_', '-')} says something about --hostnames, which is missing.")
             return None
-        return wish_parse(
-            hostnames=options["hostnames"],
-            directory=options["directory"] or "letsencrypt",
-            terms_accepted=options["accept_le_sa"],
-            email=options["email"] or "",
-            ca_bundle=options["ca_bundle"] or "",
-            allow_private=options["allow_private_ca"] or settings.ALLOW_PRIVATE_CA,
-        )
+        return wish_parse(hostnames=options["hostnames"], **_choice(options))
 
-    def _certificates(self, create: bool, wish: CertificateWish | None) -> None:
+    def _certificates(self, create: bool, wish: CertificateWish | None, demand: DemandWish | None) -> None:
         if create:
             made = own_certificate_create(home.path())
             self.stdout.write(
@@ -77,14 +106,16 @@ class Command(BinderyCommand):
                 if made and made.current
                 else "A certificate or key is installed already; none was made."
             )
+        if demand is not None:
+            self._ask(lambda: demand_request(demand), must=not demand.choice.terms_accepted)
         if wish is not None:
-            self._request(wish)
+            self._ask(lambda: certificate_request(wish), must=not wish.terms_accepted)
 
-    def _request(self, wish: CertificateWish) -> None:
+    def _ask(self, request: Callable[[], str], *, must: bool) -> None:
         try:
-            self.stdout.write(certificate_request(wish))
+            self.stdout.write(request())
         except AcmeRetry as error:
-            if not wish.terms_accepted:
+            if must:
                 raise
             # A CA that is away must not keep the portal from serving what it has.
             self.stderr.write(f"bindery: {error} No certificate was requested; the next start asks again.")
@@ -103,3 +134,14 @@ class Command(BinderyCommand):
     def _lines(self, lines: list[str]) -> None:
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
+
+
+def _choice(options: dict[str, Any]) -> dict[str, Any]:
+    """Which CA, as it was typed."""
+    return {
+        "directory": options["directory"] or "letsencrypt",
+        "terms_accepted": options["accept_le_sa"],
+        "email": options["email"] or "",
+        "ca_bundle": options["ca_bundle"] or "",
+        "allow_private": options["allow_private_ca"] or settings.ALLOW_PRIVATE_CA,
+    }
