@@ -5,7 +5,8 @@ after `clean`, so that what a crash leaves behind is found and taken away.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,6 +60,10 @@ class Instruction:
     trouble: str = ""  # why nobody could be asked
 
 
+def _as_it_comes(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Site:
     """What a solver may know of the portal around it."""
@@ -68,6 +73,9 @@ class Site:
     resolvers: tuple[str, ...] = ()  # host or host:port of recursive DNS servers; empty: the system's
     authorities: tuple[str, ...] = ()  # asked instead of a zone's own servers (split-horizon DNS); empty: those
     hooks: Path = Path("hooks")  # the directory whose scripts may be run
+    allow_private: bool = False  # loopback and private addresses may be looked at
+    # `with site.alone(NAME)`: nobody else in the whole portal is at the same. Raises Unavailable after a while.
+    alone: Callable[[str], AbstractContextManager[None]] = _as_it_comes
 
 
 class Solver(ABC):

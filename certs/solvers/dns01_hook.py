@@ -137,7 +137,8 @@ class Dns01Hook(DnsSolver):
             "CERTBOT_VALIDATION": value,
         }
         try:
-            ran = run([script, *arguments], env=env, seconds=self.options.timeout, cwd=script.parent)
+            with self.site.alone(f"dns-hook:{script}"):  # as every client runs them: written for one at a time
+                ran = run([script, *arguments], env=env, seconds=self.options.timeout, cwd=script.parent)
         except OSError as error:
             raise HookRefused(
                 f"The script {script} cannot be run: {error.strerror}.",

@@ -95,7 +95,9 @@ class Dns01Provider(DnsSolver):
         try:
             # -I: neither variables nor files of the portal's user change what it does.
             command: list[str | Path] = [sys.executable, "-I", PROGRAM]
-            ran = run(command, env=_environment(), seconds=SECONDS, stdin=json.dumps(task).encode())
+            # Many providers have no call for one value: the library reads the whole set, or zone, and writes it back.
+            with self.site.alone(f"dns-provider:{provider}:{zone}"):
+                ran = run(command, env=_environment(), seconds=SECONDS, stdin=json.dumps(task).encode())
         except OSError as error:
             raise Unavailable(f"The library for DNS providers could not be run: {error.strerror}.") from None
         if ran.code is None:

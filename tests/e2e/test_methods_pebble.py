@@ -18,6 +18,7 @@ from certs.services.by_hand import by_hand_look
 from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions
 from certs.services.methods import method_create, method_update
+from certs.services.order_runner import orders_run
 from certs.services.orders import order_create
 from certs.solvers.dns01_rfc2136 import Dns01Rfc2136
 from tests.harness.bind import ALGORITHM, KEY, SECRET, Bind
@@ -178,4 +179,24 @@ def test_a_provider_out_of_reach_does_not_end_an_order(settings: Settings) -> No
         done = finish(waiting)
         assert done.state == states.DONE, (done.error_message, done.problem)
         assert ca.issued() == 1
+        sessions_forget()
+
+
+def test_orders_at_once_do_not_take_each_others_records_where_the_api_writes_whole_sets(settings: Settings) -> None:
+    """Many providers have no call for one value: the library reads the set, changes it and writes it back."""
+    need("powerdns", "pebble")
+    with PowerDns() as provider, Pebble(http_port=free_port(), dns=provider) as ca:
+        settings.DNS_RESOLVERS = settings.DNS_AUTHORITIES = [provider.address]
+        given = {"provider": "powerdns", "auth_token": API_KEY, "pdns_server": provider.api}
+        by = method_create(kind="dns01_provider", name="PowerDNS", given=given, actor="test")
+        asked = [order(account_at(ca, f"{number}@one.test"), by, "*.one.test", "one.test") for number in range(6)]
+        for _ in range(20):
+            if not Order.objects.filter(finished_at=None).exists():
+                break
+            orders_run(claim_seconds=20)
+        for each in asked:
+            each.refresh_from_db()
+            assert each.state == states.DONE, (each.error_message, each.problem)
+        assert ca.issued() == len(asked)
+        assert not provider.values("_acme-challenge.one.test")
         sessions_forget()
