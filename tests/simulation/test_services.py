@@ -18,6 +18,7 @@ from django.db.models import Min
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
+from certs.services import order_advance as order_advance_steps
 from certs.services import order_flow, order_steps, renewal_info
 from certs.services.accounts import account_get_or_create
 from certs.services.issuing import certificate_order
@@ -34,6 +35,7 @@ from tests.simulation.world import DAY, HOUR, LimitedCa, Tally, Window, table
 pytestmark = pytest.mark.django_db
 LIVES = (160 * HOUR, 45 * DAY, 64 * DAY, 90 * DAY)
 REAL = KNOWN["letsencrypt"].url
+_NOTHING_SEEN = {"url": "", "curl": "", "seen": "", "right": None}
 _AGAIN = 6 * HOUR  # how often the operator asks again for what was held back
 
 
@@ -142,7 +144,9 @@ def simulate(monkeypatch: pytest.MonkeyPatch, move_clock: Callable[[float], None
         monkeypatch.setattr(order_flow, "session", ca.session)
         for module in (order_flow, order_steps):
             monkeypatch.setattr(module, "POLL_FIRST_SECONDS", 0.0)
-        monkeypatch.setattr(order_steps, "challenge_evidence", lambda *_: {"curl": "curl", "seen": "nothing"})
+        # What this server sees itself would be asked of the real network.
+        monkeypatch.setattr(order_steps, "challenge_evidence", lambda row, _: {**_NOTHING_SEEN, "name": row.name})
+        monkeypatch.setattr(order_advance_steps, "order_findings", lambda *_: [])
         monkeypatch.setattr(renewal_info._Directory, "reader", lambda _: SimulatedReader(ca))
         return Weeks(ca, move_clock, wanted, tick)
 
