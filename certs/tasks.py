@@ -24,7 +24,6 @@ log = logging.getLogger("bindery.tasks")
 # In this order: the CAs are heard before it is decided, what was bound late is bound before HSTS is weighed, and people
 # are told last of what came out.
 TICK: tuple[Callable[[], object], ...] = (
-    accounts_settle,
     renewal_info_refresh,
     revocation_check_run,
     sweep_run,
@@ -37,6 +36,7 @@ TICK: tuple[Callable[[], object], ...] = (
     orders_prove_again,
     alarms_sweep,
     alarms_deliver,
+    accounts_settle,
 )
 # What was just issued learns its next check now, and what just failed is told now, not at the next tick.
 AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, alarms_sweep, alarms_deliver)

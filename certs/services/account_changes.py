@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
+from certs.acme.client import AcmeClient
 from certs.acme.directories import directory_label
 from certs.acme.sessions import session
 from certs.domain.errors import AcmeRefused, AcmeRetry, BinderyError, ConflictError, InputError
@@ -26,14 +27,30 @@ _SHOWN = 5  # names in a sentence
 
 
 def account_register_now(account: AcmeAccount, *, actor: Actor) -> None:
-    """At the CA, without waiting for an order; again where it is registered already, which finds out whether the CA
-    still knows it. Network. Raises AcmeFailure, ConflictError."""
+    """At the CA, without waiting for an order. One that is registered is asked for, and made again where the CA has
+    lost it. Network. Raises AcmeFailure, ConflictError."""
     _active(account)
-    known = account.account_url
     with session(account_session(account)) as client:
+        if account.account_url and _still_known(client, account):
+            return
         account_register(client, account, actor=actor)
-    if account.account_url != known:
-        ledger_account(account)
+    ledger_account(account)
+
+
+def _still_known(client: AcmeClient, account: AcmeAccount) -> bool:
+    try:
+        status = client.account_read().status
+    except (AcmeRefused, AcmeRetry) as error:
+        if account_missing(error):
+            return False
+        raise
+    if status not in {"valid", ""}:
+        raise AcmeRefused(
+            f"{directory_label(account.directory_url)} shows this account as {status}.",
+            advice="Make another account, and give the certificates to it.",
+            code="acme-account-status",
+        )
+    return True
 
 
 def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:

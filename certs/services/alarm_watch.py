@@ -103,7 +103,7 @@ def _directories(moment: datetime) -> Iterator[Trouble]:
             tried=f"The directory {row.directory_url} was asked again and again, last on {_moment(row.checked_at)}.",
             next_try_at=moment + timedelta(hours=1),
             advice="Look whether the CA has announced something. A fallback issuer keeps renewals going.",
-            path=reverse("configuration"),
+            path=reverse("ca-accounts"),
         )
 
 
@@ -121,7 +121,7 @@ def _terms() -> Iterator[Trouble]:
                 happened=f"The CA names {terms} now; {row.terms_url} was accepted.",
                 tried="Nothing: terms are accepted by people. Renewals go on while the CA lets them.",
                 advice="Read the new terms and accept them.",
-                path=reverse("configuration"),
+                path=reverse("ca-account", args=[row.pk]),
             )
 
 

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from certs.domain.errors import InputError
+from certs.domain.errors import ConflictError, InputError
 from certs.models import Binding, Certificate, CertificateVersion, User
 from certs.services.bindings import binding_check
 from certs.services.certificates import version_make_current
@@ -14,10 +14,13 @@ def version_use(certificate: Certificate, version: CertificateVersion, *, actor:
     """Make it the current one, which changes what answers wherever the certificate is bound.
 
     Raises InputError for another certificate's version, CertificateRefused, KeyRefused and SecretError for one that
-    could not be served, ConflictError where it would lock out browsers that remember HSTS.
+    could not be served, ConflictError for one that was revoked, and where it would lock out browsers that remember
+    HSTS.
     """
     if version.certificate_id != certificate.pk:
         raise InputError("This version belongs to another certificate.")
+    if version.revoked_at is not None or (version.key and version.key.compromised_at is not None):
+        raise ConflictError("This version was revoked; clients would refuse it.", advice="Use another one, or renew.")
     wanted = Certificate.objects.select_related("current").get(pk=certificate.pk)
     before = wanted.current.fingerprint_sha256 if wanted.current else ""
     wanted.current = version

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.acme.client import AuthorizationView, Chains, ChallengeView, OrderView
+from certs.acme.client import AccountView, AuthorizationView, Chains, ChallengeView, OrderView
 from certs.acme.directories import DirectoryInfo
 from certs.acme.problems import Problem, failure
 from tests.harness import pki
@@ -66,6 +66,10 @@ class FakeCa:
     def account_find(self) -> str:
         self._begin("account_find")
         return next(iter(self.accounts), "")
+
+    def account_read(self) -> AccountView:
+        self._begin("account_read")
+        return AccountView("", "valid", ())
 
     def account_update(self, *, email: str) -> None:
         self._begin("account_update")

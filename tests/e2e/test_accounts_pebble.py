@@ -13,7 +13,7 @@ from certs.acme.client import AcmeClient
 from certs.acme.sessions import session, sessions_forget
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError
-from certs.models import AcmeAccount, AuditEvent, Certificate, Order
+from certs.models import AcmeAccount, AuditEvent, Certificate, LedgerEntry, Order
 from certs.services import account_changes
 from certs.services.account_changes import (
     account_contacts,
@@ -250,6 +250,9 @@ def test_an_account_is_given_up_at_the_ca_but_not_while_certificates_need_it(ca:
     sessions_forget()
     with pytest.raises(AcmeRefused), session(account_session(account)) as client:
         client.account_read()
+    AcmeAccount.objects.update(deactivated_at=None)
+    with pytest.raises(AcmeRefused, match="deactivated"):
+        account_register_now(AcmeAccount.objects.get(), actor="test")
     # The answer was lost: the second time finds it done.
     AcmeAccount.objects.update(deactivated_at=None)
     account_deactivate(AcmeAccount.objects.get(), actor="test")
@@ -285,4 +288,17 @@ def test_an_account_that_the_ca_lost_is_made_again(ca: Pebble) -> None:
     order = advance(order_for(account))
     assert order.state == states.DONE, order.error_message
     assert AcmeAccount.objects.get().key == account.key
+    assert works(account)
+
+
+def test_asking_for_an_account_finds_it_or_makes_it_again(ca: Pebble) -> None:
+    account = registered(ca)
+    url, made = account.account_url, LedgerEntry.objects.count()
+    account_register_now(account, actor="test")
+    assert (AcmeAccount.objects.get().account_url, LedgerEntry.objects.count()) == (url, made)
+    ca.stop()
+    ca.start()
+    sessions_forget()
+    account_register_now(account, actor="test")
+    assert LedgerEntry.objects.count() == made + 1
     assert works(account)

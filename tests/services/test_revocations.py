@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.domain.errors import InputError
+from certs.domain.errors import ConflictError, InputError
 from certs.models import AuditEvent, Certificate, CertificateVersion
 from certs.services import revocations
 from certs.services.certificates import certificate_delete, certificate_new, version_add
@@ -26,6 +26,7 @@ from certs.services.revocations import (
     version_revoke,
 )
 from certs.services.sweeps import renewal_decision
+from certs.services.versions import version_use
 from portal import clock
 from tests import stock
 from tests.harness import pki
@@ -262,3 +263,11 @@ def test_a_version_is_found_by_its_fingerprint() -> None:
     for word in (digits[:7], "", "zzzzzzzz", "0" * 64):
         with pytest.raises(InputError):
             version_find(word)
+
+
+def test_a_revoked_version_is_not_gone_back_to(lists: Lists) -> None:
+    version = issued("a.example")
+    CertificateVersion.objects.filter(pk=version.pk).update(revoked_at=clock.now())
+    version.refresh_from_db()
+    with pytest.raises(ConflictError, match="was revoked"):
+        version_use(version.certificate, version, actor="test")

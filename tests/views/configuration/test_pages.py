@@ -8,8 +8,8 @@ from certs.models import AuditEvent, PortalState
 from certs.services.portal_state import state_get
 from tests.standing import HOST, URL, ca_make, certificate_bound, stand
 
-SEEN_BY_ALL = ("configuration", "lets-encrypt", "bindings", "https", "renewal")
-FORMS = ("lets-encrypt-configure", "bindings-confirm")
+SEEN_BY_ALL = ("configuration", "lets-encrypt", "bindings", "https", "renewal", "ca-accounts", "on-demand")
+FORMS = ("lets-encrypt-configure", "bindings-confirm", "ca-account-new")
 POSTS = (
     "public-url",
     "host-add",
@@ -29,6 +29,7 @@ POSTS = (
     "https-hsts-faster",
     "renewal",
     "renewal-check",
+    "on-demand",
 )
 
 
@@ -56,7 +57,9 @@ def test_changes_are_for_administrators(onlooker: Client, stranger: Client, name
     assert not AuditEvent.objects.exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(POSTS) - {"lets-encrypt-configure", "bindings-confirm", "renewal"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(POSTS) - {"lets-encrypt-configure", "bindings-confirm", "renewal", "on-demand"})
+)
 def test_changes_are_posted(client: Client, name: str) -> None:
     assert client.get(reverse(name)).status_code == 405
 
