@@ -357,3 +357,16 @@ def test_an_issuer_to_fall_back_on_has_room_of_its_own(ca: FakeCa, account: Acme
     order = advance(order_create(certificate, reason="asked", actor="test"))
     assert (order.state, order.account) == ("done", other)
     assert [entry["code"] for entry in order.tried] == ["budget"]
+
+
+@pytest.mark.parametrize(("hours", "after"), [(1, {"set": 4}), (-1, {"set": 3})])
+def test_an_open_renewal_counts_on_its_own_terms(
+    ca: FakeCa, account: AcmeAccount, hours: int, after: dict[str, int]
+) -> None:
+    """Within its window it spends nothing, outside it only of its set."""
+    advance(order_create(certificate_at(account), reason="asked", actor="test"))
+    start, end = clock.now() - timedelta(hours=2), clock.now() + timedelta(hours=hours)
+    Certificate.objects.update(ari={"start": start.isoformat(), "end": end.isoformat()})
+    before = left(account)
+    order_create(Certificate.objects.get(), reason="due-ari", actor="schedule")
+    assert left(account) == {**before, **after}
