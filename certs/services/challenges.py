@@ -16,6 +16,7 @@ from certs.domain.registry import plugins
 from certs.models import AcmeAccount, Certificate, Challenge, ChallengeMethod, Order
 from certs.services.alone import alone
 from certs.services.options import options_load
+from certs.services.reachability import private_allowed
 from certs.solvers.base import Evidence, Site, Solver, Task
 from portal import clock, home, logs
 
@@ -52,6 +53,7 @@ def site_get() -> Site:
         resolvers=tuple(settings.DNS_RESOLVERS),
         authorities=tuple(settings.DNS_AUTHORITIES),
         hooks=settings.HOOKS_DIR,
+        allow_private=private_allowed(),
         alone=alone,
     )
 

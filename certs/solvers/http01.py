@@ -1,18 +1,23 @@
 """The HTTP challenge (RFC 8555 §8.3), answered by the portal itself on plain HTTP."""
 
-import http.client
 import re
-import socket
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from certs.domain.errors import InputError, Unavailable
 from certs.domain.urls import url_split
-from certs.solvers.base import Evidence, Solver, Task
+from certs.solvers.base import Evidence, Site, Solver, Task
+from certs.transports.outbound import PROBE, Answer, fetch
 
 PATH = "/.well-known/acme-challenge/"
 LOOK_SECONDS = 5.0
 _RIGHT = "HTTP 200 with the right answer"
-_SHOWN = 120  # characters of a wrong answer
+_LONGEST, _SHOWN = 4096, 120  # bytes read, characters shown of a wrong answer
+_NO_ANSWER = {
+    "host-unknown": "this server cannot find the name in its DNS",
+    "timeout": f"no answer within {LOOK_SECONDS:g} s",
+    "refused": "no answer: Connection refused",
+}
 
 
 class Http01(Solver):
@@ -30,13 +35,13 @@ class Http01(Solver):
         pass
 
     def look(self, task: Task) -> Evidence:
-        return http_look(task, "the portal")
+        return http_look(task, "the portal", self.site)
 
 
-def http_look(task: Task, server: str) -> Evidence:
+def http_look(task: Task, server: str, site: Site) -> Evidence:
     """Ask once, as the CA does. `server` is what should have answered, in words."""
     url = _address(task)
-    seen = _seen(url, task.key_authorization)
+    seen = _seen(url, task.key_authorization, site)
     right = seen == _RIGHT
     words = f"{_RIGHT}: from here {server} is reached, from the CA it was not" if right else seen
     return Evidence(url=url, curl=f"curl -i {url}", seen=words, right=right)
@@ -52,33 +57,34 @@ def _address(task: Task) -> str:
     return f"http://{host}{path}"
 
 
-def _seen(url: str, expected: str) -> str:
-    parts = url_split(url)
+def _seen(url: str, expected: str, site: Site) -> str:
     try:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=LOOK_SECONDS)
-        try:
-            connection.request("GET", parts.path, headers={"User-Agent": "Bindery (looking where the CA looked)"})
-            answer = connection.getresponse()
-            body = answer.read(4096).decode("utf-8", "replace")
-        finally:
-            connection.close()
-    except socket.gaierror:
-        return "this server cannot find the name in its DNS"
-    except TimeoutError:
-        return f"no answer within {LOOK_SECONDS:g} s"
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"no answer: {getattr(error, 'strerror', None) or error}"
-    return _describe(answer, body, expected)
+        answer = fetch(
+            url,
+            purpose=PROBE,
+            version=site.version,
+            plain_http=True,
+            proxied=False,  # a CA does not come by our proxy
+            allow_private=site.allow_private,
+            limit=_LONGEST,
+            whole=False,
+            seconds=LOOK_SECONDS,
+        )
+    except Unavailable as error:
+        return _NO_ANSWER.get(error.code, f"no answer: {error.message.rstrip('.')}")
+    except InputError as error:
+        return f"not asked: {error.message.rstrip('.')}"
+    return _describe(answer, expected)
 
 
-def _describe(answer: http.client.HTTPResponse, body: str, expected: str) -> str:
+def _describe(answer: Answer, expected: str) -> str:
     status = f"HTTP {answer.status}"
     if 300 <= answer.status < 400:
-        return f"{status}, a redirect to {answer.getheader('Location', 'nowhere')}"
-    if answer.status == 200 and body.strip() == expected:
+        return f"{status}, a redirect to {answer.headers.get('Location', 'nowhere')}"
+    if answer.status == 200 and answer.text.strip() == expected:
         return _RIGHT
     # Whatever answered may have sent anything; a database may refuse to store what is no text.
-    words = re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in body)).strip()[:_SHOWN]
+    words = re.sub(r"\s+", " ", "".join(one if one.isprintable() else " " for one in answer.text)).strip()[:_SHOWN]
     if answer.status == 200 and words.startswith(expected.partition(".")[0] + "."):
         return f"{status} with the answer of another account: {words}"
     return f"{status} with something else: {words}" if words else f"{status} without a body"

@@ -66,7 +66,7 @@ class Http01Webroot(Solver):
             raise self._failed(error, "removed") from None
 
     def look(self, task: Task) -> Evidence:
-        return http_look(task, "the web server with this webroot")
+        return http_look(task, "the web server with this webroot", self.site)
 
     def _failed(self, error: OSError, deed: str) -> WebrootFailed:
         path = Path(error.filename or self.folder.root)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
     fake = FakeCa()
     monkeypatch.setattr(order_flow, "session", fake.session)
-    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected: "no answer")
+    monkeypatch.setattr("certs.solvers.http01._seen", lambda *_: "no answer")
     stock.issued("a.example")
     account = account_get_or_create(
         directory_url=KNOWN["letsencrypt"].url, email="", terms_url="https://ca.example/t", actor="test"

@@ -24,7 +24,7 @@ SENTENCE = "a.example has the AAAA record 2001:db8::1, where something else than
 def ca(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> FakeCa:
     fake = FakeCa(verdict="invalid")
     monkeypatch.setattr(order_flow, "session", fake.session)
-    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected: "HTTP 404 with something else: nginx")
+    monkeypatch.setattr("certs.solvers.http01._seen", lambda *_: "HTTP 404 with something else: nginx")
     settings.FAILURE_LOOK_SECONDS = 1.0
     return fake
 

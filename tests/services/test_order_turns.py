@@ -46,7 +46,7 @@ class Cas(dict[str, FakeCa]):
 def cas(monkeypatch: pytest.MonkeyPatch) -> Cas:
     found = Cas()
     monkeypatch.setattr(order_flow, "session", found.session)
-    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected: "no answer")
+    monkeypatch.setattr("certs.solvers.http01._seen", lambda *_: "no answer")
     return found
 
 

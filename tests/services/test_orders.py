@@ -217,7 +217,7 @@ def test_issuing_may_take_its_time(ca: FakeCa, order: Order) -> None:
 
 @pytest.fixture
 def no_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected: "HTTP 404 with something else: nginx")
+    monkeypatch.setattr("certs.solvers.http01._seen", lambda *_: "HTTP 404 with something else: nginx")
 
 
 @pytest.mark.usefixtures("no_looking")

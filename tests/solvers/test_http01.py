@@ -1,5 +1,6 @@
 """What the HTTP challenge says of what it sees."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from certs.solvers.base import Task
+from certs.solvers.base import Site, Task
 from certs.solvers.http01 import PATH, Http01
 from tests.harness.ports import LOOPBACK, free_port
 
@@ -50,7 +51,7 @@ def server() -> Iterator[Server]:
 
 def look(port: int) -> Any:
     asked = f"http://localhost:{port}{PATH}{TASK.token}"
-    return Http01().look(Task(TASK.name, TASK.token, TASK.key_authorization, asked))
+    return Http01(site=Site(allow_private=True)).look(Task(TASK.name, TASK.token, TASK.key_authorization, asked))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,20 @@ def test_what_is_seen_is_put_into_words(
     assert len(evidence.seen) < 400
 
 
+def test_a_private_address_is_not_asked_unless_permitted(server: Server) -> None:
+    asked = f"http://localhost:{server.port}{PATH}{TASK.token}"
+    evidence = Http01().look(Task("localhost", TASK.token, TASK.key_authorization, asked))
+    assert evidence.seen.startswith("not asked: localhost is at ")
+    assert evidence.seen.endswith("which is not on the Internet")
+
+
+def test_an_answer_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certs.solvers.http01.LOOK_SECONDS", 0.3)
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        evidence = look(listener.getsockname()[1])
+    assert "no answer within" in evidence.seen
+
+
 def test_a_closed_port_is_seen() -> None:
     assert "refused" in look(free_port()).seen
 
@@ -99,6 +114,6 @@ def test_a_name_without_an_address_is_seen() -> None:
 def test_only_the_challenges_own_place_is_looked_at_whatever_the_ca_names(
     asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected: url)
+    monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected, site: url)
     evidence = Http01().look(Task("localhost", "tok-en", "tok-en.x", asked))
     assert evidence.seen == "http://localhost/.well-known/acme-challenge/tok-en"

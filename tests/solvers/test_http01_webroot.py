@@ -11,7 +11,7 @@ import pytest
 
 from certs.domain.errors import InputError
 from certs.domain.options import OptionRefused, options_read
-from certs.solvers.base import Task
+from certs.solvers.base import Site, Task
 from certs.solvers.http01_webroot import Http01Webroot, WebrootFailed
 from tests.harness.ports import LOOPBACK
 
@@ -20,7 +20,8 @@ BELOW = Path(".well-known") / "acme-challenge"
 
 
 def solver(root: Path) -> Http01Webroot:
-    return Http01Webroot(options_read(Http01Webroot.Options, {"webroot": str(root)}))
+    options = options_read(Http01Webroot.Options, {"webroot": str(root)})
+    return Http01Webroot(options, Site(allow_private=True))
 
 
 @pytest.fixture
