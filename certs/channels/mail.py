@@ -65,8 +65,8 @@ class Mail(Channel):
                 advice="Choose STARTTLS or TLS, or leave the user empty.",
                 code="security",
             )
-        if bool(given.user) != bool(given.password):
-            raise InputError("User and password belong together.", advice="Give both or none.", code="password")
+        if given.user and not given.password:
+            raise InputError("The user needs a password.", advice="Give both or none.", code="password")
         self._trust = trust_context(given.ca_bundle)
 
     def send(self, message: Message) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from certs.acme.directories import directory_label
@@ -32,6 +32,7 @@ from certs.services.challenges import solver_kinds
 from certs.services.keys import key_is_here
 from certs.services.order_proofs import orders_not_served
 from certs.services.portal_state import state_get
+from certs.services.rehearsals import ASKED
 from portal import clock
 
 KINDS = frozenset({"expiry", "key", "revoked", "served"})
@@ -87,15 +88,20 @@ def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate
     )
 
 
+def _told_of() -> QuerySet[Order]:
+    """Without rehearsals that a person asked for: the person is looking."""
+    return Order.objects.exclude(rehearsal=True, reason=ASKED)
+
+
 def _orders_stuck(moment: datetime) -> Iterable[Order]:
     by_hand = [kind for kind, solver in solver_kinds().items() if solver.by_hand]
     unmoved = ~Q(error_code="") | Q(challenge_kind__in=by_hand, state=states.ORDERED)
-    orders = Order.objects.filter(unmoved, finished_at=None, created_at__lte=moment - STUCK)
+    orders = _told_of().filter(unmoved, finished_at=None, created_at__lte=moment - STUCK)
     return orders.select_related("account").defer("csr_pem", "account__ca_bundle")
 
 
 def _orders_failed(certificates: list[UUID]) -> dict[UUID, Order]:
-    orders = Order.objects.filter(certificate__in=certificates, state=states.FAILED)
+    orders = _told_of().filter(certificate__in=certificates, state=states.FAILED)
     newest_last = orders.select_related("account").defer("csr_pem", "account__ca_bundle").order_by("created_at")
     return {order.certificate_id: order for order in newest_last}
 
@@ -173,7 +179,9 @@ def _by_hand(row: Certificate) -> Trouble:
     return replace(
         _blank(row),
         tried="Nothing: it is not renewed by itself.",
-        advice="Renew it by hand, or switch automatic renewal on." if row.account_id else "Upload its successor.",
+        advice="Renew it by hand, or switch automatic renewal on."
+        if row.account_id
+        else "Upload its successor, or delete it here if nobody uses it any more.",
     )
 
 

@@ -81,7 +81,7 @@ def test_a_test_that_fails_shows_what_the_server_said(client: Client, hook: Hook
         ({"server": ""}, "This field is required."),
         ({"port": "99999"}, "65535"),
         ({"security": "none"}, "not sent without encryption"),
-        ({"password": ""}, "User and password belong together."),
+        ({"password": ""}, "The user needs a password."),
         ({"ca_bundle": "x"}, "CA bundle"),
         ({"name": ""}, "This field is required."),
     ],
