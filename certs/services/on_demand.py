@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from certs.domain.certinfo import covers
 from certs.domain.errors import BinderyError, ConflictError, InputError, NameRefused
@@ -42,9 +43,9 @@ class Asked:
     text: str
 
 
-def on_demand_accounts() -> list[AcmeAccount]:
+def on_demand_accounts() -> QuerySet[AcmeAccount]:
     """Those that orders may go to: their terms are accepted, and they are not given up."""
-    return list(AcmeAccount.objects.filter(deactivated_at=None).exclude(terms_agreed_at=None).order_by("created_at"))
+    return AcmeAccount.objects.filter(deactivated_at=None).exclude(terms_agreed_at=None).order_by("created_at")
 
 
 def on_demand_hosts() -> HostList:
@@ -70,7 +71,7 @@ def on_demand_change(*, on: bool, hosts: Sequence[str], account: AcmeAccount | N
         raise _locked("BINDERY_ON_DEMAND_HOSTS")
     if on and not wanted:
         raise InputError("No host is listed.", advice="Type the names that may get a certificate.", code="hosts")
-    if on and (account is None or account not in on_demand_accounts()):
+    if on and (account is None or not on_demand_accounts().filter(pk=account.pk).exists()):
         raise InputError(
             "An account is needed whose terms of service are accepted.",
             advice="Request a certificate once, or choose an account.",

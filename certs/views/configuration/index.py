@@ -28,6 +28,7 @@ from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
+from certs.views.configuration.on_demand import on_demand_shown
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
                 "methods",
                 "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
                 methods_shown(request),
+            ),
+            Entry(
+                "On demand",
+                "on-demand",
+                "A certificate is ordered when its name is first visited.",
+                on_demand_shown(state),
             ),
             Entry(
                 "Notifications",

@@ -3,7 +3,17 @@
 from django.urls import path
 
 from certs.views import preflight
-from certs.views.configuration import accounts, bindings, https, index, lets_encrypt, methods, notifications, renewal
+from certs.views.configuration import (
+    accounts,
+    bindings,
+    https,
+    index,
+    lets_encrypt,
+    methods,
+    notifications,
+    on_demand,
+    renewal,
+)
 
 urlpatterns = [
     path("", index.configuration, name="configuration"),
@@ -48,6 +58,7 @@ urlpatterns = [
     path("challenges/<uuid:pk>/test/", methods.test, name="method-test"),
     path("challenges/<uuid:pk>/tested/", methods.tested, name="method-tested"),
     path("challenges/<uuid:pk>/delete/", methods.delete, name="method-delete"),
+    path("on-demand/", on_demand.on_demand, name="on-demand"),
     path("notifications/", notifications.notifications, name="notifications"),
     path("notifications/new/<slug:kind>/", notifications.channel_new, name="channel-new"),
     path("notifications/<uuid:pk>/", notifications.channel, name="channel"),
