@@ -1,5 +1,6 @@
 """`manage.py accounts` and `manage.py revoke`."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,14 @@ def test_terms_are_accepted_by_the_person_who_registers(ca: FakeCa) -> None:
     assert (row.email, row.account_url) == ("a@example.com", "https://ca/account/1")
 
 
-def test_the_hmac_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hmac_key_comes_from_a_file_or_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("accounts", "register", "https://ca.example/d", "--accept-terms", "--eab-kid", "k")
+    monkeypatch.setattr("sys.stdin", StringIO("no key!"))
     assert "cannot be read" in run(*words).err
     file = tmp_path / "hmac"
     file.write_text(f"{HMAC}\n")
     assert run(*words, "--eab-hmac-file", file).code == 0
-    monkeypatch.setenv(command.HMAC_VARIABLE, HMAC)
+    monkeypatch.setattr("sys.stdin", StringIO(HMAC))
     assert run(*words, "--email", "b@example.com").code == 0
     assert [row.eab_sealed for row in AcmeAccount.objects.all()] == ["", ""], "used and dropped"
 

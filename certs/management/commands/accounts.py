@@ -1,5 +1,5 @@
 import json
-import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from certs import selectors
 from certs.acme.client import MAC_ALGORITHMS
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import InputError
+from certs.domain.keys import SIZE_LIMIT
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR, FAILED
 from certs.models import AcmeAccount
@@ -24,8 +25,6 @@ from certs.services.account_changes import (
     account_trouble,
 )
 from certs.services.accounts import account_get_or_create, directory_read, external_account
-
-HMAC_VARIABLE = "BINDERY_EAB_HMAC"
 
 
 class Command(BinderyCommand):
@@ -88,8 +87,8 @@ class Command(BinderyCommand):
         bundle = _read(options["ca_bundle"]) if options["ca_bundle"] else ""
         eab = None
         if options["eab_kid"]:
-            hmac = _read(options["eab_hmac_file"]) if options["eab_hmac_file"] else os.environ.get(HMAC_VARIABLE, "")
-            eab = external_account(options["eab_kid"], hmac, options["eab_algorithm"])
+            # Never an argument: those stand in the list of processes.
+            eab = external_account(options["eab_kid"], _read(options["eab_hmac_file"]), options["eab_algorithm"])
         info = directory_read(url, ca_bundle=bundle, allow_private=options["allow_private_ca"])
         if info.terms_url and not options["accept_terms"]:
             raise InputError(
@@ -186,6 +185,6 @@ def _document(row: AcmeAccount) -> dict[str, Any]:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="ascii")
+        return sys.stdin.read(SIZE_LIMIT) if path == "-" else Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.", advice="Give the path of a text file.") from error
