@@ -46,9 +46,9 @@ class Command(BinderyCommand):
         register.add_argument("--eab-kid", default="", metavar="ID", help="key ID of an external account")
         register.add_argument(
             "--eab-hmac-file",
-            default="",
+            default="-",
             metavar="FILE",
-            help=f"its HMAC key; or set {HMAC_VARIABLE}, never an argument",
+            help="its HMAC key; by default standard input",
         )
         register.add_argument("--eab-algorithm", default="HS256", choices=list(MAC_ALGORITHMS), help="(HS256)")
         register.set_defaults(does=self._register)
