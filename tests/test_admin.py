@@ -17,6 +17,7 @@ from certs.models import (
     Binding,
     Certificate,
     CertificateVersion,
+    ChallengeMethod,
     JobEvent,
     Listener,
     NodeProcess,
@@ -29,13 +30,24 @@ from certs.services.alarms import alarm_raise
 from certs.services.bindings import binding_set
 from certs.services.channels import channel_create
 from certs.services.ledger import ledger_order, limits_set
+from certs.services.methods import method_create
 from certs.services.orders import order_create
 from tests import stock
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long pass phrase"
 SHOWN = ["certificate", "certificateversion", "order", "acmeaccount", "binding", "auditevent", "jobevent"]
-SHOWN += ["portalstate", "listener", "nodeprocess", "user", "channel", "alarm", "acmedirectory", "ledgerentry"]
+SHOWN += [
+    "portalstate",
+    "listener",
+    "nodeprocess",
+    "user",
+    "channel",
+    "alarm",
+    "acmedirectory",
+    "ledgerentry",
+    "challengemethod",
+]
 INLINE_CODE = re.compile(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|<style", re.IGNORECASE)
 
 
@@ -61,6 +73,8 @@ def stocked() -> Certificate:
     Listener.objects.get_or_create(node="here", protocol="https", defaults={"port": 443, "addresses": ["::"]})
     NodeProcess.objects.create(node="here", pid=1)
     channel_create("webhook", name="Chat", values={"url": "https://hooks.example/T0P"}, actor="test")
+    tsig = {"server": "192.0.2.1", "key": "k", "secret": "VDBQVDBQ"}
+    method_create(kind="dns01_rfc2136", name="Own DNS", given=tsig, actor="test")
     alarm_raise(Trouble("sweep", Level.NOTICE, "Check: overdue", "The CA is away."))
     stock.issued("gone.example", age=91)
     return certificate
@@ -79,7 +93,8 @@ def act(browser: Client, action: str, *rows: Certificate, **fields: str) -> list
 @pytest.mark.usefixtures("stocked")
 @pytest.mark.parametrize("model", SHOWN)
 def test_every_list_and_page_opens_and_holds_no_secret(model: str, browser: Client, alice: User) -> None:
-    secrets = [*PrivateKey.objects.values_list("sealed", flat=True), alice.password, "PRIVATE KEY", "T0P"]
+    secrets = [*PrivateKey.objects.values_list("sealed", flat=True), alice.password, "PRIVATE KEY", "T0P", "VDBQVDBQ"]
+    secrets += ChallengeMethod.objects.values_list("sealed", flat=True)
     pages = [reverse(f"admin:certs_{model}_changelist")]
     pages += [f"{pages[0]}?q=example"]
     rows = admin.site._registry[_model(model)].model._default_manager.all()

@@ -73,6 +73,15 @@ class NodeProcessAdmin(LookOnly):
     seen = staticmethod(shown_moment("seen_at", "last seen"))
 
 
+@admin.register(models.ChallengeMethod)
+class ChallengeMethodAdmin(LookOnly):
+    list_display = ("name", "kind", "test_ok", "tested")
+    list_filter = ("kind", "test_ok")
+    search_fields = ("name",)
+    hidden = ("sealed",)
+    tested = staticmethod(shown_moment("tested_at", "tested"))
+
+
 @admin.register(models.Channel)
 class ChannelAdmin(LookOnly):
     list_display = ("name", "kind", "enabled", "allow_private", "failures", "sent")
