@@ -207,7 +207,9 @@ class AcmeClient(client.ClientV2):
 
     def _account(self, body: dict[str, Any]) -> str:
         self.account_use("")
-        url = self._location(self._post(self.directory["newAccount"], _Body(body)))
+        response = self._post(self.directory["newAccount"], _Body(body))
+        document_read(response)  # a page is no account
+        url = self._location(response)
         self.account_use(url)
         return url
 

@@ -76,7 +76,16 @@ TABLE: list[tuple[str, Fault, dict[str, Any], Outcome]] = [
     # A page in place of a document: a maintenance page goes by.
     *(
         (resource, Fault.HTML, {}, DONE)
-        for resource in ("directory", "newOrder", "authorization", "challenge", "order", "finalize", "certificate")
+        for resource in (
+            "directory",
+            "newAccount",
+            "newOrder",
+            "authorization",
+            "challenge",
+            "order",
+            "finalize",
+            "certificate",
+        )
     ),
     ("newOrder", Fault.HTML, {"status": 502}, DONE),
     ("newOrder", Fault.HTML, {"status": 503, "retry_after": 300, "times": 2}, DONE),

@@ -224,3 +224,5 @@ AFTERWARDS: dict[Fault, Callable[[Ca, Answer, Options], object]] = {
     Fault.CHAIN_REVERSED: _issued_as(_reversed),
     Fault.CHAIN_UNLINKED: _issued_as(_unlinked),
 }
+# The others are about what was carried out.
+OF_ANY_ANSWER = {Fault.NO_NONCE, Fault.CLOCK_OFF}

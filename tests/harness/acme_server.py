@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from tests.harness import pki
 from tests.harness.acme_ca import PATHS, UNSIGNED, Answer, Authorization, Ca, Challenge, Request
-from tests.harness.acme_faults import AFTERWARDS, INSTEAD, Dated, Fault
+from tests.harness.acme_faults import AFTERWARDS, INSTEAD, OF_ANY_ANSWER, Dated, Fault
 from tests.harness.ports import LOOPBACK
 
 __all__ = ["AcmeServer", "Dated", "Fault"]
@@ -151,7 +151,7 @@ class AcmeServer(Ca):
             nonce = {} if resource in UNSIGNED - {"newNonce"} else {"Replay-Nonce": self.nonce()}
             answer.headers = {**nonce, "Date": date, **answer.headers}
             for planned in faults:
-                if planned.kind in AFTERWARDS:
+                if planned.kind in (OF_ANY_ANSWER if instead else AFTERWARDS):
                     AFTERWARDS[planned.kind](self, answer, planned.options)
             self._hold(request, answer)
         return answer
