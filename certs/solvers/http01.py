@@ -59,22 +59,35 @@ def _address(task: Task) -> str:
 
 def _seen(url: str, expected: str, site: Site) -> str:
     try:
-        answer = fetch(
-            url,
-            purpose=PROBE,
-            version=site.version,
-            plain_http=True,
-            proxied=False,  # a CA does not come by our proxy
-            allow_private=site.allow_private,
-            limit=_LONGEST,
-            whole=False,
-            seconds=LOOK_SECONDS,
-        )
+        return _describe(_ask(url, site, allow_private=site.allow_private), expected)
     except Unavailable as error:
         return _NO_ANSWER.get(error.code, f"no answer: {error.message.rstrip('.')}")
     except InputError as error:
-        return f"not asked: {error.message.rstrip('.')}"
-    return _describe(answer, expected)
+        return _seen_inside(url, expected, site, error.message.rstrip("."))
+
+
+def _seen_inside(url: str, expected: str, site: Site, why: str) -> str:
+    """Of a private address that nobody permitted it is told whether our answer is there, and nothing else."""
+    try:
+        if _describe(_ask(url, site, allow_private=True), expected) == _RIGHT:
+            return _RIGHT
+    except (Unavailable, InputError):
+        pass
+    return f"not our answer: {why}"
+
+
+def _ask(url: str, site: Site, *, allow_private: bool) -> Answer:
+    return fetch(
+        url,
+        purpose=PROBE,
+        version=site.version,
+        plain_http=True,
+        proxied=False,  # a CA does not come by our proxy
+        allow_private=allow_private,
+        limit=_LONGEST,
+        whole=False,
+        seconds=LOOK_SECONDS,
+    )
 
 
 def _describe(answer: Answer, expected: str) -> str:

@@ -77,11 +77,15 @@ def test_what_is_seen_is_put_into_words(
     assert len(evidence.seen) < 400
 
 
-def test_a_private_address_is_not_asked_unless_permitted(server: Server) -> None:
+@pytest.mark.parametrize(("body", "right"), [(b"tok-en.thumbprint", True), (b"a secret", False)])
+def test_of_a_private_address_only_our_own_answer_is_told(server: Server, body: bytes, right: bool) -> None:
+    server.body = body
     asked = f"http://localhost:{server.port}{PATH}{TASK.token}"
     evidence = Http01().look(Task("localhost", TASK.token, TASK.key_authorization, asked))
-    assert evidence.seen.startswith("not asked: localhost is at ")
-    assert evidence.seen.endswith("which is not on the Internet")
+    assert evidence.right == right
+    if not right:
+        assert evidence.seen.startswith("not our answer: localhost is at ")
+        assert evidence.seen.endswith("which is not on the Internet")
 
 
 def test_an_answer_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

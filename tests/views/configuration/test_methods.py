@@ -181,6 +181,7 @@ def test_a_test_runs_in_the_queue_and_its_lines_are_followed(
     client: Client, tmp_path: Path, settings: Settings
 ) -> None:
     settings.PROBE_PORT = free_port()
+    settings.ALLOW_PRIVATE_CA = True
     method = method_create(kind="http01_webroot", name="Web", given={"webroot": str(tmp_path)}, actor="test")
     page = text(client.post(reverse("method-test", args=[method.pk]), {"dns_name": "localhost"}, follow=True))
     assert "A test is under way" in page
