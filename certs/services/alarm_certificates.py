@@ -28,6 +28,7 @@ from certs.domain.alarms import (
 from certs.domain.names import name_display
 from certs.models import Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all
+from certs.services.alarms import alarms_open
 from certs.services.challenges import solver_kinds
 from certs.services.keys import key_is_here
 from certs.services.order_proofs import orders_not_served
@@ -38,6 +39,7 @@ from portal import clock
 KINDS = frozenset({"expiry", "key", "revoked", "served"})
 # An order that makes no way for so long is told of, though it goes on: one at a CA that is down fails after a day only.
 STUCK = timedelta(minutes=15)
+EXPIRED_LATELY = timedelta(days=90)
 _LOOK = "Open the page below: it shows what the CA said, and what this server saw."
 
 
@@ -61,7 +63,8 @@ def certificates_troubles(moment: datetime) -> Iterator[Trouble]:
 
 def certificate_well(key: str) -> str | None:
     """What to say when it is over; None where the certificate itself is gone."""
-    row = certificates_all().filter(pk=key.partition(":")[2]).first()
+    pk = _certificate_of(key)
+    row = certificates_all().filter(pk=pk).first() if pk else None
     if row is None:
         return None
     if row.current is None or row.current.not_after <= clock.now():
@@ -75,17 +78,34 @@ def way_shown(kind: str) -> str:
 
 
 def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate]:
-    """Every certificate that may have something; each condition is a range of an index."""
-    versions = CertificateVersion.objects.filter(
-        Q(not_after__lte=moment + REMINDED_BEFORE) | Q(revoked_at__isnull=False) | Q(key=None)
-    )
-    some = Q(failures__gt=0) | Q(pk__in=list(stuck)) | Q(current__in=versions.order_by().values("pk"))
+    """Every certificate that may have something. Each condition is a range of an index: versions are many and wide.
+
+    What expired longer ago than EXPIRED_LATELY has its alarm already, by which it is found.
+    """
+    versions = CertificateVersion.objects.order_by()
+    nearing = versions.filter(not_after__range=(moment - EXPIRED_LATELY, moment + REMINDED_BEFORE))
+    some = Q(failures__gt=0) | Q(pk__in=[*stuck, *_alarmed()])
+    for each in (nearing, versions.filter(revoked_at__isnull=False), versions.filter(key=None)):
+        some |= Q(current__in=each.values("pk"))
     return (
         certificates_all()
         .filter(some)
         .select_related("current__key", "account")
         .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
     )
+
+
+def _alarmed() -> set[UUID]:
+    found = {_certificate_of(key) for key in alarms_open().order_by().values_list("key", flat=True)}
+    return {pk for pk in found if pk is not None}
+
+
+def _certificate_of(key: str) -> UUID | None:
+    kind, _, certificate = key.partition(":")
+    try:
+        return UUID(certificate) if kind in KINDS else None
+    except ValueError:
+        return None
 
 
 def _told_of() -> QuerySet[Order]:

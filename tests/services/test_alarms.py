@@ -22,6 +22,7 @@ from certs.models import (
     Order,
 )
 from certs.services import health, order_proofs
+from certs.services.alarm_certificates import _candidates
 from certs.services.alarm_watch import alarms_sweep, portal_failing, portal_watch
 from certs.services.alarms import (
     alarm_account_lost,
@@ -185,8 +186,25 @@ def test_where_all_is_well_nothing_is_written_and_little_is_asked() -> None:
         alarms_sweep()
     written = [query["sql"] for query in caught if not query["sql"].startswith("SELECT")]
     assert not written
-    assert len(caught) <= 9  # however many certificates there are
+    assert len(caught) <= 10  # however many certificates there are
     assert not Alarm.objects.exists()
+
+
+def test_the_versions_are_never_read_through() -> None:
+    """They are many, and wide with their PEM: a look at each at every tick would be felt."""
+    if connection.vendor != "sqlite":
+        pytest.skip("the plan is SQLite's")
+    plan = _candidates(clock.now(), []).explain()
+    assert "certificateversion" in plan
+    assert not [line for line in plan.splitlines() if "SCAN" in line], plan
+
+
+def test_what_expired_long_ago_keeps_its_alarm(move_clock: Callable[[float], None]) -> None:
+    certificate = stock.uploaded("own.example", days=60)
+    for day in (61, 200, 500):
+        move_clock(timedelta(days=day).total_seconds())
+        alarms_sweep()
+        assert levels() == [(f"expiry:{certificate.pk}", Level.OUTAGE)]
 
 
 def test_the_first_failure_is_told_with_cause_try_next_try_advice_and_page() -> None:
