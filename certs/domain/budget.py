@@ -111,6 +111,21 @@ class Limit:
         return cls(event, scope, count, window, renewals=stored.get("renewals", True) is not False)
 
 
+def limit_parse(text: str) -> Limit:
+    """As a person writes it: "set=5/168" is 5 certificates for a set of names in 168 hours. Raises InputError."""
+    scope, _, rest = text.strip().partition("=")
+    count, _, hours = rest.partition("/")
+    known = next((each for each in EVENT_OF if each == scope), None)
+    if known is None:
+        raise InputError(f"“{scope}” is no scope.", advice=f"Scopes are {', '.join(EVENT_OF)}.")
+    return Limit.from_json({"event": EVENT_OF[known], "scope": known, "count": count, "hours": hours.removesuffix("h")})
+
+
+def limit_written(limit: Limit) -> str:
+    """What `limit_parse` reads."""
+    return f"{limit.scope}={limit.count}/{limit.window / timedelta(hours=1):g}"
+
+
 @dataclass(frozen=True)
 class Budget:
     """What is left of one limit. `key` is what is counted; `next_at` when one more comes back, None while all are."""

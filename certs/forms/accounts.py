@@ -7,6 +7,7 @@ from django.conf import settings
 
 from certs.acme.client import MAC_ALGORITHMS, ExternalAccount
 from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
+from certs.domain.budget import Limit, limit_parse
 from certs.domain.errors import AcmeFailure, InputError
 from certs.domain.keys import SIZE_LIMIT
 from certs.forms.base import PortalForm
@@ -133,6 +134,27 @@ class TermsForm(PortalForm):
     """`terms` are those that the page has shown, and no others are accepted."""
 
     terms = forms.CharField(max_length=500, widget=forms.HiddenInput)
+
+
+class LimitsForm(PortalForm):
+    """Of the account's directory, so of all accounts there."""
+
+    limits = forms.CharField(
+        label="Your own limits",
+        required=False,
+        max_length=500,
+        help_text=(
+            "One in a line: scope=count/hours, as set=5/168. Scopes are set and domain (certificates), account "
+            "(orders), name (failed authorizations), server (new accounts). The others are as the CA publishes them."
+        ),
+        widget=forms.Textarea(attrs={**_PLAIN, "rows": 3}),
+    )
+
+    def clean_limits(self) -> list[Limit]:
+        try:
+            return [limit_parse(line) for line in self.cleaned_data["limits"].splitlines() if line.strip()]
+        except InputError as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 class StagingForm(PortalForm):

@@ -7,7 +7,8 @@ tokens yet are counted as if they had: what is asked for at the same time must n
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -80,17 +81,23 @@ def ledger_account(account: AcmeAccount) -> None:
 
 
 def limits_of(directory_url: str) -> list[Limit]:
-    """What the operator set, and what the CA publishes for everything else. What is stored and makes no sense is as
-    if it were not there."""
+    """What the operator set, and what the CA publishes for everything else. Whether a renewal counts is the CA's
+    matter where it publishes a limit of the kind."""
+    found = {limit.scope: limit for limit in published_limits(directory_url)}
+    for limit in limits_own(directory_url):
+        known = found.get(limit.scope)
+        found[limit.scope] = replace(limit, renewals=known.renewals) if known else limit
+    return list(found.values())
+
+
+def limits_own(directory_url: str) -> list[Limit]:
+    """The operator's; what is stored and makes no sense is as if it were not there."""
     row = AcmeDirectory.objects.filter(directory_url=directory_url).only("limits").first()
     own: list[Limit] = []
     for stored in row.limits if row and isinstance(row.limits, list) else []:
-        try:
+        with suppress(InputError):
             own.append(Limit.from_json(stored))
-        except InputError:
-            continue
-    taken = {(limit.event, limit.scope) for limit in own}
-    return [*own, *(limit for limit in published_limits(directory_url) if (limit.event, limit.scope) not in taken)]
+    return own
 
 
 def limits_set(directory_url: str, limits: Collection[Limit], *, actor: User | str | None) -> None:

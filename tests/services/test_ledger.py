@@ -205,6 +205,8 @@ def test_a_directory_without_limits_has_none(ca: FakeCa) -> None:
 def test_the_operator_s_limits_take_the_place_of_the_published_ones_of_their_kind(account: AcmeAccount) -> None:
     ledger.limits_set(REAL, [Limit(Event.CERTIFICATE, Scope.DOMAIN, 2000, timedelta(days=7))], actor="test")
     assert left(account) == {**FULL, "domain": 2000}
+    spent(account, Event.CERTIFICATE, "example.com", 9, renewal=True)
+    assert left(account)["domain"] == 2000, "a raised limit does not count renewals either"
     AcmeDirectory.objects.update(limits=["nonsense", {"event": "certificate", "scope": "domain", "count": -1}])
     assert left(account) == FULL
     twice = [Limit(Event.CERTIFICATE, Scope.SET, count, timedelta(days=1)) for count in (1, 2)]

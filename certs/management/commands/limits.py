@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from certs.acme.directories import KNOWN, directory_label
-from certs.domain.budget import EVENT_OF, Limit, Scope
+from certs.domain.budget import EVENT_OF, limit_parse
 from certs.domain.errors import InputError
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
@@ -34,21 +34,12 @@ class Command(BinderyCommand):
             raise InputError("Which CA?", advice=f"Name it: {', '.join(KNOWN)} or the URL of its directory.")
         urls = [_directory(word)] if word else directories_counted()
         if wanted or options["reset"]:
-            limits_set(urls[0], [_limit(text) for text in wanted], actor=ACTOR)
+            limits_set(urls[0], [limit_parse(text) for text in wanted], actor=ACTOR)
         for url in urls:
             self.stdout.write(f"{directory_label(url)} ({url})")
             for line in [limit.text for limit in limits_of(url)] or ["none known"]:
                 self.stdout.write(f"  {line}")
         return 0
-
-
-def _limit(text: str) -> Limit:
-    scope, _, rest = text.partition("=")
-    count, _, hours = rest.partition("/")
-    if scope not in EVENT_OF:
-        raise InputError(f"“{scope}” is no scope.", advice=f"Scopes are {', '.join(EVENT_OF)}.")
-    event = EVENT_OF[Scope(scope)]
-    return Limit.from_json({"event": event, "scope": scope, "count": count, "hours": hours.removesuffix("h")})
 
 
 def _directory(word: str) -> str:

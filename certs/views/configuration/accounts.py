@@ -13,8 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs import selectors
 from certs.acme.directories import directory_label, is_test_directory
 from certs.domain.ari import url_read
+from certs.domain.budget import limit_written
 from certs.domain.errors import AcmeFailure, BinderyError
-from certs.forms.accounts import AccountForm, ContactsForm, EabForm, StagingForm, TermsForm
+from certs.forms.accounts import AccountForm, ContactsForm, EabForm, LimitsForm, StagingForm, TermsForm
 from certs.forms.base import ConfirmForm, PortalForm
 from certs.models import AcmeAccount, AcmeDirectory
 from certs.selectors import Shown
@@ -29,6 +30,7 @@ from certs.services.account_changes import (
     account_trouble,
 )
 from certs.services.accounts import account_eab_store, account_get_or_create
+from certs.services.ledger import limits_of, limits_own, limits_set
 from certs.services.rehearsals import rehearsal_directory
 from certs.views.access import actor_of, administrator_required
 
@@ -152,6 +154,19 @@ def staging(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @administrator_required
 @require_POST
+def limits(request: HttpRequest, pk: UUID) -> HttpResponse:
+    row, form = _row(request, pk), LimitsForm(request.POST)
+    return _change(
+        request,
+        row,
+        form,
+        lambda: limits_set(row.directory_url, form.cleaned_data["limits"], actor=actor_of(request)),
+        "The limits were changed.",
+    )
+
+
+@administrator_required
+@require_POST
 def deactivate(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _row(request, pk)
     form = ConfirmForm(request.POST, expected=directory_label(row.directory_url))
@@ -218,9 +233,16 @@ def _page(request: HttpRequest, row: AcmeAccount, form: PortalForm | None = None
         "contacts_form": ContactsForm(initial={"email": row.email}),
         "eab_form": EabForm(),
         "staging_form": StagingForm(initial={"staging": directory.rehearsal_url if directory else ""}),
+        "limits_form": LimitsForm(initial={"limits": "\n".join(map(limit_written, limits_own(row.directory_url)))}),
         "confirm": ConfirmForm(expected=label),
     }
-    names = {ContactsForm: "contacts_form", EabForm: "eab_form", StagingForm: "staging_form", ConfirmForm: "confirm"}
+    names = {
+        ContactsForm: "contacts_form",
+        EabForm: "eab_form",
+        StagingForm: "staging_form",
+        LimitsForm: "limits_form",
+        ConfirmForm: "confirm",
+    }
     if form is not None:
         forms[names.get(type(form), "terms_form")] = form
     terms_new = account_terms_new(row) if row.terms_agreed_at else ""
@@ -231,6 +253,7 @@ def _page(request: HttpRequest, row: AcmeAccount, form: PortalForm | None = None
         "shown": account_shown(row),
         "certificates": row.certificates.filter(deleted_at=None).order_by("name")[:50],
         "directory": directory,
+        "limits": [limit.text for limit in limits_of(row.directory_url)],
         "staging_now": rehearsal_directory(row),
         "terms_new": terms_new,
         "terms_link": url_read(terms_new),

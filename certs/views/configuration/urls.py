@@ -48,6 +48,7 @@ urlpatterns = [
     path("accounts/<uuid:pk>/eab/", accounts.eab, name="ca-account-eab"),
     path("accounts/<uuid:pk>/rollover/", accounts.rollover, name="ca-account-rollover"),
     path("accounts/<uuid:pk>/staging/", accounts.staging, name="ca-account-staging"),
+    path("accounts/<uuid:pk>/limits/", accounts.limits, name="ca-account-limits"),
     path("accounts/<uuid:pk>/deactivate/", accounts.deactivate, name="ca-account-deactivate"),
     path("renewal/", renewal.renewal, name="renewal"),
     path("renewal/check/", renewal.check, name="renewal-check"),

@@ -14,6 +14,7 @@ from certs.forms import accounts as accounts_forms
 from certs.models import AcmeAccount, AcmeDirectory, AuditEvent
 from certs.services import account_changes
 from certs.services.accounts import account_eab_store, external_account
+from certs.services.ledger import limits_of
 from portal import clock
 from tests import stock
 from tests.acme.fake_ca import FakeCa
@@ -22,7 +23,7 @@ LIST = "/configuration/accounts/"
 NEW = "/configuration/accounts/new/"
 TERMS = "https://acme.example/t"
 HMAC = "A" * 43
-ACTIONS = ("register", "contacts", "terms", "eab", "rollover", "staging", "deactivate")
+ACTIONS = ("register", "contacts", "terms", "eab", "rollover", "staging", "limits", "deactivate")
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +198,20 @@ def test_the_key_is_changed(client: Client) -> None:
     assert AcmeAccount.objects.get().key != account.key
     bare = AcmeAccount.objects.create(directory_url="https://other.example/d", key=account.key)
     assert "not registered yet" in text(client.post(at(bare, "rollover"), follow=True))
+
+
+def test_limits_of_ones_own_are_set_and_shown(client: Client) -> None:
+    account = registered()
+    assert "none known" in text(client.get(at(account)))
+    for wrong in ("set", "sets=5/168", "set=0/168", "set=5/168\nset=4/168"):
+        assert client.post(at(account, "limits"), {"limits": wrong}).status_code == 200
+        assert limits_of(stock.DIRECTORY) == []
+    client.post(at(account, "limits"), {"limits": "set=5/168\n\n account=100/3 "})
+    page = text(client.get(at(account)))
+    assert "5 certificates per exact set of names in 7 days<br>100 orders per account in 3 hours" in page
+    assert "set=5/168\naccount=100/3</textarea>" in page
+    client.post(at(account, "limits"), {"limits": ""})
+    assert limits_of(stock.DIRECTORY) == []
 
 
 def test_a_staging_directory_is_set_for_a_ca_that_nobody_knows(client: Client) -> None:
