@@ -124,7 +124,7 @@ def test_another_provider_takes_nothing_over_from_the_first(monkeypatch: pytest.
 
 
 def test_a_test_tells_what_it_sees_and_its_code_is_the_result(tmp_path: Path, settings: Settings) -> None:
-    settings.PROBE_PORT = free_port()
+    settings.PROBE_PORT, settings.ALLOW_PRIVATE_CA = free_port(), True
     run("challenge_methods", "add", "http01_webroot", "Web", "--set", f"webroot={tmp_path}")
     done = run("challenge_methods", "test", "Web", "localhost")
     assert done.code == 1

@@ -35,6 +35,7 @@ def web(tmp_path: Path, settings: Settings) -> Iterator[Path]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     settings.PROBE_PORT = server.server_address[1]
+    settings.ALLOW_PRIVATE_CA = True  # else no loopback address is asked for anything
     settings.ALLOW_PRIVATE_CA = True
     yield tmp_path / "served"
     server.shutdown()

@@ -180,7 +180,7 @@ def test_a_script_is_announced_with_its_directory(client: Client, settings: Sett
 def test_a_test_runs_in_the_queue_and_its_lines_are_followed(
     client: Client, tmp_path: Path, settings: Settings
 ) -> None:
-    settings.PROBE_PORT = free_port()
+    settings.PROBE_PORT, settings.ALLOW_PRIVATE_CA = free_port(), True
     settings.ALLOW_PRIVATE_CA = True
     method = method_create(kind="http01_webroot", name="Web", given={"webroot": str(tmp_path)}, actor="test")
     page = text(client.post(reverse("method-test", args=[method.pk]), {"dns_name": "localhost"}, follow=True))
