@@ -61,7 +61,9 @@ class Certificate(models.Model):
         indexes = [models.Index(fields=["failures"], condition=models.Q(failures__gt=0), name="certificate_failing")]
         constraints = [
             models.UniqueConstraint(
-                fields=["export_name"], condition=~models.Q(export_name=""), name="export_name_once"
+                fields=["export_name"],
+                condition=models.Q(deleted_at=None) & ~models.Q(export_name=""),
+                name="export_name_once",
             )
         ]
 
