@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import IntegrityError
 from django.db.models import F
 
-from certs.domain.errors import BinderyError, InputError, Unavailable
+from certs.domain.errors import AcmeRetry, BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
 from certs.models import AcmeAccount, Certificate, Challenge, ChallengeMethod, Order
@@ -27,6 +30,7 @@ DEFAULT = "http01"
 AUTOMATIC = ("http01", "tlsalpn01")
 _CLEAN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))
 SWEEP_BATCH = 50
+_LEFT = "left-"
 
 
 def solver_kinds() -> dict[str, type[Solver]]:
@@ -90,31 +94,54 @@ def tls_challenge_answer(name: str) -> str | None:
 
 
 def challenges_store(rows: Iterable[Challenge]) -> None:
-    """Inside the caller's transaction, before anything is put in place. A token met again (an authorization shared by
-    two orders) becomes the newer order's; its answer is the same."""
-    Challenge.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["token"],
-        update_fields=[
-            "order",
-            "authorization_url",
-            "challenge_url",
-            "key_authorization",
-            "kind",
-            "method",
-            "type",
-            "clean_at",
-        ],
-    )
+    """Inside the caller's transaction, before anything is put in place. Stored again, as by the worker after a killed
+    one, a row keeps what was done for it.
+
+    A CA may give the same pending authorization, and so the same token, to two orders. Raises AcmeRetry (code
+    "acme-waiting") while another order works on it: what that one proves holds for both.
+    """
+    rows = list(rows)
+    there = Challenge.objects.in_bulk([row.token for row in rows])
+    for row in rows:
+        if (met := there.get(row.token)) is not None:
+            _store_again(row, met)
+    try:
+        Challenge.objects.bulk_create(row for row in rows if row.token not in there)
+    except IntegrityError as error:  # another order was quicker by a moment
+        raise _is_shared(rows[0]) from error
+
+
+def _store_again(row: Challenge, met: Challenge) -> None:
+    if met.clean_at is None:
+        if met.order_id != row.order_id:
+            raise _is_shared(row)
+        row.data, row.presented_at, row.answered_at = met.data, met.presented_at, met.answered_at
+    elif (met.kind, met.method_id) == (row.kind, row.method_id):
+        row.data = met.data  # it may be gone already, or going: it is put in place anew
+    else:
+        # What stands there in another way is still to be taken away; its row makes room under a name of its own.
+        met.token = f"{_LEFT}{uuid4().hex}"
+        met.save(force_insert=True)
+    row.save(force_update=True)
+
+
+def _is_shared(row: Challenge) -> AcmeRetry:
+    return AcmeRetry(f"Another order is proving {row.name} just now; this one waits for it.", code="acme-waiting")
 
 
 def challenge_present(row: Challenge, solver: Solver, task: Task) -> None:
-    """Put the answer in place, once, and remember how to take it away. Network. Raises BinderyError."""
-    if row.presented_at is not None or solver.by_portal:
+    """Put the answer in place, once, and remember how to take it away. Nothing is put there for an order that ended
+    meanwhile. Network. Raises BinderyError."""
+    if solver.by_portal:
         return
-    data = solver.present(task)
-    Challenge.objects.filter(pk=row.pk).update(data=data, presented_at=clock.now())
+    with _turn(row):
+        # As it is now: it may have been put there, given up or taken away while this one waited.
+        mine = Challenge.objects.filter(pk=row.pk, order_id=row.order_id, clean_at=None, presented_at=None)
+        if not mine.exists():
+            return
+        data = solver.present(task)
+        # Also where the order ended meanwhile: whoever takes it away waits for its turn, and needs this.
+        Challenge.objects.filter(pk=row.pk, order_id=row.order_id).update(data=data, presented_at=clock.now())
 
 
 def challenges_clear(order_id: UUID) -> None:
@@ -141,7 +168,7 @@ def challenges_clean(order_id: UUID | None = None) -> int:
 def challenge_task(row: Challenge, *, asked: str = "") -> Task:
     return Task(
         name=row.name,
-        token=row.token,
+        token=row.key_authorization.partition(".")[0],  # RFC 8555 §8.1; the row's name may be another
         key_authorization=row.key_authorization,
         asked=asked,
         type=row.type,
@@ -160,22 +187,37 @@ def challenge_evidence(row: Challenge, asked: tuple[str, ...] = ()) -> dict[str,
     return {"name": row.name, **asdict(seen)}
 
 
+def _turn(row: Challenge) -> AbstractContextManager[None]:
+    """Putting an answer in place and taking it away, one after the other: a late worker must not put there what was
+    taken away, and none take away what another needs. The turns are few, as each leaves a file behind."""
+    return alone(f"challenge:{sha256((row.key_authorization or row.token).encode()).hexdigest()[:2]}")
+
+
+def _needed(row: Challenge) -> bool:
+    """Whether what stands there may be another's by now: two methods can write the same record."""
+    return Challenge.objects.filter(key_authorization=row.key_authorization, clean_at=None).exists()
+
+
 def _clean(row: Challenge) -> bool:
     # Counted before the work: one that kills its process must not be met at once again.
     wait = _CLEAN_WAITS[min(row.clean_tries, len(_CLEAN_WAITS) - 1)]
     mine = Challenge.objects.filter(pk=row.pk, clean_at=row.clean_at, clean_tries=row.clean_tries)
     if not mine.update(clean_at=clock.now() + wait, clean_tries=F("clean_tries") + 1):
         return False
+    given_up = Challenge.objects.filter(pk=row.pk, order_id=row.order_id, clean_at__isnull=False)
     try:
-        solver_make(row.kind, row.method).clean(challenge_task(row), row.data)
+        with _turn(row):
+            found = given_up.values_list("data", flat=True).first()  # as it is after the turn of whoever put it there
+            if found is None or (row.pk.startswith(_LEFT) and _needed(row)):
+                return False
+            solver_make(row.kind, row.method).clean(challenge_task(row), found)
     except BinderyError as error:
         trouble = error
     except Exception as error:  # a provider's library may raise anything; the others' turn comes all the same
         log.exception("The answer for %s could not be taken away", row.name)
         trouble = Unavailable(f"An unexpected fault: {type(error).__name__}.")
     else:
-        Challenge.objects.filter(pk=row.pk).delete()
-        return True
-    Challenge.objects.filter(pk=row.pk).update(trouble=logs.mask(str(trouble)))
+        return bool(given_up.delete()[0])
+    given_up.update(trouble=logs.mask(str(trouble)))
     log.warning("%s: the %s answer could not be taken away: %s", row.name, row.kind, trouble)
     return False

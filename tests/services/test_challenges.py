@@ -1,11 +1,14 @@
 """Answers to challenges: any node gives them, as often as asked, until their order ends."""
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
+from django.db import connection
 
-from certs.domain.errors import Unavailable
+from certs.domain.errors import AcmeRetry, Unavailable
 from certs.models import AcmeAccount, Challenge, Order
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
@@ -68,11 +71,22 @@ def test_the_same_challenge_may_be_presented_twice(order: Order) -> None:
     assert Challenge.objects.count() == 1
 
 
-def test_a_token_shared_by_two_orders_is_answered_for_both(account: AcmeAccount, order: Order) -> None:
+def another(account: AcmeAccount) -> Order:
+    certificate = certificate_new(name="", names=["a.example.test", "b.example.test"], account=account, actor="test")
+    return order_create(certificate, reason="asked", actor="test")
+
+
+def test_a_token_shared_by_two_orders_is_one_after_the_other(account: AcmeAccount, order: Order) -> None:
     put(order)
-    other = certificate_new(name="", names=["a.example.test", "b.example.test"], account=account, actor="test")
-    put(order_create(other, reason="asked", actor="test"))
+    other = another(account)
+    with pytest.raises(AcmeRetry, match=r"Another order is proving a\.example\.test") as waiting:
+        put(other)
+    assert waiting.value.code == "acme-waiting"
+    assert Challenge.objects.get().order == order
     assert challenge_answer("token-1") == "token-1.thumb"
+    order_cancel(order, actor="test")
+    put(other)
+    assert Challenge.objects.get().order == other
 
 
 def test_answers_go_with_their_order(order: Order) -> None:
@@ -97,12 +111,19 @@ class Remembering(Solver):
     cleaned: ClassVar[list[tuple[str, Any]]] = []
     trouble: ClassVar[list[Exception]] = []
 
+    stands: ClassVar[set[str]] = set()  # what is in place
+    meanwhile: ClassVar[dict[str, Callable[[], None]]] = {}  # what others do during "present" or "clean"
+
     def present(self, task: Task) -> dict[str, Any]:
+        self.meanwhile.pop("present", lambda: None)()
+        self.stands.add(task.key_authorization)
         return {"id": 7}
 
     def clean(self, task: Task, data: Any) -> None:
         if self.trouble:
             raise self.trouble.pop()
+        self.stands.discard(task.key_authorization)
+        self.meanwhile.pop("clean", lambda: None)()
         self.cleaned.append((task.name, dict(data)))
 
     def look(self, task: Task) -> Evidence:
@@ -111,9 +132,10 @@ class Remembering(Solver):
 
 @pytest.fixture
 def remembering(monkeypatch: pytest.MonkeyPatch) -> type[Remembering]:
-    found = {**solver_kinds(), "remembering": Remembering}
+    found = {**solver_kinds(), "remembering": Remembering, "other": Remembering}
     monkeypatch.setattr("certs.services.challenges.solver_kinds", lambda: found)
     Remembering.cleaned, Remembering.trouble = [], []
+    Remembering.stands, Remembering.meanwhile = set(), {}
     return Remembering
 
 
@@ -170,3 +192,102 @@ def test_an_order_is_kept_while_something_of_it_is_left(order: Order, rememberin
     challenges_clean()
     prune_run()
     assert not Order.objects.exists()
+
+
+# Two at once. `stands` is what the CA sees.
+
+
+def test_nothing_is_put_there_for_an_order_that_ended(order: Order, remembering: type[Remembering]) -> None:
+    row = put(order, kind="remembering", type="dns-01")
+    order_cancel(order, actor="test")
+    challenge_present(row, Remembering(), challenge_task(row))
+    assert not remembering.stands
+    challenges_clean()
+    challenge_present(row, Remembering(), challenge_task(row))
+    assert not remembering.stands
+
+
+def test_an_order_cancelled_while_its_answer_is_put_there(order: Order, remembering: type[Remembering]) -> None:
+    remembering.meanwhile["present"] = lambda: order_cancel(order, actor="test")
+    present(order)
+    assert remembering.stands
+    assert challenges_clean() == 1
+    assert remembering.cleaned == [("a.example.test", {"id": 7})]
+    assert not remembering.stands
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_is_just_being_put_there_is_taken_away_after_that(order: Order, remembering: type[Remembering]) -> None:
+    """A worker whose provider is slow, a person who cancels, and the sweeper."""
+    swept: list[int] = []
+
+    def sweep() -> None:
+        swept.append(challenges_clean())
+        connection.close()
+
+    sweeper = threading.Thread(target=sweep)
+
+    def cancel() -> None:
+        order_cancel(order, actor="test")
+        sweeper.start()
+        sweeper.join(0.5)
+        assert sweeper.is_alive()
+
+    remembering.meanwhile["present"] = cancel
+    present(order)
+    sweeper.join(10)
+    assert swept == [1]
+    assert not remembering.stands
+    assert not Challenge.objects.exists()
+
+
+def test_what_is_just_being_taken_away_is_put_there_anew_for_the_next(
+    account: AcmeAccount, order: Order, remembering: type[Remembering]
+) -> None:
+    present(order)
+    order_cancel(order, actor="test")
+    other = another(account)
+    remembering.meanwhile["clean"] = lambda: put(other, kind="remembering", type="dns-01") and None
+    assert challenges_clean() == 0
+    row = Challenge.objects.get()
+    assert (row.order, row.clean_at, row.presented_at) == (other, None, None)
+    challenge_present(row, Remembering(), challenge_task(row))
+    assert remembering.stands
+    assert challenges_clean() == 0
+    order_cancel(other, actor="test")
+    assert challenges_clean() == 1
+    assert not remembering.stands
+
+
+def test_a_worker_in_the_place_of_a_killed_one_puts_nothing_there_twice(
+    order: Order, remembering: type[Remembering]
+) -> None:
+    present(order)
+    remembering.stands.clear()
+    present(order)
+    assert not remembering.stands
+    assert Challenge.objects.get().data == {"id": 7}
+
+
+@pytest.mark.parametrize("kind", ["http01", "other"])
+def test_a_challenge_met_again_and_answered_in_another_way(
+    account: AcmeAccount, order: Order, remembering: type[Remembering], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What the first way left there is not forgotten, nor taken away from under the second, which may be the same."""
+    present(order)
+    order_cancel(order, actor="test")
+    other = another(account)
+    put(other, kind=kind, type="http-01" if kind == "http01" else "dns-01")
+    row = Challenge.objects.get(order=other)
+    challenge_present(row, solver_kinds()[kind]() if kind == "http01" else Remembering(), challenge_task(row))
+    challenges_clean()
+    assert remembering.stands
+    assert Challenge.objects.count() == 2
+    assert challenge_answer("token-1") == ("token-1.thumb" if kind == "http01" else None)
+    order_cancel(other, actor="test")
+    later = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr("certs.services.challenges.clock.now", lambda: later)
+    challenges_clean()
+    assert not remembering.stands
+    assert not Challenge.objects.exists()
+    assert remembering.cleaned[0] == ("a.example.test", {"id": 7})
