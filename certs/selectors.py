@@ -126,6 +126,7 @@ CERTIFICATE_FILTERS: dict[str, str] = {
     "valid": "Valid",
     "soon": "Expires soon",
     "expired": "Expired",
+    "revoked": "Revoked",
     "failing": "Renewal fails",
     "pending": "Not issued yet",
     "test": "Test certificates",
@@ -142,13 +143,15 @@ def certificates_list(
     person: User | AnonymousUser, *, search: str = "", state: str = "", sort: str = "expiry"
 ) -> QuerySet[Certificate]:
     """The certificates page: PEM columns are left where they are. Unknown words count as none."""
-    found = certificates_visible_to(person).defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+    found = certificates_visible_to(person).select_related("current__key")
+    found = found.defer("current__leaf_pem", "current__chain_pem", "current__key__sealed", "account__ca_bundle")
     if search:
         by_name = Q(name__icontains=search) | Q(name_rows__name__icontains=_as_stored(search))
         found = found.filter(pk__in=Certificate.objects.filter(by_name).values("pk"))
     moment = clock.now()
     conditions = {
-        "valid": Q(current__not_after__gt=moment),
+        "valid": Q(current__not_after__gt=moment, current__revoked_at=None),
+        "revoked": Q(current__revoked_at__isnull=False),
         "soon": Q(current__not_after__gt=moment, current__not_after__lte=moment + SOON),
         "expired": Q(current__not_after__lte=moment),
         "failing": Q(failures__gt=0),
@@ -176,7 +179,9 @@ def certificate_shown(certificate: Certificate, moment: datetime | None = None) 
         return Shown("danger", "not issued") if certificate.failures else Shown("unknown", "not issued yet")
     worst_first = (
         (version.not_after <= now, "danger", "expired"),
-        (version.key_id is None, "danger", "key missing"),
+        (version.revoked_at is not None, "danger", "revoked"),
+        (version.key is None, "danger", "key missing"),
+        (bool(version.key and version.key.compromised_at), "danger", "key compromised"),
         (version.not_before > now, "warning", "not valid yet"),
         (certificate.failures > 0, "warning", "renewal fails"),
         (version.not_after - now <= min(SOON, version.lifetime / 6), "warning", "expires soon"),
@@ -187,7 +192,7 @@ def certificate_shown(certificate: Certificate, moment: datetime | None = None) 
 
 def bound_certificates() -> list[Certificate]:
     """What the portal serves, each once, with its bindings at hand."""
-    found = Certificate.objects.filter(bindings__isnull=False).distinct().select_related("current", "account")
+    found = Certificate.objects.filter(bindings__isnull=False).distinct().select_related("current__key", "account")
     return list(found.prefetch_related("bindings").order_by("name"))
 
 

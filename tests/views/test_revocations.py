@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from certs.domain.errors import AcmeRefused
 from certs.models import Certificate, CertificateVersion, PrivateKey
+from certs.selectors import Shown, certificate_shown
 from certs.services import revocations
 from portal import clock
 from tests import stock
@@ -91,3 +92,16 @@ def test_the_admin_leads_to_the_page(certificate: Certificate, client: Client) -
     chosen = {"action": "revoke", "_selected_action": str(certificate.current_id)}
     response = client.post("/admin/certs/certificateversion/", chosen)
     assert response["Location"] == page(certificate)
+
+
+def test_a_revoked_certificate_is_never_green(certificate: Certificate, client: Client) -> None:
+    assert certificate_shown(certificate).kind == "ok"
+    PrivateKey.objects.update(compromised_at=clock.now())
+    certificate.refresh_from_db()
+    assert certificate_shown(Certificate.objects.get()) == Shown("danger", "key compromised")
+    CertificateVersion.objects.update(revoked_at=clock.now())
+    assert certificate_shown(Certificate.objects.get()) == Shown("danger", "revoked")
+    assert "www.example.com" in client.get("/certificates/?state=revoked").content.decode()
+    listed = client.get("/certificates/?state=valid").content.decode()
+    assert "www.example.com" not in listed
+    assert "state-ok" not in client.get("/certificates/").content.decode().split("<tbody>")[1].split("</tbody>")[0]
