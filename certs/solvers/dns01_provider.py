@@ -41,6 +41,8 @@ _SECRET = re.compile(r"token|secret|pass|psw|key|totp|2fa|credential")
 _SECRET_HELP = re.compile(r"specify (the |your )?(api|access|secret)[-_ ]?(key|token)", re.IGNORECASE)
 _SHORT = {"api": "API", "id": "ID", "ip": "IP", "url": "URL", "totp": "TOTP", "2fa": "2FA", "pdns": "PowerDNS"}
 _REFUSED, _LIMITED, _BROKEN = (401, 403), 429, 500
+# What the providers' code runs into before it asks anybody, where a parameter is missing or looks otherwise.
+_FAULTS = frozenset({"AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError"})
 
 
 class ProviderRefused(BinderyError):
@@ -127,6 +129,12 @@ class Dns01Provider(DnsSolver):
             return Unavailable(
                 f"{provider} could not be asked just now: {words}",
                 advice="Look at the status page of the provider, and at the way from here to the internet.",
+            )
+        if said["error"] in _FAULTS and not status:
+            return ProviderRefused(
+                f"{provider} cannot be asked with these parameters: {words}",
+                advice="One that it needs is missing, or is written otherwise: fill in what its help names.",
+                code="dns-provider-parameters",
             )
         return ProviderRefused(
             f"{provider} did not take the record: {words}",

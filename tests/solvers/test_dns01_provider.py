@@ -76,6 +76,15 @@ def test_wrong_credentials_are_named_and_never_shown(powerdns: PowerDns) -> None
     assert "wrong-token-123456" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("provider", ["azure", "ddns"])
+def test_a_parameter_that_is_missing_is_said_to_be_so(provider: str) -> None:
+    given = {"provider": provider}
+    one = Dns01Provider(options_read(Dns01Provider.options_for(given), given))
+    with pytest.raises(ProviderRefused, match="with these parameters") as refusal:
+        one.record_add("one.test", RECORD, "v", 60)
+    assert refusal.value.code == "dns-provider-parameters"
+
+
 def test_a_zone_that_the_provider_does_not_have_is_its_refusal(powerdns: PowerDns) -> None:
     with pytest.raises(ProviderRefused):
         solver(powerdns).record_add("three.test", "_acme-challenge.three.test", "v", 60)
