@@ -45,7 +45,8 @@ class CaChoice:
 def portal_account() -> AcmeAccount | None:
     """The account that renews the portal's own certificate."""
     certificate = state_get().portal_certificate
-    return certificate.account if certificate else None
+    account = certificate.account if certificate else None
+    return account if account is not None and account.deactivated_at is None else None
 
 
 def account_for(choice: CaChoice, *, actor: User | str | None) -> AcmeAccount:

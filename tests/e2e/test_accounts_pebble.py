@@ -1,5 +1,6 @@
 """Accounts at pebble: external binding, contacts, change of key under kills, the end, and an account the CA lost."""
 
+import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from os import urandom
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from certs.acme.client import AcmeClient
 from certs.acme.sessions import session, sessions_forget
@@ -20,6 +22,7 @@ from certs.services.account_changes import (
     account_deactivate,
     account_register_now,
     account_rollover,
+    account_rollover_settle,
     accounts_settle,
 )
 from certs.services.accounts import account_eab_store, account_get_or_create, account_session, external_account
@@ -302,3 +305,34 @@ def test_asking_for_an_account_finds_it_or_makes_it_again(ca: Pebble) -> None:
     account_register_now(account, actor="test")
     assert LedgerEntry.objects.count() == made + 1
     assert works(account)
+
+
+def test_two_that_settle_the_same_change_at_once_agree(ca: Pebble, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = registered(ca)
+    with monkeypatch.context() as patch:
+        _kill(patch, KILLS[0])
+        with pytest.raises(Killed):
+            account_rollover(account, actor="test")
+    together = threading.Barrier(3)
+    wrong: list[Exception] = []
+
+    def settle() -> None:
+        try:
+            row = AcmeAccount.objects.select_related("key", "next_key").get(pk=account.pk)
+            together.wait()
+            assert account_rollover_settle(row)
+        except Exception as error:
+            wrong.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=settle) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    after = AcmeAccount.objects.get()
+    assert (after.next_key, after.key != account.key) == (None, True)
+    assert works(after)
+    assert AuditEvent.objects.filter(action="account.rollover", result="ok").count() == 1
