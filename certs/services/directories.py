@@ -1,7 +1,7 @@
 """What the directories of the CAs in use say of themselves, asked once a day, so that nobody finds out by a failure."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
@@ -63,3 +63,15 @@ def _check(row: AcmeDirectory) -> bool:
         clock_skew=info.clock_skew,
     )
     return True
+
+
+def directory_hold(url: str, until: datetime) -> None:
+    """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told."""
+    AcmeDirectory.objects.update_or_create(directory_url=url, defaults={"retry_after_at": until})
+
+
+def directory_held(url: str) -> datetime | None:
+    """Until when the CA wants to be left alone; None where it may be asked. Real time, as its Retry-After is."""
+    rows = AcmeDirectory.objects.filter(directory_url=url, retry_after_at__gt=datetime.now(UTC))
+    until: datetime | None = rows.values_list("retry_after_at", flat=True).first()
+    return until

@@ -7,6 +7,7 @@ crash).
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, BinderyErro
 from certs.domain.renewal import backoff
 from certs.models import Certificate, Order
 from certs.services.challenges import challenges_clean, solver_kinds
+from certs.services.directories import directory_hold
 from certs.services.events import job_said
 from certs.services.explanations import order_findings
 from certs.services.order_finish import step_bind, step_prove
@@ -109,6 +111,8 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     wait = _patience(order) if waiting else order_wait(order.attempts - 1)
     if error.retry_at is not None:
         wait = max(wait, error.retry_at - datetime.now(UTC))
+        if _is_for_all(order, error):
+            directory_hold(order.account.directory_url, error.retry_at)
     long = wait >= _LONG_WAIT or order.attempts >= _FEW_ATTEMPTS
     if long and not waiting and issuer_turn_take(flow, error, _told(error)):
         _advance(flow)
@@ -125,6 +129,15 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     if job_said(order.pk) != error.message:
         flow.note(error.message)
     flow.release(next_attempt_at=clock.now() + wait, attempts=0)
+
+
+def _is_for_all(order: Order, error: AcmeRetry) -> bool:
+    """Whether the CA's Retry-After is about itself (RFC 9110 §15.6.4), or about new accounts, rather than about one
+    order's names."""
+    status = error.problem.get("status")
+    return status == HTTPStatus.SERVICE_UNAVAILABLE or (
+        status == HTTPStatus.TOO_MANY_REQUESTS and order.state == states.NEW
+    )
 
 
 def _patience(order: Order) -> timedelta:

@@ -25,6 +25,7 @@ from certs.models import Order
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
 from certs.services.challenges import challenges_clear
+from certs.services.directories import directory_held
 from certs.services.events import job_event
 from portal import clock
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 POLL_FIRST_SECONDS, POLL_LAST_SECONDS = 0.03, 5.0
 POLL_DEADLINE_SECONDS = 30.0  # then the flow gives its place to another and comes back
 STEP_OF_STATE = {state: step for step, _, under_way in states.ORDER_STEPS for state in under_way}
+HELD = "acme-held"  # nothing was asked
 NO_ERROR: dict[str, Any] = {"error_code": "", "error_message": "", "error_advice": "", "problem": {}, "evidence": []}
 
 
@@ -61,6 +63,8 @@ class Flow:
     @property
     def client(self) -> AcmeClient:
         if self._client is None:
+            if (until := directory_held(self.order.account.directory_url)) is not None:
+                raise AcmeRetry(f"{self.ca} has asked to be left alone for a while.", code=HELD, retry_at=until)
             account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))
         return self._client
@@ -129,12 +133,14 @@ class Flow:
         settled: Callable[[T], bool],
         retry_at: Callable[[T], datetime | None],
         what: Callable[[T], str] | None = None,
+        seconds: float | None = None,
     ) -> T:
-        """Ask until it is settled: soon, then ever later, or as the CA's Retry-After says. `what` words the waiting.
+        """Ask until it is settled: soon, then ever later, or as the CA's Retry-After says. `what` words the waiting;
+        after `seconds` the flow gives its place to another.
 
         Raises AcmeRetry with code "acme-waiting" when it takes longer than a flow should hold its place.
         """
-        deadline = time.monotonic() + POLL_DEADLINE_SECONDS
+        deadline = time.monotonic() + (POLL_DEADLINE_SECONDS if seconds is None else seconds)
         own = POLL_FIRST_SECONDS
         while not settled(view := read()):
             now = datetime.now(UTC)

@@ -44,6 +44,7 @@ from portal import clock
 
 T = TypeVar("T")
 RESTARTS = 2
+AWAITED_SECONDS = 3.0  # what takes longer takes minutes or days, and must not hold one of the few places
 AUTHORIZATION_ENDED = {"invalid", "deactivated", "expired", "revoked"}  # RFC 8555 §7.1.6
 COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
 
@@ -174,7 +175,7 @@ def _await_visible(flow: Flow, solver: Solver, rows: list[Challenge]) -> None:
             waiting.pop(0)
         return ""
 
-    flow.poll(look, lambda sentence: not sentence, lambda _: None, what=lambda sentence: sentence)
+    flow.poll(look, lambda sentence: not sentence, lambda _: None, lambda sentence: sentence, AWAITED_SECONDS)
 
 
 def step_validate(flow: Flow) -> None:
