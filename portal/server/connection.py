@@ -283,8 +283,11 @@ class Connection:
         """RFC 9112 section 9.6: end our side, then read on, so that no reset cuts the answer short."""
         self.phase = Phase.LINGER
         self.deadline = time.monotonic() + self.limits.linger
-        self.sock.half_close()
-        return self._drain()
+        try:
+            self.sock.half_close()
+            return self._drain()
+        except OSError:  # gone already, as a CA that has seen what it wanted
+            return Wish.CLOSE
 
     def _drain(self) -> Wish:
         for _ in range(_PIECES):

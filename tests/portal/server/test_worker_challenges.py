@@ -4,6 +4,7 @@ import os
 import socket
 import sqlite3
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,22 @@ def test_a_ca_sees_the_answer_as_often_as_it_asks(web: Web, data: PortalData, ve
         chosen, leaf = handshake(web, name, ACME, version=version)
         assert chosen == ACME
         assert identifier_of(leaf) == identifier_value("token-a.thumb")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_ca_that_hangs_up_as_soon_as_it_has_seen_it_is_no_fault(
+    web: Web, data: PortalData, version: ssl.TLSVersion
+) -> None:
+    data.call("challenge", "gone.test", "token-gone.thumb")
+    context = client_context()
+    context.set_alpn_protocols([ACME])
+    context.minimum_version = context.maximum_version = version
+    for _ in range(10):
+        raw = socket.create_connection(web.secure, timeout=5)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+        context.wrap_socket(raw, server_hostname="gone.test").close()
+    handshake(web, "gone.test", ACME)
+    assert "Traceback" not in web.log
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
