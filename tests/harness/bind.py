@@ -16,6 +16,7 @@ import dns.opcode
 import dns.query
 import dns.rcode
 import dns.rdatatype
+import dns.zone
 
 from tests.harness import counterparts
 from tests.harness.artifacts import keep
@@ -87,6 +88,13 @@ class Bind:
             if dns.rdatatype.to_text(rrset.rdtype) == kind
             for each in rrset
         }
+
+    def names(self, zone: str, kind: str = "TXT") -> set[str]:
+        """Every name of the zone that has such a record."""
+        wanted = dns.rdatatype.from_text(kind)
+        sent = dns.query.xfr(self.addresses[0], zone, port=self.port, timeout=3, relativize=False)
+        found = dns.zone.from_xfr(sent, relativize=False)
+        return {name.to_text(omit_final_dot=True) for name, _ in found.iterate_rdatasets(wanted)}
 
     def notify(self) -> None:
         """Tell a secondary that its zones have changed; it fetches them."""

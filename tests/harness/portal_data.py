@@ -133,6 +133,7 @@ def main() -> None:
             confirm,
             challenge,
             challenge_end,
+            plan,
         )
     }
     for line in sys.stdin:
@@ -182,6 +183,52 @@ def _order(account: Any, name: str, *, bind: bool = False) -> Any:
 
     certificate = certificate_new(name=name, names=[name], account=account, actor="test")
     return order_create(certificate, reason="asked", actor="test", bind=bind).pk
+
+
+def plan(wanted: dict[str, Any]) -> str:
+    """An order as planned, for the portal's own workers; the id of its certificate as SQLite writes it.
+
+    `certificate`: renew that one. Else `names` at the CA `at`, with `fallbacks` (each a directory's address and the
+    file of its roots) by `method`, a kind and its options; `rehearse_at`: it failed before, so that directory first.
+    """
+    from certs.models import AcmeDirectory, Certificate
+    from certs.services.certificates import certificate_new
+    from certs.services.issue_options import IssueOptions
+    from certs.services.orders import order_create
+    from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account
+
+    if wanted.get("certificate"):
+        certificate = Certificate.objects.get(pk=wanted["certificate"])
+        return str(order_create(certificate, reason="forced", actor="test").certificate_id.hex)
+    account = _account(*wanted["at"])
+    options = IssueOptions(
+        challenge_method=_method(*wanted["method"]), fallbacks=tuple(_account(*each) for each in wanted["fallbacks"])
+    )
+    names = wanted["names"]
+    certificate = certificate_new(name=names[0], names=names, account=account, actor="test", options=options)
+    rehearsal = None
+    if url := wanted["rehearse_at"]:
+        AcmeDirectory.objects.update_or_create(directory_url=account.directory_url, defaults={"rehearsal_url": url})
+        rehearsal = rehearsal_account(account, actor="test")
+    reason = AFTER_FAILURE if rehearsal else "asked"
+    order_create(certificate, reason=reason, actor="test", rehearsal=rehearsal)
+    return str(certificate.pk.hex)
+
+
+def _method(kind: str, options: dict[str, Any]) -> Any:
+    """The one of that kind; None for "", as where nobody chose."""
+    from uuid import uuid4
+
+    from certs.models import ChallengeMethod
+    from certs.services.challenges import solver_kinds
+    from certs.services.options import options_store
+
+    if not kind:
+        return None
+    uid = uuid4()
+    shown, sealed = options_store(solver_kinds()[kind].Options(**options), purpose=ChallengeMethod.PURPOSE, uid=uid)
+    defaults = {"id": uid, "name": kind, "options": shown, "sealed": sealed}
+    return ChallengeMethod.objects.get_or_create(kind=kind, defaults=defaults)[0]
 
 
 def rebind(addresses: list[str], port: int) -> str:
