@@ -82,8 +82,8 @@ def _has_https_port() -> bool:
 
 
 def _other_issuer(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
-    if not isinstance(error, AcmeFailure):
-        return False
+    if not isinstance(error, AcmeFailure) or not error.code.startswith("acme"):
+        return False  # a DNS provider that is away, say, would be away for the next CA as well
     order = flow.order
     account = _issuer_left(flow)
     if account is None:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from certs.acme.directories import KNOWN
 from certs.acme.problems import Problem, failure
 from certs.domain import states
-from certs.domain.errors import AcmeRefused, AcmeRetry
+from certs.domain.errors import AcmeRefused, AcmeRetry, Unavailable
 from certs.domain.preflight import Finding, Level
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, Challenge, JobEvent, Order, PrivateKey
 from certs.services import order_flow
@@ -134,6 +134,18 @@ def test_a_ca_that_stays_away_is_left_for_the_next(cas: Cas) -> None:
         advance(asked)
     assert asked.state == states.DONE
     assert asked.account == account(2)
+
+
+def test_a_dns_provider_that_is_away_spends_no_turn_at_other_cas(cas: Cas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("The DNS provider does not answer.")
+
+    monkeypatch.setattr("certs.services.order_steps.challenge_present", away)
+    asked = order(account(2))
+    for _ in range(6):
+        advance(asked)
+    assert asked.state == states.ORDERED
+    assert account(2).directory_url not in cas
 
 
 def test_without_fallback_a_waiting_order_goes_on_waiting(cas: Cas) -> None:
