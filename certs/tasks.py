@@ -8,6 +8,7 @@ from certs.services.alarm_delivery import alarms_deliver
 from certs.services.alarm_watch import alarms_sweep
 from certs.services.challenges import challenges_clean
 from certs.services.directories import directories_check
+from certs.services.export import export_run
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
@@ -31,6 +32,7 @@ TICK: tuple[Callable[[], object], ...] = (
     hsts_advance,
     challenges_clean,
     on_demand_forget,
+    export_run,
     method_tests_sweep,
     directories_check,
     orders_prove_again,
@@ -38,8 +40,8 @@ TICK: tuple[Callable[[], object], ...] = (
     alarms_deliver,
     accounts_settle,
 )
-# What was just issued learns its next check now, and what just failed is told now, not at the next tick.
-AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, alarms_sweep, alarms_deliver)
+# What was just issued is exported and learns its next check, what just failed is told: now, not at the next tick.
+AFTER_ORDERS: tuple[Callable[[], object], ...] = (export_run, sweep_run, alarms_sweep, alarms_deliver)
 
 
 def run_orders() -> int:

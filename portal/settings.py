@@ -203,6 +203,18 @@ ON_DEMAND_LOCKED = env.is_set("BINDERY_ON_DEMAND")
 ON_DEMAND_HOSTS = env.words("BINDERY_ON_DEMAND_HOSTS")
 ON_DEMAND_HOSTS_LOCKED = env.is_set("BINDERY_ON_DEMAND_HOSTS")
 ON_DEMAND_HOURLY = env.integer("BINDERY_ON_DEMAND_HOURLY", 10, low=0, high=1000)  # children of wildcards
+EXPORT = env.boolean("BINDERY_EXPORT")
+EXPORT_LOCKED = env.is_set("BINDERY_EXPORT")
+EXPORT_ACCESS = {  # as the fields of PortalState are called; only what is set
+    name: value
+    for name, value in (
+        ("export_owner", env.text("BINDERY_EXPORT_OWNER")),
+        ("export_group", env.text("BINDERY_EXPORT_GROUP")),
+        ("export_mode", env.text("BINDERY_EXPORT_MODE")),
+    )
+    if value
+}
+EXPORT_DIR = Path(env.text("BINDERY_EXPORT_DIR") or HOME / "acme").absolute()
 DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
 DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
 HOOKS_DIR = Path(env.text("BINDERY_HOOKS_DIR") or HOME / "hooks").absolute()  # no script elsewhere is ever run
@@ -214,6 +226,8 @@ LEASE_RENEW_SECONDS = 20
 RECOVERY_SECONDS = 30
 WATCHDOG_SECONDS = 180
 ALARM_WATCH_SECONDS = 15  # how often the supervisor looks whether worker and sweep are well, and sends what waits
+EXPORT_WATCH_SECONDS = 5.0  # how often the supervisor looks whether something is to be exported
+EXPORT_AGAIN_SECONDS = 300.0  # and when it looks at the files again although nothing has changed
 ALARM_AFTER_SECONDS = 600  # how long they must be ill for an alarm
 GENERATION_POLL_SECONDS = 1.0
 HELLO_SECONDS = 5.0

@@ -9,6 +9,7 @@ from django.db import connection
 
 from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
+from certs.services.export import export_troubles
 from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted, state_get
@@ -40,7 +41,7 @@ def node_findings() -> list[Finding]:
 
 def portal_findings() -> list[Finding]:
     """What a person should know. Raises no database error of its own making: ask `node_findings` first."""
-    return [_worker(), _sweep(), *_bound(), _processes(), _import()]
+    return [_worker(), _sweep(), *_bound(), _processes(), _import(), _export()]
 
 
 def certificate_installed(certificate: Certificate) -> Shown:
@@ -127,3 +128,11 @@ def _processes() -> Finding:
 def _import() -> Finding:
     error = state_get().import_error
     return Finding("import", not error, error or "Nothing is wrong in the data directory.")
+
+
+def _export() -> Finding:
+    """Without the words: they name files."""
+    nodes = ", ".join(row.node for row in export_troubles())
+    return Finding(
+        "export", not nodes, f"Not everything could be exported on {nodes}." if nodes else "No export fails."
+    )

@@ -24,6 +24,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from certs.domain.addresses import address_reachable
 from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
+from certs.services.export import export_given
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.on_demand import on_demand_given
@@ -35,6 +36,7 @@ from certs.services.serving import placeholder_ensure
 from portal import home
 from portal.server.alarming import Alarming
 from portal.server.children import Child, children_stop, reap_orphans
+from portal.server.exporting import Exporting
 from portal.server.lock import SupervisorLock
 from portal.server.rebinding import Rebinder, Serving
 from portal.server.sockets import BoundSocket, sockets_close, sockets_open
@@ -119,6 +121,7 @@ class Supervisor:
         schema_ensure()
         schedules_ensure()
         on_demand_given()
+        export_given()
         if not self._serves:
             return
         listeners_ensure()
@@ -164,6 +167,7 @@ class Supervisor:
         table = [
             Duty("orphans", 1.0, lambda: reap_orphans(self._children)),
             Duty("alarms", settings.ALARM_WATCH_SECONDS, Alarming().step),
+            Duty("export", settings.EXPORT_WATCH_SECONDS, Exporting().step),
         ]
         if self._rebinder:
             table += [

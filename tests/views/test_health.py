@@ -57,6 +57,7 @@ def test_each_trouble_is_named_by_its_code(anybody: Client, move_clock: object) 
         "expired": True,
         "generation": True,
         "import": True,
+        "export": True,
     }
     state_update(sweep_finished_at=clock.now() - health.SWEEP_LATE * 1.01, import_error="server.key is missing.")
     NodeProcess.objects.create(node="n", pid=7, generation=generation_wanted() - 1)

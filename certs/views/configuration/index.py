@@ -26,6 +26,7 @@ from certs.services.renewal_settings import schedule_state
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
+from certs.views.configuration.export import export_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
@@ -109,6 +110,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
                 "on-demand",
                 "A certificate is ordered when its name is first visited.",
                 on_demand_shown(state),
+            ),
+            Entry(
+                "Export",
+                "export",
+                "Certificates and keys as files, for servers on this machine.",
+                export_shown(state),
             ),
             Entry(
                 "Notifications",

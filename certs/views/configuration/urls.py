@@ -6,6 +6,7 @@ from certs.views import preflight
 from certs.views.configuration import (
     accounts,
     bindings,
+    export,
     https,
     index,
     lets_encrypt,
@@ -60,6 +61,7 @@ urlpatterns = [
     path("challenges/<uuid:pk>/tested/", methods.tested, name="method-tested"),
     path("challenges/<uuid:pk>/delete/", methods.delete, name="method-delete"),
     path("on-demand/", on_demand.on_demand, name="on-demand"),
+    path("export/", export.export, name="export"),
     path("notifications/", notifications.notifications, name="notifications"),
     path("notifications/new/<slug:kind>/", notifications.channel_new, name="channel-new"),
     path("notifications/<uuid:pk>/", notifications.channel, name="channel"),

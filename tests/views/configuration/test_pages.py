@@ -8,7 +8,7 @@ from certs.models import AuditEvent, PortalState
 from certs.services.portal_state import state_get
 from tests.standing import HOST, URL, ca_make, certificate_bound, stand
 
-SEEN_BY_ALL = ("configuration", "lets-encrypt", "bindings", "https", "renewal", "ca-accounts", "on-demand")
+SEEN_BY_ALL = ("configuration", "lets-encrypt", "bindings", "https", "renewal", "ca-accounts", "on-demand", "export")
 FORMS = ("lets-encrypt-configure", "bindings-confirm", "ca-account-new")
 POSTS = (
     "public-url",
@@ -30,6 +30,7 @@ POSTS = (
     "renewal",
     "renewal-check",
     "on-demand",
+    "export",
 )
 
 
@@ -58,7 +59,7 @@ def test_changes_are_for_administrators(onlooker: Client, stranger: Client, name
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(POSTS) - {"lets-encrypt-configure", "bindings-confirm", "renewal", "on-demand"})
+    "name", sorted(set(POSTS) - {"lets-encrypt-configure", "bindings-confirm", "renewal", "on-demand", "export"})
 )
 def test_changes_are_posted(client: Client, name: str) -> None:
     assert client.get(reverse(name)).status_code == 405

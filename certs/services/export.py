@@ -1,0 +1,299 @@
+"""Certificates as files below acme/, for servers on this machine that read them there.
+
+Every node writes what the database holds. A private key leaves the database here, so to switch it on is an audited
+action with a permission of its own. Switching off leaves the files: servers may be reading them. What is deleted in the
+portal goes from the disk too; what the database does not know is never touched.
+"""
+
+import errno
+import grp
+import hashlib
+import logging
+import pwd
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from certs.domain.errors import BinderyError, CertificateRefused, ConflictError, InputError, NotAllowed
+from certs.domain.exporting import GENERATION, directory_name, generation_name, mode_parse
+from certs.domain.keys import key_from_pem, key_to_pem
+from certs.domain.pem import certificates_read, pair_check
+from certs.models import Certificate, CertificateVersion, NodeExport, PortalState, User
+from certs.services.events import audit_record
+from certs.services.keys import key_open
+from certs.services.nodes import node_name
+from certs.services.portal_state import state_get, state_update
+from certs.transports.generations import Access, Files, Shelf
+from certs.transports.local import user_name
+from portal import clock
+
+log = logging.getLogger("bindery.export")
+PERMISSION = "certs.export_keys"
+CHAIN, LEAF, FULL, KEY = "chain.pem", "cert.pem", "fullchain.pem", "privkey.pem"
+_SHOWN = 5  # troubles in one text
+_AS_GIVEN = -1
+Actor = User | str
+
+
+@dataclass
+class ExportResult:
+    """`count` certificates are there as they should be; `written` and `removed` name the directories that changed."""
+
+    count: int = 0
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+
+def export_change(*, on: bool, owner: str, group: str, mode: str, actor: Actor) -> None:
+    """Switch the export on or off, and set whose the files are. Other nodes follow within seconds.
+
+    Tried on this machine before it is stored. Raises NotAllowed, ConflictError where the environment decides, and
+    InputError (codes "owner", "group", "mode", "place") naming what stands against it and what to do.
+    """
+    if isinstance(actor, User) and not actor.has_perm(PERMISSION):
+        raise NotAllowed("Writing private keys to files takes a permission of its own.", advice="Ask an administrator.")
+    wanted: dict[str, Any] = {
+        "export": on,
+        "export_owner": owner.strip(),
+        "export_group": group.strip(),
+        "export_mode": mode.strip(),
+    }
+    for name, value in _given().items():
+        if wanted[name] != value:
+            raise _locked(name)
+    if on:
+        shelf = _shelf(_access(wanted["export_owner"], wanted["export_group"], wanted["export_mode"]))
+        try:
+            shelf.probe()
+        except OSError as error:
+            raise _refused(error, PortalState(**wanted)) from error
+    else:
+        mode_parse(wanted["export_mode"])
+    _store(wanted, actor)
+
+
+def export_given() -> None:
+    """At the start: what the environment says is written down, where the pages show it. Raises InputError."""
+    given = _given()
+    if given:
+        mode_parse(given.get("export_mode", "0600"))
+        _store(given, "environment")
+
+
+def export_run() -> ExportResult | None:
+    """Bring the files of this node up to the database; None where the export is off.
+
+    No trouble with one certificate keeps the others; all of it is kept in the node's row. Raises DatabaseError only.
+    """
+    state = state_get()
+    if not state.export:
+        return None
+    result = ExportResult()
+    try:
+        shelf = _shelf(_access(state.export_owner, state.export_group, state.export_mode))
+    except InputError as error:
+        result.troubles.append(str(error))
+    else:
+        _write(shelf, state, result)
+    _report(result)
+    return result
+
+
+def export_remove(*, actor: Actor) -> ExportResult:
+    """Take away what was exported on this node and the database knows of. Raises ConflictError while it is on."""
+    if state_get().export:
+        raise ConflictError("The export is on, so the files would come back.", advice="Switch it off first.")
+    result = ExportResult()
+    _remove(_shelf(Access()), Certificate.objects.exclude(export_name=""), result)
+    audit_record(
+        actor, "export.remove", settings.EXPORT_DIR, after={"directories": result.removed, "node": node_name()}
+    )
+    NodeExport.objects.filter(node=node_name()).delete()
+    return result
+
+
+def export_signature() -> str:
+    """Changes whenever something is to be written or removed; "" where the export is off. Two queries."""
+    state = state_get()
+    if not state.export:
+        return ""
+    rows = Certificate.objects.order_by("pk").values_list("pk", "current_id", "deleted_at", "export_name")
+    facts = [state.export_owner, state.export_group, state.export_mode, *rows]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def export_warnings(state: PortalState) -> list[str]:
+    """Why those whom the files are given to may not get at them."""
+    try:
+        access = _access(state.export_owner, state.export_group, state.export_mode)
+    except InputError as error:
+        return [str(error)]
+    if not state.export or access.directory_mode == 0o700:
+        return []
+    return [
+        f"{parent} lets nobody in but its owner, so the files cannot be reached: chmod o+x {parent}"
+        for parent in settings.EXPORT_DIR.parents
+        if parent.exists() and not parent.stat().st_mode & 0o001
+    ]
+
+
+def export_troubles() -> list[NodeExport]:
+    """The nodes that could not write everything; none while the export is off."""
+    return list(NodeExport.objects.exclude(trouble="")) if state_get().export else []
+
+
+def _write(shelf: Shelf, state: PortalState, result: ExportResult) -> None:
+    found = Certificate.objects.filter(deleted_at=None, current__key__isnull=False)
+    for certificate in found.select_related("current__key").order_by("created_at"):
+        version = certificate.current
+        if version is None or version.key is None or certificate.pk == state.placeholder_id:
+            continue
+        name = certificate.export_name or _name_give(certificate)
+        try:
+            generation = generation_name(version.not_before, version.fingerprint_sha256)
+            if shelf.publish(name, generation, _files(version), _check):
+                result.written.append(name)
+                log.info("%s was exported to %s", certificate.name, shelf.root / name / generation)
+            result.count += 1
+        except OSError as error:
+            result.troubles.append(f"{name}: {_refused(error, state)}")
+        except BinderyError as error:
+            result.troubles.append(f"{name}: {error}")
+    deleted = Certificate.objects.exclude(deleted_at=None).exclude(export_name="")
+    taken = Certificate.objects.filter(deleted_at=None).exclude(export_name="").values("export_name")
+    _remove(shelf, deleted.exclude(export_name__in=taken), result, state)
+
+
+def _remove(shelf: Shelf, rows: QuerySet[Certificate], result: ExportResult, state: PortalState | None = None) -> None:
+    for name in rows.values_list("export_name", flat=True):
+        try:
+            if shelf.remove(name):
+                result.removed.append(name)
+                log.info("%s was removed from the export", name)
+        except OSError as error:
+            result.troubles.append(f"{name}: {_refused(error, state or PortalState())}")
+
+
+def _files(version: CertificateVersion) -> Files:
+    """Raises KeyRefused where the key is not held here, SecretError."""
+    assert version.key is not None  # noqa: S101 - chosen so
+    return {
+        LEAF: version.leaf_pem.encode(),
+        CHAIN: version.chain_pem.encode(),
+        FULL: version.fullchain_pem.encode(),
+        KEY: key_to_pem(key_open(version.key)),
+    }
+
+
+def _check(files: Files) -> None:
+    """What stands on the disk is a pair. Raises CertificateRefused, KeyRefused."""
+    pair_check(certificates_read(files[LEAF])[0], key_from_pem(files[KEY]))
+    if files[FULL] != files[LEAF] + files[CHAIN]:
+        raise CertificateRefused("What was written is not what was to be written.", advice="Check the disk.")
+
+
+def _name_give(certificate: Certificate) -> str:
+    """Its directory, for life and on every node; of several with a name the first has it plain."""
+    plain = directory_name(certificate.name)
+    for name in (plain, f"{plain}-{str(certificate.pk)[:8]}", str(certificate.pk)):
+        try:
+            with transaction.atomic():
+                Certificate.objects.filter(pk=certificate.pk, export_name="").update(export_name=name)
+        except IntegrityError:
+            continue
+        break
+    certificate.refresh_from_db(fields=["export_name"])
+    return certificate.export_name
+
+
+def _report(result: ExportResult) -> None:
+    more = len(result.troubles) - _SHOWN
+    texts = result.troubles[:_SHOWN] + ([f"And {more} more."] if more > 0 else [])
+    trouble = "\n".join(texts)
+    before = NodeExport.objects.filter(node=node_name()).values_list("trouble", flat=True).first()
+    if trouble and trouble != before:
+        log.error("The export is not complete: %s", " ".join(texts))
+    NodeExport.objects.update_or_create(
+        node=node_name(),
+        defaults={
+            "place": str(settings.EXPORT_DIR),
+            "count": result.count,
+            "trouble": trouble,
+            "finished_at": clock.now(),
+        },
+    )
+
+
+def _shelf(access: Access) -> Shelf:
+    return Shelf(settings.EXPORT_DIR, access, GENERATION)
+
+
+def _access(owner: str, group: str, mode: str) -> Access:
+    return Access(mode_parse(mode), _number(owner, "owner"), _number(group, "group"))
+
+
+def _number(name: str, what: str) -> int:
+    """Of a user or a group of this machine. Raises InputError."""
+    if not name:
+        return _AS_GIVEN
+    try:
+        if name.isdecimal():
+            return int(name)
+        return pwd.getpwnam(name).pw_uid if what == "owner" else grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        kind = "user" if what == "owner" else "group"
+        raise InputError(
+            f"There is no {kind} “{name}” on {node_name()}.",
+            advice=f"Type the name or the number of a {kind}.",
+            code=what,
+        ) from None
+
+
+def _refused(error: OSError, state: PortalState) -> InputError:
+    """What the system refused, for a person: the file, the mode, and what to do."""
+    path, user = Path(error.filename or settings.EXPORT_DIR), user_name()
+    if error.errno == errno.EPERM and (state.export_owner or state.export_group):
+        whose = " and ".join(
+            f"{what} {name}" for what, name in (("user", state.export_owner), ("group", state.export_group)) if name
+        )
+        return InputError(
+            f"{path} cannot be given to {whose} (mode {state.export_mode}) by {user}, as whom the portal runs.",
+            advice=f"Leave the owner empty and name a group that {user} is a member of, or run the portal as root.",
+            code="owner" if state.export_owner else "group",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        root = settings.EXPORT_DIR
+        return InputError(
+            f"{path} cannot be written by {user}: {error.strerror}.",
+            advice=f"Give the directory to {user}: `chown -R {user} {root} && chmod 0700 {root}`.",
+            code="place",
+        )
+    return InputError(f"{path} cannot be written: {error.strerror}.", advice="Check the disk.", code="place")
+
+
+def _store(wanted: dict[str, Any], actor: Actor) -> None:
+    state = state_get()
+    before = {name: getattr(state, name) for name in wanted}
+    if before == wanted:
+        return
+    with transaction.atomic():
+        state_update(**wanted)
+        audit_record(actor, "export.change", settings.EXPORT_DIR, before=before, after=wanted)
+
+
+def _given() -> dict[str, Any]:
+    """What the environment decides, as fields of PortalState."""
+    return {**({"export": settings.EXPORT} if settings.EXPORT_LOCKED else {}), **settings.EXPORT_ACCESS}
+
+
+def _locked(name: str) -> ConflictError:
+    return ConflictError(
+        f"BINDERY_{name.upper()} is set in the environment of the portal and decides this.",
+        advice="Change or unset it and restart the portal.",
+        code="locked",
+    )

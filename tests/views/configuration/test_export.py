@@ -1,0 +1,84 @@
+"""Configuration ➜ Export."""
+
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from pytest_django import Settings
+
+from certs.models import NodeExport, User
+from certs.services.export import export_run
+from certs.services.portal_state import state_get, state_update
+from tests import stock
+
+PAGE = "/configuration/export/"
+ON = {"on": "on", "owner": "", "group": "", "mode": "0600"}
+
+
+@pytest.fixture(autouse=True)
+def _place(settings: Settings, tmp_path: Path) -> None:
+    settings.EXPORT_DIR = tmp_path / "acme"
+
+
+def test_it_is_switched_on_and_shows_what_was_written(client: Client, tmp_path: Path) -> None:
+    stock.issued("www.example.com")
+    page = client.post(PAGE, ON, follow=True).content.decode()
+    assert f"written to {tmp_path / 'acme'}" in page
+    assert state_get().export
+    export_run()
+    page = client.get(PAGE).content.decode()
+    assert "www.example.com/current" in page
+    assert NodeExport.objects.get().node in page
+    assert "Private keys leave the database." in page
+
+
+def test_it_is_switched_off_and_the_files_stay(client: Client) -> None:
+    client.post(PAGE, ON)
+    page = client.post(PAGE, {**ON, "on": ""}, follow=True).content.decode()
+    assert "The files stay where they are" in page
+    assert not state_get().export
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mode": "0644"}, "is no mode for a private key"),
+        ({"owner": "nobody-knows"}, "There is no user “nobody-knows”"),
+        ({"group": "nobody-knows"}, "There is no group “nobody-knows”"),
+    ],
+)
+def test_what_cannot_be_is_said_at_its_field(client: Client, given: dict[str, str], words: str) -> None:
+    page = client.post(PAGE, {**ON, **given}).content.decode()
+    assert words in page
+    assert "field-error" in page
+    assert not state_get().export
+
+
+def test_the_permission_is_enough_and_nothing_else_is(onlooker: Client, bob: User) -> None:
+    assert onlooker.post(PAGE, ON).status_code == 403
+    assert not state_get().export
+    bob.user_permissions.add(Permission.objects.get(codename="export_keys"))
+    assert "<form" in onlooker.get(PAGE).content.decode().split("<h1>")[1]
+    assert onlooker.post(PAGE, ON).status_code == 302
+    assert state_get().export
+
+
+def test_troubles_of_a_node_are_shown(client: Client) -> None:
+    state_update(export=True)
+    NodeExport.objects.create(node="web-2", place="/srv/acme", count=3, trouble="a.test: cannot be written\nmore <b>")
+    page = client.get(PAGE).content.decode()
+    for words in ("web-2", "not complete", "a.test: cannot be written", "more &lt;b&gt;"):
+        assert words in page
+    assert "on, but not everything could be written" in client.get("/configuration/").content.decode()
+
+
+def test_the_environment_locks_the_fields(client: Client, settings: Settings) -> None:
+    settings.EXPORT_LOCKED, settings.EXPORT = True, False
+    settings.EXPORT_ACCESS = {"export_group": "daemon"}
+    state_update(export_group="daemon")
+    page = client.get(PAGE).content.decode()
+    assert "Set by BINDERY_EXPORT in" in page
+    assert "Set by BINDERY_EXPORT_GROUP in" in page
+    client.post(PAGE, ON)
+    assert not state_get().export
