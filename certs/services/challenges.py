@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import F
+from django.db.models import F, Q
 
 from certs.domain.errors import AcmeRetry, BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
@@ -30,6 +30,7 @@ DEFAULT = "http01"
 AUTOMATIC = ("http01", "tlsalpn01")
 _CLEAN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))
 SWEEP_BATCH = 50
+PRESENT_AGAIN = timedelta(minutes=15)
 _LEFT = "left-"
 
 
@@ -130,14 +131,16 @@ def _is_shared(row: Challenge) -> AcmeRetry:
 
 
 def challenge_present(row: Challenge, solver: Solver, task: Task) -> None:
-    """Put the answer in place, once, and remember how to take it away. Nothing is put there for an order that ended
-    meanwhile. Network. Raises BinderyError."""
+    """Put the answer in place and remember how to take it away. Nothing is put there for an order that ended meanwhile,
+    and nothing twice, unless the order still waits so long after: somebody else may have overwritten it. Network.
+    Raises BinderyError."""
     if solver.by_portal:
         return
     with _turn(row):
         # As it is now: it may have been put there, given up or taken away while this one waited.
-        mine = Challenge.objects.filter(pk=row.pk, order_id=row.order_id, clean_at=None, presented_at=None)
-        if not mine.exists():
+        mine = Challenge.objects.filter(pk=row.pk, order_id=row.order_id, clean_at=None)
+        missing = Q(presented_at=None) | Q(presented_at__lt=clock.now() - PRESENT_AGAIN)
+        if not mine.filter(missing).exists():
             return
         data = solver.present(task)
         # Also where the order ended meanwhile: whoever takes it away waits for its turn, and needs this.

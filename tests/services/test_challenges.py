@@ -291,3 +291,18 @@ def test_a_challenge_met_again_and_answered_in_another_way(
     assert not remembering.stands
     assert not Challenge.objects.exists()
     assert remembering.cleaned[0] == ("a.example.test", {"id": 7})
+
+
+def test_what_somebody_else_has_overwritten_is_put_there_again(
+    order: Order, remembering: type[Remembering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts: list[str] = []
+    monkeypatch.setattr(remembering, "present", lambda self, task: puts.append(task.name) or {"id": len(puts)})
+    row = put(order, kind="remembering", type="dns-01")
+    for minutes in (0, 5, 16, 17, 40):
+        later = clock.now() + timedelta(minutes=minutes)
+        with monkeypatch.context() as patch:
+            patch.setattr("certs.services.challenges.clock.now", lambda later=later: later)
+            challenge_present(row, Remembering(), challenge_task(row))
+    assert len(puts) == 3
+    assert Challenge.objects.get().data == {"id": 3}
