@@ -42,6 +42,7 @@ _BEFORE: dict[Event, frozenset[str]] = {
     ),
 }
 MOST_SHOWN = 6
+SPENT = "budget"  # the code of an order that a limit holds back
 _Key = tuple[str, str]  # event, key
 
 
@@ -208,7 +209,7 @@ def budget_last(found: Iterable[Budget]) -> str:
 
 def order_budget_check(order: Order) -> None:
     """Just before newOrder: another node, or an issuer that takes over, may have come to a limit since the order was
-    made. Raises AcmeRetry (code "budget") with the moment when it may go."""
+    made. Raises AcmeRetry (code SPENT) with the moment when it may go."""
     url = order.account.directory_url
     if not limits_of(url):
         return
@@ -219,7 +220,7 @@ def order_budget_check(order: Order) -> None:
     until, why = hold
     # The clock of decisions may be moved; a flow waits in real time.
     raise AcmeRetry(
-        why, code="budget", advice="It is asked for by itself then.", retry_at=datetime.now(UTC) + (until - clock.now())
+        why, code=SPENT, advice="It is asked for by itself then.", retry_at=datetime.now(UTC) + (until - clock.now())
     )
 
 

@@ -14,6 +14,7 @@ from certs.models import AcmeAccount, Order
 from certs.services.addresses import public_url
 from certs.services.challenges import AUTOMATIC, challenge_kind_first, challenges_clear, solver_kinds
 from certs.services.explanations import issuer_refusal
+from certs.services.ledger import SPENT
 from certs.services.order_flow import Flow
 from certs.services.order_steps import ChallengeFailed
 from portal import clock
@@ -82,7 +83,7 @@ def _has_https_port() -> bool:
 
 
 def _other_issuer(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
-    if not isinstance(error, AcmeFailure) or not error.code.startswith("acme"):
+    if not isinstance(error, AcmeFailure) or not (error.code.startswith("acme") or error.code == SPENT):
         return False  # a DNS provider that is away, say, would be away for the next CA as well
     order = flow.order
     account = _issuer_left(flow)
