@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError
 from django.db.models import F, Q
 
+from certs.domain import states
 from certs.domain.errors import AcmeRetry, BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
@@ -64,7 +65,8 @@ def site_get() -> Site:
 
 
 def challenge_kind_first(certificate: Certificate, account: AcmeAccount) -> str:
-    """The chosen method's; else what worked last time at this account, so that a closed port 80 costs one failure.
+    """The chosen method's; else what worked last time at this account or in a rehearsal, so that a closed port 80
+    costs one failure.
 
     A visitor who brought an order about has come to the HTTPS listener, so the CA is asked to do the same; where that
     fails, one name learns it for all.
@@ -73,9 +75,9 @@ def challenge_kind_first(certificate: Certificate, account: AcmeAccount) -> str:
         return certificate.challenge_method.kind
     first = "tlsalpn01" if certificate.on_demand else AUTOMATIC[0]
     alike = {"certificate__on_demand": True} if certificate.on_demand else {"certificate": certificate}
-    worked = Order.objects.filter(**alike, account=account, challenge_kind__in=AUTOMATIC, rehearsal=False)
-    found = worked.exclude(version=None).order_by("-created_at").values_list("challenge_kind", flat=True)
-    return found.first() or first
+    worked = Q(account=account, rehearsal=False, version__isnull=False) | Q(rehearsal=True, state=states.DONE)
+    rows = Order.objects.filter(worked, **alike, challenge_kind__in=AUTOMATIC).order_by("-created_at")
+    return rows.values_list("challenge_kind", flat=True).first() or first
 
 
 def challenge_answer(token: str) -> str | None:

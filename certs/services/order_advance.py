@@ -56,6 +56,7 @@ _ABOUT_NAMES = {f"acme-{code}" for code in ("connection", "unauthorized", "incor
 # When a CA that cannot do it now is left for the next issuer, and a rehearsal given up.
 _LONG_WAIT, _FEW_ATTEMPTS = timedelta(minutes=10), 3
 LONGEST_LIFE, LONGEST_LIFE_BY_HAND = timedelta(days=1), timedelta(days=7)
+LONGEST_LIFE_REHEARSAL = timedelta(hours=1)  # the real order waits behind it
 LONGEST_LIFE_ISSUED = timedelta(days=2)  # what may be issued already is fetched even after a day-long Retry-After
 PATIENCE_LOW, PATIENCE_HIGH = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -147,6 +148,8 @@ def _patience(order: Order) -> timedelta:
 
 def _longest_life(order: Order) -> timedelta:
     kind = solver_kinds().get(order.challenge_kind)
+    if order.rehearsal and order.reason == AFTER_FAILURE:
+        return LONGEST_LIFE_REHEARSAL
     if order.state == states.FINALIZED:
         return LONGEST_LIFE_ISSUED
     by_hand = order.state == states.ORDERED and kind is not None and kind.by_hand
@@ -174,7 +177,7 @@ def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> 
         also=lambda: _failed(order, error, retry_at),
         **_told(error),
         evidence=evidence,
-        **({} if order.state == states.FINALIZED else {"key": None, "csr_pem": ""}),
+        **({} if order.state == states.FINALIZED and not order.rehearsal else {"key": None, "csr_pem": ""}),
     )
 
 

@@ -29,9 +29,9 @@ _BEFORE_ISSUE = frozenset({states.NEW, states.REGISTERED, states.ORDERED, states
 
 def turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
     """Whether the order goes on in another way. `told` is what would be said of its failure. Raises LeaseLost."""
-    if flow.order.rehearsal or flow.order.state not in _BEFORE_ISSUE:
+    if flow.order.state not in _BEFORE_ISSUE:
         return False
-    return _other_challenge(flow, error, told) or _other_issuer(flow, error, told)
+    return _other_challenge(flow, error, told) or issuer_turn_take(flow, error, told)
 
 
 def issuer_turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:

@@ -66,7 +66,7 @@ def order_create(
                 replaces="" if rehearsal else _replaces(certificate),
                 rehearsal=rehearsal is not None,
                 profile=certificate.profile,
-                challenge_kind=challenge_kind_first(certificate, account),
+                challenge_kind=challenge_kind_first(certificate, certificate.account or account),
             )
             audit_record(actor, "order.create", certificate, after={"order": str(order.pk), "reason": reason})
             what = "Rehearsing" if rehearsal else "Asked for"

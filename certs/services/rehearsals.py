@@ -9,6 +9,7 @@ from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import BinderyError, ConflictError
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, User
 from certs.services.accounts import account_get_or_create
+from certs.services.challenges import solver_kinds
 from certs.services.orders import order_create
 from portal import clock
 
@@ -65,8 +66,11 @@ def rehearsal_ask(certificate: Certificate, *, actor: Actor) -> Order:
 
 
 def rehearsal_needed(certificate: Certificate) -> bool:
-    """After a failure, while there is time: an expiring certificate is not held up by a rehearsal."""
-    version = certificate.current
+    """After a failure, while there is time: an expiring certificate is not held up by a rehearsal, and no person is
+    asked to prove the same twice."""
+    version, method = certificate.current, certificate.challenge_method
+    if method is not None and (solver := solver_kinds().get(method.kind)) is not None and solver.by_hand:
+        return False
     if not certificate.failures or certificate.account is None or not rehearsal_directory(certificate.account):
         return False
     return version is None or version.not_after - clock.now() > version.lifetime / 20

@@ -316,6 +316,52 @@ def test_a_rehearsal_that_fails_spares_the_real_limits(cas: Cas, real: AcmeAccou
     assert cas.at(real).calls["order_new"] == 1
 
 
+@pytest.mark.usefixtures("tls_solver")
+def test_a_rehearsal_finds_the_other_challenge_and_the_order_after_it_begins_with_that(
+    cas: Cas, real: AcmeAccount
+) -> None:
+    """Where port 80 is closed for good, each rehearsal would fail, and the order that could succeed never come."""
+    https_at("https://a.example.test")
+    asked = order(at=real)
+    cas.at(real).fail["order_new"] = [refused("unauthorized")]
+    advance(asked)
+    Certificate.objects.update(next_attempt_at=None)
+    for url in (real.directory_url, KNOWN["letsencrypt-staging"].url):
+        ca = cas.setdefault(url, FakeCa())
+        ca.answers, ca.verdicts = {"http-01", "tls-alpn-01"}, {"http-01": problem_of("connection")}
+    rehearsal = Order.objects.get(pk=sweep_run(only=[asked.certificate_id])[0].order)
+    assert advance(rehearsal).state == states.DONE
+    follower = Order.objects.get(finished_at=None)
+    assert follower.challenge_kind == "tlsalpn01"
+    assert advance(follower).state == states.DONE
+    assert cas.at(real).calls["order_new"] == 2
+
+
+@pytest.mark.parametrize("state", [states.NEW, states.FINALIZED])
+def test_a_rehearsal_that_waits_for_ever_holds_nothing_up(cas: Cas, real: AcmeAccount, state: str) -> None:
+    asked = order(at=real)
+    cas.at(real).fail["order_new"] = [refused("unauthorized")]
+    advance(asked)
+    Certificate.objects.update(next_attempt_at=None)
+    rehearsal = Order.objects.get(pk=sweep_run(only=[asked.certificate_id])[0].order)
+    call = {states.NEW: "order_new", states.FINALIZED: "certificate_read"}[state]
+    staging = cas.setdefault(KNOWN["letsencrypt-staging"].url, FakeCa())
+    staging.fail[call] = [AcmeRetry("Not yet.", code="acme-waiting") for _ in range(3)]
+    assert advance(rehearsal).finished_at is None
+    Order.objects.filter(pk=rehearsal.pk).update(created_at=clock.now() - timedelta(minutes=61))
+    assert advance(rehearsal).state == states.FAILED
+    assert rehearsal.key is None
+    assert advance(Order.objects.get(finished_at=None)).state == states.DONE
+
+
+def test_a_person_is_not_asked_to_prove_the_same_twice(cas: Cas, real: AcmeAccount) -> None:
+    asked = order(at=real, challenge_method=stock.method("dns01_manual"))
+    cas.at(real).fail["order_new"] = [refused("unauthorized")]
+    assert advance(asked).state == states.FAILED
+    Certificate.objects.update(next_attempt_at=None)
+    assert not Order.objects.get(pk=sweep_run(only=[asked.certificate_id])[0].order).rehearsal
+
+
 def test_a_staging_directory_that_is_away_holds_nothing_up(cas: Cas, real: AcmeAccount) -> None:
     asked = order(at=real)
     cas.at(real).fail["order_new"] = [refused("unauthorized")]
