@@ -10,6 +10,7 @@ import grp
 import hashlib
 import logging
 import pwd
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,9 @@ def export_warnings(state: PortalState) -> list[str]:
     if not state.export or access.directory_mode == 0o700:
         return []
     return [
-        f"{parent} lets nobody in but its owner, so the files cannot be reached: chmod o+x {parent}"
+        f"{parent} does not let them through to the files: chmod o+x {parent}"
         for parent in settings.EXPORT_DIR.parents
-        if parent.exists() and not parent.stat().st_mode & 0o001
+        if not _lets_through(parent, access)
     ]
 
 
@@ -227,6 +228,17 @@ def _report(result: ExportResult) -> None:
             "finished_at": clock.now(),
         },
     )
+
+
+def _lets_through(directory: Path, access: Access) -> bool:
+    """Whether owner and group of the files may pass; True also where that cannot be told."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return True
+    own = found.st_uid == access.uid and found.st_mode & stat.S_IXUSR
+    group = found.st_gid == access.gid and found.st_mode & stat.S_IXGRP
+    return bool(own or group or found.st_mode & stat.S_IXOTH)
 
 
 def _shelf(access: Access) -> Shelf:

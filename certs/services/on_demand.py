@@ -113,8 +113,8 @@ def on_demand_ask(server_name: str) -> Asked:
     try:
         with transaction.atomic():
             # The lock: SQLite has one writer at a time, PostgreSQL waits here for the row.
-            state = PortalState.objects.select_for_update().get(pk=1)
-            found = _ask(name, state)
+            state = PortalState.objects.select_for_update().filter(pk=1).first()
+            found = _ask(name, state or PortalState())
         return found if isinstance(found, Asked) else _bind(name, found)
     except BinderyError as error:
         log.warning("%s was visited, but nothing could be done: %s", name, error)

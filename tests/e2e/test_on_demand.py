@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from certs.domain.envelope import KeyRing
 from tests.harness.load import Load, seen
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 from tests.harness.ports import LOOPBACK, free_port, wait_until
+from tests.harness.postgres import Postgres
+from tests.harness.rounds import rounds
 from tests.harness.tls import served
 from tests.harness.web import ROOT, make_home, python_env
 
@@ -140,34 +143,79 @@ on_demand_change(on=True, hosts=[{names}], account=account, actor="test")
 """
 
 
-@pytest.mark.parametrize("processes", [8])
-def test_processes_that_ask_at_once_make_one_certificate_and_one_order(tmp_path: Path, processes: int) -> None:
-    home = make_home(tmp_path)
-    names = [f"n{number}.example.com" for number in range(4)]
-    shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PREPARE.format(names=", ".join(map(repr, names)))]
-    subprocess.run(shell, cwd=ROOT, env=python_env(home), check=True)
-    for name in names:
+COUNT = """
+from certs.models import Certificate, Order
+print(Certificate.objects.count(), Order.objects.count())
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of processes on one database that is ready for use."""
+    if request.param == "sqlite":
+        yield python_env(make_home(tmp_path))
+        return
+    need("postgresql")
+    with Postgres() as server:
+        environment = python_env(tmp_path, DATABASE_URL=server.url)
+        shell(environment, "migrate", "-v", "0")
+        shell(environment, "createcachetable")
+        yield environment
+
+
+def shell(environment: dict[str, str], *words: str) -> str:
+    command = [sys.executable, "manage.py", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+@rounds("names", 2, 20)
+def test_processes_that_ask_at_once_make_one_certificate_and_one_order(database: dict[str, str], names: int) -> None:
+    every = [f"n{number}.example.com" for number in range(names)]
+    shell(database, "shell", "-v", "0", "-c", PREPARE.format(names=", ".join(map(repr, every))))
+    for name in every:
         with contextlib.ExitStack() as stack:
             asking = [
                 stack.enter_context(
                     subprocess.Popen(
                         [sys.executable, "-c", ASK, name],
                         cwd=ROOT,
-                        env=python_env(home),
+                        env=database,
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         text=True,
                     )
                 )
-                for _ in range(processes)
+                for _ in range(6)
             ]
             for each in asking:
                 assert each.stdout is not None
                 assert each.stdout.readline() == "ready\n"
             answers = [each.communicate(timeout=60)[0].strip() for each in started_together(asking)]
-        assert sorted(answers) == ["busy"] * (processes - 1) + ["ordered"]
-    portal = Portal(home=home)
-    assert (portal.count("certs_certificate"), portal.count("certs_order")) == (len(names), len(names))
+        assert sorted(answers) == ["busy"] * 5 + ["ordered"]
+    assert shell(database, "shell", "-v", "0", "-c", COUNT).split() == [str(names)] * 2
+
+
+def test_any_node_answers_and_serves_what_another_has_ordered(ca: Pebble) -> None:
+    """The visitor and the CA come to the node that serves; the worker is another one."""
+    need("postgresql")
+    with Postgres() as server:
+        given = {
+            "DATABASE_URL": server.url,
+            "BINDERY_SECRET_KEY": "a-secret-key-of-this-test-" + "y" * 40,
+            "BINDERY_KEY_RING": KeyRing.generate().to_json(),
+        }
+        web = Portal(
+            https_port=ca.tls_port,
+            environment={**given, "BINDERY_NODE": "web"},
+            arguments=[*up(ca, "--on-demand-host", NAME, "--accept-terms"), "--role", "web"],
+        )
+        worker = Portal(environment={**given, "BINDERY_NODE": "worker"}, arguments=["--role", "worker"])
+        with web, worker:
+            seen((LOOPBACK, web.https_port), NAME)
+            wait_until(lambda: is_issued(web, ca, NAME), timeout=60, what="the certificate")
+        assert ca.issued() == 1
+        assert "A CA validates" in web.log
+        assert "A CA validates" not in worker.log
 
 
 def started_together(asking: list["subprocess.Popen[str]"]) -> list["subprocess.Popen[str]"]:

@@ -107,18 +107,18 @@ class Command(BinderyCommand):
                 else "A certificate or key is installed already; none was made."
             )
         if demand is not None:
-            self._ask(lambda: demand_request(demand), must=not demand.choice.terms_accepted)
+            self._ask(lambda: demand_request(demand), demand.choice.terms_accepted, "On demand was not switched on")
         if wish is not None:
-            self._ask(lambda: certificate_request(wish), must=not wish.terms_accepted)
+            self._ask(lambda: certificate_request(wish), wish.terms_accepted, "No certificate was requested")
 
-    def _ask(self, request: Callable[[], str], *, must: bool) -> None:
+    def _ask(self, request: Callable[[], str], terms_accepted: bool, otherwise: str) -> None:
         try:
             self.stdout.write(request())
         except AcmeRetry as error:
-            if must:
+            if not terms_accepted:
                 raise
             # A CA that is away must not keep the portal from serving what it has.
-            self.stderr.write(f"bindery: {error} No certificate was requested; the next start asks again.")
+            self.stderr.write(f"bindery: {error} {otherwise}; the next start asks again.")
 
     def _announce(self, role: str) -> None:
         if role == "worker":
