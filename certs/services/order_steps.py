@@ -370,13 +370,17 @@ def _moved_on(flow: Flow, view: OrderView) -> bool:
 
 
 def _refused(flow: Flow, view: OrderView) -> None:
-    if view.error is not None:
+    """A challenge that failed before we were killed is told as such: another one may do, whatever the order says."""
+    proving = flow.order.state in {states.ORDERED, states.CHALLENGED}
+    if view.error is not None and not proving:
         raise failure(view.error, flow.ca)
     for url in view.authorizations:
         authorization = _read(flow, url)
-        if authorization.status != "valid":
+        if authorization.failed_challenge or (authorization.status != "valid" and view.error is None):
             _failures_keep(flow, [authorization])
             raise _challenge_failed(flow, authorization)
+    if view.error is not None:
+        raise failure(view.error, flow.ca)
     raise AcmeRefused(f"{flow.ca} ended the order with status {view.status!r} and no reason.", code="acme-order")
 
 

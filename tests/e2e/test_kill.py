@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kill_points import POINTS
+from tests.e2e.kill_points import POINTS, REHEARSALS
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.ports import free_port
@@ -23,12 +23,18 @@ def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="bindery-kill-") as home,
         Answers(home) as answers,
-        Pebble(http_port=answers.port, nonce_reject=0, retry_after=0) as ca,
+        Pebble(http_port=answers.port, tls_port=free_port(), nonce_reject=0, retry_after=0) as ca,
+        Pebble(http_port=answers.port, nonce_reject=0, retry_after=0, blocked=("example.test",)) as refusing,
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "tests.e2e.kill_points", ca.directory_url, str(ca.ca_bundle_file)],
+            [
+                sys.executable,
+                "-m",
+                "tests.e2e.kill_points",
+                *(word for each in (ca, refusing) for word in (each.directory_url, str(each.ca_bundle_file))),
+            ],
             cwd=ROOT,
-            env={**os.environ, "BINDERY_HOME": home},
+            env={**os.environ, "BINDERY_HOME": home, "BINDERY_PUBLIC_URL": "https://portal.test"},
             capture_output=True,
             text=True,
             timeout=120,
@@ -36,7 +42,7 @@ def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
         )
         assert done.returncode == 0, done.stderr[-4000:]
         results = [json.loads(line) for line in done.stdout.splitlines()]
-        issued = ca.issued()
+        issued = ca.issued() - REHEARSALS + refusing.issued()
 
     wrong = [
         result
