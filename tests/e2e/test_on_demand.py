@@ -213,9 +213,9 @@ def test_any_node_answers_and_serves_what_another_has_ordered(ca: Pebble) -> Non
         with web, worker:
             seen((LOOPBACK, web.https_port), NAME)
             wait_until(lambda: is_issued(web, ca, NAME), timeout=60, what="the certificate")
-        assert ca.issued() == 1
-        assert "A CA validates" in web.log
-        assert "A CA validates" not in worker.log
+            assert ca.issued() == 1
+            assert "A CA validates" in web.log
+            assert "A CA validates" not in worker.log
 
 
 def started_together(asking: list["subprocess.Popen[str]"]) -> list["subprocess.Popen[str]"]:
