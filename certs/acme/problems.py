@@ -73,7 +73,8 @@ class Problem:
 def storable(value: Any, deep: int = _DEEPEST) -> Any:
     """A JSON value that any database keeps and any terminal bears: PostgreSQL refuses NUL and halves of surrogates."""
     if isinstance(value, str):
-        return "".join(one if one.isprintable() else " " for one in value[:_LONGEST_TEXT])
+        text = value[:_LONGEST_TEXT]
+        return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if not isinstance(value, dict | list):
