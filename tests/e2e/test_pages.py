@@ -26,6 +26,8 @@ PATHS = (
     "/configuration/challenges/new/",
     "/configuration/challenges/new/?kind=dns01_rfc2136",
     "/configuration/challenges/new/?kind=dns01_provider",
+    "/configuration/on-demand/",
+    "/configuration/export/",
     "/configuration/accounts/",
     "/configuration/accounts/new/",
     "/configuration/notifications/",
@@ -65,7 +67,7 @@ def place(browser: Browser) -> Iterator[Portal]:
 
 
 def _name(path: str) -> str:
-    return path.strip("/").replace("/", "-") or "home"
+    return path.strip("/").replace("/", "-").replace("?", "") or "home"
 
 
 def _wide(person: Visitor) -> int:
