@@ -5,6 +5,7 @@ and with what it found out about the names. The first rule that fits speaks; the
 causes: what explains the others comes first.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Explanation:
     proofs: tuple[Proof, ...] = ()
     names: tuple[tuple[str, str], ...] = ()  # name, what the CA says of it: where it speaks of single names
     by_itself: bool = False  # there is nothing to do but wait
+
+    @property
+    def has_command(self) -> bool:
+        return any(proof.command for proof in self.proofs)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,17 @@ def _said(pattern: str) -> Callable[[Failure], Mapping[str, str] | None]:
     return fits
 
 
+def _address_said(failure: Failure) -> Mapping[str, str] | None:
+    """The address that the CA went to without getting an answer, as Boulder and pebble put it."""
+    for text in (failure.detail, *(text for _, text in _subproblems(failure.problem)), failure.message):
+        for match in _WENT_TO.finditer(text):
+            try:
+                return {"address": str(ipaddress.ip_address(match["address"]))}
+            except ValueError:
+                continue
+    return None
+
+
 def _by(kind: str, then: Callable[[Failure], Mapping[str, str] | None]) -> Callable[[Failure], Any]:
     return lambda failure: then(failure) if failure.challenge.startswith(kind) else None
 
@@ -134,6 +150,11 @@ def _always(failure: Failure) -> Mapping[str, str]:
     return {}
 
 
+_WENT_TO = re.compile(
+    r"(?:^|[\s\[])(?P<address>[0-9a-f.:]*[0-9a-f])\]?(?::\d+)?: (?:Fetching \S+: )?"
+    r"(?:connect: |i/o )?(?:connection refused|connection reset|time-?out|no route|network is unreachable)",
+    re.IGNORECASE,
+)
 _LOOK = "Look at the CA's answer below."
 _NOT_REACHED = ("acme-connection", "acme-unauthorized", "acme-incorrectResponse", "acme-tls", "acme-dns")
 _OPEN_80 = "Let port 80 of {name} reach this portal from the Internet: look at firewall and port forwarding."
@@ -201,6 +222,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         _NOT_REACHED,
+        "{ca} found {name} at {address}, and nothing answered there on port 80.",
+        "If {address} is this portal's, open port 80 there in firewall and port forwarding; if not, correct the A or "
+        "AAAA record.",
+        _by("http01", _address_said),
+    ),
+    Rule(
+        _NOT_REACHED,
         "From here the portal answers rightly; from the Internet it is not reached.",
         "{name} must lead to this portal from outside, too: look at the public DNS and the firewall in front of it.",
         _by("http01", _seen(r"the right answer")),
@@ -208,7 +236,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _NOT_REACHED,
         "This server cannot find {name} in its DNS, and the CA did not reach it either.",
-        "Make an A or AAAA record for {name} that leads to this portal.",
+        "See that the public DNS has an A or AAAA record for {name}, and that it leads to this portal.",
         _by("http01", _seen(r"cannot find the name")),
     ),
     # tls-alpn-01.
@@ -250,13 +278,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("acme-userActionRequired", "acme-terms"),
         "{ca} has new terms of service.",
-        "Read them and accept them: Configuration ➜ Let's Encrypt ➜ Reconfigure.",
+        "Read them and accept them: Configuration ➜ CA accounts.",
         _always,
     ),
     Rule(
         ("acme-externalAccountRequired",),
         "{ca} gives certificates only to accounts made on its own site.",
-        "Take key identifier and HMAC key from that site and give them under More (external account binding).",
+        "Take key identifier and HMAC key from that site and give them with the account: Configuration ➜ CA accounts.",
         _always,
     ),
     Rule(

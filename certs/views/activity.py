@@ -117,7 +117,8 @@ def _next_try(order: Order) -> datetime | None:
 
 
 def order_steps(order: Order) -> list[Step]:
-    """The steps of `domain.states.ORDER_STEPS` as a person sees them: done, under way, stopped, still to come."""
+    """The steps of `domain.states.ORDER_STEPS` as a person sees them: done, under way, stopped, or still to come."""
+    ended = order.finished_at is not None or order.state in (states.FAILED, states.CANCELLED)
     reached = _reached(order)
     wanted = [step for step in states.ORDER_STEPS if order.bind or step[0] not in ("binding", "check")]
     steps = []
@@ -127,8 +128,8 @@ def order_steps(order: Order) -> list[Step]:
         elif order.state == states.DONE or number < reached:
             steps.append(Step(label, "done", "done"))
         elif number > reached:
-            steps.append(Step(label, "waiting", "to come"))
-        elif order.finished_at is not None or order.state in (states.FAILED, states.CANCELLED):
+            steps.append(Step(label, "waiting", "not reached" if ended else "to come"))
+        elif ended:
             steps.append(Step(label, "stopped", states.ORDER.states[order.state].label))
         else:
             steps.append(Step(label, "now", "under way"))

@@ -61,10 +61,38 @@ def finding(code: str, sentence: str = "It is so.", advice: str = "Do it.", leve
         (
             Failure(
                 "acme-connection",
+                ca="Our CA",
+                problem=problem(
+                    "connection", 'Get "http://x/": dial tcp [2001:db8::1]:80: connect: connection refused'
+                ),
+                evidence=seen("HTTP 200 with the right answer: from here the portal is reached"),
+            ),
+            f"Our CA found {NAME} at 2001:db8::1, and nothing answered there",
+            "correct the A or AAAA record",
+        ),
+        (
+            Failure(
+                "acme-connection",
+                problem=problem("connection", f"192.0.2.7: Fetching http://{NAME}/t: Timeout during connect"),
+                evidence=seen("this server cannot find the name in its DNS"),
+            ),
+            f"found {NAME} at 192.0.2.7",
+            "If 192.0.2.7 is this portal's",
+        ),
+        (
+            Failure(
+                "acme-connection",
+                problem=problem("connection", "could not resolve"),
+                evidence=seen("this server cannot find the name in its DNS"),
+            ),
+            f"cannot find {NAME} in its DNS",
+            "the public DNS",
+        ),
+        (
+            Failure(
+                "acme-connection",
                 evidence=seen("HTTP 200 with the right answer"),
-                findings=[
-                    finding("ipv6", "Its IPv6 address is another machine's.", "Remove the AAAA record.")
-                ],
+                findings=[finding("ipv6", "Its IPv6 address is another machine's.", "Remove the AAAA record.")],
             ),
             "Its IPv6 address is another machine's.",
             "Remove the AAAA record.",
