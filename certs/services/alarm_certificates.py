@@ -25,11 +25,13 @@ from certs.domain.alarms import (
     span_shown,
     subject_make,
 )
+from certs.domain.explanation import Explanation
 from certs.domain.names import name_display
 from certs.models import Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all
 from certs.services.alarms import alarms_open
 from certs.services.challenges import solver_kinds
+from certs.services.explanations import order_explain
 from certs.services.keys import key_is_here
 from certs.services.order_proofs import orders_not_served
 from certs.services.portal_state import state_get
@@ -175,14 +177,24 @@ def _failing(row: Certificate, stuck: Order | None, failed: Order | None, facts:
     if order is None:  # its orders were pruned
         return replace(_blank(row), happened=row.last_decision_text, advice=_LOOK)
     upcoming = stuck.next_attempt_at if stuck else row.next_attempt_at if _renews(row) else None
+    # The same cause and advice as on the page of the order: the error's own words know nothing of what was seen.
+    why = order_explain(order) if order.state == states.FAILED else None
     return replace(
         _blank(row),
-        happened=sentence(order.error_message) or "The order waits for a person to put an answer in place.",
+        happened=sentence(_cause(order, why)) or "The order waits for a person to put an answer in place.",
         tried=_tried(order, row.failures),
         next_try_at=max(upcoming, facts.moment) if upcoming else None,
-        advice=order.error_advice or _LOOK,
+        advice=(why.action if why and order.error_code else order.error_advice) or _LOOK,
         path=reverse("job", args=[order.pk]),
     )
+
+
+def _cause(order: Order, why: Explanation | None) -> str:
+    """The cause that was found, and the words of the error where they add to it."""
+    if why is None or why.cause == order.error_message:
+        return order.error_message
+    detail = str(order.problem.get("detail") or "")
+    return why.cause if detail and detail in why.cause else f"{sentence(why.cause)} {order.error_message}"
 
 
 def _overdue(row: Certificate) -> Trouble:

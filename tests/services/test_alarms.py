@@ -207,6 +207,16 @@ def test_what_expired_long_ago_keeps_its_alarm(move_clock: Callable[[float], Non
         assert levels() == [(f"expiry:{certificate.pk}", Level.OUTAGE)]
 
 
+def test_a_failure_is_told_with_the_cause_and_the_advice_of_the_page_of_its_order() -> None:
+    certificate = stock.issued("a.example", age=70)
+    seen = {"name": "a.example", "url": "http://a.example/x", "curl": "curl", "seen": "no answer: Connection refused"}
+    failed(certificate, error_code="acme-connection", error_message="The HTTP challenge failed.", evidence=[seen])
+    alarms_sweep()
+    alarm = alarms_open().get()
+    assert alarm.happened.startswith("Nothing answers on port 80 of a.example. The HTTP challenge failed.")
+    assert alarm.advice.startswith("Let port 80 of a.example reach this portal")
+
+
 def test_the_first_failure_is_told_with_cause_try_next_try_advice_and_page() -> None:
     certificate = stock.issued("www.example.com", age=70)
     order = failed(certificate)
