@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
+from certs.acme.client import OrderView
 from certs.acme.directories import KNOWN
 from certs.acme.problems import Problem, failure
 from certs.domain import states
@@ -18,7 +20,7 @@ from certs.services import order_flow
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions
-from certs.services.orders import order_create
+from certs.services.orders import order_cancel, order_create
 from certs.services.portal_state import state_update
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account, rehearsal_ask
 from certs.services.sweeps import sweep_run
@@ -404,3 +406,42 @@ def test_a_failure_of_the_ca_is_told_with_its_problem(cas: Cas) -> None:
     done = advance(asked)
     assert done.tried[0]["problem"] == document
     assert "Asking ca2.example instead" in " ".join(JobEvent.objects.values_list("message", flat=True))
+
+
+# Two orders with one authorization
+
+
+class SharingCa(FakeCa):
+    """Gives the authorization that is pending already to the next order, too."""
+
+    def order_new(self, names: list[str], *, replaces: str = "", profile: str = "") -> OrderView:
+        pending = {one.name: url for url, one in self.authorizations.items() if one.status == "pending"}
+        view = super().order_new(names, replaces=replaces, profile=profile)
+        shared = tuple(pending.get(self.authorizations[url].name, url) for url in view.authorizations)
+        self.orders[view.url] = replace(view, authorizations=shared)
+        return self.orders[view.url]
+
+    def challenge_answer(self, url: str) -> None:
+        self.on.pop("answer", lambda: None)()
+        super().challenge_answer(url)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_order_waits_for_another_that_has_the_same_authorization(cas: Cas, cancelled: bool) -> None:
+    """Whatever becomes of the first, the second is not left without an answer."""
+    first, second = order(), []
+    ca = cas[first.account.directory_url] = SharingCa()
+
+    def meanwhile() -> None:
+        second.append(order())
+        advance(second[0])
+        if cancelled:
+            order_cancel(first, actor="test")
+
+    ca.on["answer"] = meanwhile
+    assert advance(first).state == (states.CANCELLED if cancelled else states.DONE)
+    assert (second[0].state, second[0].attempts) == (states.ORDERED, 0)
+    assert JobEvent.objects.filter(job=second[0].pk, message__contains="Another order is proving").count() == 1
+    assert advance(second[0]).state == states.DONE
+    assert len(ca.issued) == (1 if cancelled else 2)
+    assert not Challenge.objects.exists()
