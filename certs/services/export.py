@@ -12,6 +12,7 @@ import logging
 import pwd
 import stat
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ PERMISSION = "certs.export_keys"
 CHAIN, LEAF, FULL, KEY = "chain.pem", "cert.pem", "fullchain.pem", "privkey.pem"
 _SHOWN = 5  # troubles in one text
 _AS_GIVEN = -1
+_FRESH = timedelta(hours=1)  # a node looks every few minutes
+_GONE = timedelta(days=30)
 Actor = User | str
 
 
@@ -144,8 +147,10 @@ def export_warnings(state: PortalState) -> list[str]:
 
 
 def export_troubles() -> list[NodeExport]:
-    """The nodes that could not write everything; none while the export is off."""
-    return list(NodeExport.objects.exclude(trouble="")) if state_get().export else []
+    """The nodes that could not write everything; none while the export is off. A node that is gone is no trouble."""
+    if not state_get().export:
+        return []
+    return list(NodeExport.objects.exclude(trouble="").filter(finished_at__gt=clock.now() - _FRESH))
 
 
 def _write(shelf: Shelf, state: PortalState, result: ExportResult) -> None:
@@ -219,6 +224,7 @@ def _report(result: ExportResult) -> None:
     before = NodeExport.objects.filter(node=node_name()).values_list("trouble", flat=True).first()
     if trouble and trouble != before:
         log.error("The export is not complete: %s", " ".join(texts))
+    NodeExport.objects.filter(finished_at__lt=clock.now() - _GONE).delete()
     NodeExport.objects.update_or_create(
         node=node_name(),
         defaults={

@@ -183,7 +183,7 @@ def _usable(name: str) -> Certificate | None:
 
 def _is_under_way(name: str) -> bool:
     """Ordered by somebody, or left to the schedule after a failure."""
-    if Certificate.objects.filter(on_demand=True, deleted_at=None, names=[name]).exists():
+    if Certificate.objects.filter(source=Certificate.Source.ACME, deleted_at=None, names=[name]).exists():
         return True
     return any(name in names for names in Order.objects.filter(finished_at=None).values_list("names", flat=True))
 

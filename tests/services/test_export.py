@@ -179,6 +179,17 @@ def test_a_key_that_does_not_fit_never_becomes_current(place: Path) -> None:
     assert not [name for name in os.listdir(place / "a.example.com") if name.startswith(".")]
 
 
+def test_a_node_that_is_gone_is_no_trouble_for_ever(place: Path, move_clock: Callable[[float], None]) -> None:
+    switch_on()
+    NodeExport.objects.create(node="gone", place=str(place), trouble="cannot be written")
+    assert [row.node for row in export_troubles()] == ["gone"]
+    move_clock(3700)
+    assert export_troubles() == []
+    move_clock(31 * 86400)
+    export_run()
+    assert [row.node for row in NodeExport.objects.all()] == [node_name()]
+
+
 # Who may, and how.
 
 

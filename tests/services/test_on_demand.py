@@ -106,6 +106,12 @@ def test_a_failure_is_left_to_the_schedule(account: AcmeAccount) -> None:
     assert Order.objects.count() == 1
 
 
+def test_a_certificate_that_a_person_asked_for_is_left_to_the_schedule_too(account: AcmeAccount) -> None:
+    Certificate.objects.create(name="own", names=[NAME], source="acme", account=account, failures=2)
+    assert on_demand_ask(NAME).code == "busy"
+    assert not Order.objects.exists()
+
+
 def test_limits_of_the_ca_hold_for_visitors() -> None:
     account = make_account(directory_url="https://acme-v02.api.letsencrypt.org/directory")
     on_demand_change(on=True, hosts=HOSTS, account=account, actor="test")

@@ -60,6 +60,24 @@ def test_exact_name_then_wildcard_then_default(material: ServingMaterial, asked:
     assert served(built.entry, asked) == material.pairs[bound].fingerprint
 
 
+def test_only_names_that_nothing_is_bound_to_are_told(material: ServingMaterial) -> None:
+    built = contexts.contexts_build(material)
+    told: list[str] = []
+    built.on_unknown = told.append
+    for name in (None, "a.test", "b.a.test", "other.test", "c.b.a.test", "xn--bcher-kva.test"):
+        served(built.entry, name)
+    assert told == ["other.test", "c.b.a.test", "xn--bcher-kva.test"]
+
+
+def test_the_default_under_its_own_name_is_no_unknown_one() -> None:
+    pair = pair_of("a.test")
+    built = contexts.contexts_build(ServingMaterial(1, {"": pair, "a.test": pair}))
+    told: list[str] = []
+    built.on_unknown = told.append
+    assert served(built.entry, "a.test") == pair.fingerprint
+    assert told == []
+
+
 def test_one_context_per_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make = contexts.context_make
