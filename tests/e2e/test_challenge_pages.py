@@ -1,4 +1,4 @@
-"""Configuration ➜ Challenges in real Chromium: methods set up and tested for real, an order by hand that goes on alone."""
+"""Configuration ➜ Challenges in real Chromium: methods set up and tested for real, an order by hand that goes on."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -11,8 +11,8 @@ from certs.domain import states
 from certs.domain.errors import AcmeRetry, BinderyError
 from certs.models import AcmeAccount, Challenge, JobEvent, Order
 from certs.services.accounts import directory_read
-from certs.services.order_runner import orders_run
 from certs.services.order_advance import STEPS
+from certs.services.order_runner import orders_run
 from certs.services.orders import order_create
 from tests.harness.issuing import Responder, account_at, advance, order_for
 from tests.harness.need import need
