@@ -8,9 +8,9 @@ from typing import Any
 from certs.management.base import BinderyCommand
 from certs.management.outcome import Outcome, document, exit_code, outcome_of, summary
 from certs.management.waiting import TIMEOUT, orders_await
-from certs.services.renewal_info import renewal_info_refresh
 from certs.models import Certificate
 from certs.services.ledger import budgets_shown
+from certs.services.renewal_info import renewal_info_refresh
 from certs.services.sweeps import SweepLine
 
 FAILED = 4
