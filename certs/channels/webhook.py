@@ -18,6 +18,7 @@ from typing import Any
 from certs.acme.problems import retry_after
 from certs.channels.base import Channel, Site, Undelivered
 from certs.domain.alarms import Item, Level, Message
+from certs.domain.errors import InputError
 from certs.domain.options import option
 from certs.transports.outbound import WEBHOOK, fetch, trust_context, url_check
 
@@ -70,7 +71,11 @@ class Webhook(Channel):
 
     def __init__(self, options: Any = None, site: Site | None = None) -> None:
         super().__init__(options, site)
-        url_check(self.options.url, plain_http=self.site.allow_private)
+        try:
+            url_check(self.options.url, plain_http=self.site.allow_private)
+        except InputError as error:  # its sentence holds the address, which is a secret
+            kind = "a usable address" if self.site.allow_private else "a usable https:// address"
+            raise InputError(f"This is not {kind}.", advice=error.advice, code="url") from None
         self._trust = trust_context(self.options.ca_bundle)
 
     def send(self, message: Message) -> str:

@@ -1,6 +1,7 @@
 """Answers to challenges: stored before they are put in place, and forgotten only after they were taken away again."""
 
 import logging
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -31,6 +32,7 @@ DEFAULT = "http01"
 AUTOMATIC = ("http01", "tlsalpn01")
 _CLEAN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360))
 SWEEP_BATCH = 50
+CLEAN_SECONDS = 120.0  # alarms and the next sweep wait behind it, and the queue ends what takes ten minutes
 PRESENT_AGAIN = timedelta(minutes=15)
 _LEFT = "left-"
 
@@ -162,12 +164,14 @@ def challenges_clear(order_id: UUID) -> None:
 def challenges_clean(order_id: UUID | None = None) -> int:
     """Take away what is no longer needed, of one order or (the sweeper) of all; returns how many are gone.
 
-    Network. Nothing is raised: what could not be taken away stays on the list, and is tried again ever later.
+    Network, little more than `CLEAN_SECONDS`. Nothing is raised: what could not be taken away stays on the list, and
+    is tried again ever later.
     """
+    until = time.monotonic() + CLEAN_SECONDS
     due = Challenge.objects.filter(clean_at__lte=clock.now()).select_related("method", "order__account")
     if order_id is not None:
         due = due.filter(order_id=order_id)
-    return sum(_clean(row) for row in due.order_by("clean_at")[:SWEEP_BATCH])
+    return sum(_clean(row) for row in due.order_by("clean_at")[:SWEEP_BATCH] if time.monotonic() < until)
 
 
 def challenge_task(row: Challenge, *, asked: str = "") -> Task:

@@ -56,7 +56,7 @@ _ABOUT_NAMES = {f"acme-{code}" for code in ("connection", "unauthorized", "incor
 # When a CA that cannot do it now is left for the next issuer, and a rehearsal given up.
 _LONG_WAIT, _FEW_ATTEMPTS = timedelta(minutes=10), 3
 LONGEST_LIFE, LONGEST_LIFE_BY_HAND = timedelta(days=1), timedelta(days=7)
-LONGEST_LIFE_REHEARSAL = timedelta(hours=1)  # the real order waits behind it
+LONGEST_LIFE_REHEARSAL = timedelta(hours=1)  # every renewal waits behind it
 LONGEST_LIFE_ISSUED = timedelta(days=2)  # what may be issued already is fetched even after a day-long Retry-After
 PATIENCE_LOW, PATIENCE_HIGH = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -147,13 +147,13 @@ def _patience(order: Order) -> timedelta:
 
 
 def _longest_life(order: Order) -> timedelta:
+    """From when it was made. What a person was waited for is not taken from the time of what comes after."""
+    life = LONGEST_LIFE_ISSUED if order.state == states.FINALIZED else LONGEST_LIFE
+    life = LONGEST_LIFE_REHEARSAL if order.rehearsal else life
     kind = solver_kinds().get(order.challenge_kind)
-    if order.rehearsal and order.reason == AFTER_FAILURE:
-        return LONGEST_LIFE_REHEARSAL
-    if order.state == states.FINALIZED:
-        return LONGEST_LIFE_ISSUED
-    by_hand = order.state == states.ORDERED and kind is not None and kind.by_hand
-    return LONGEST_LIFE_BY_HAND if by_hand else LONGEST_LIFE
+    if kind is None or not kind.by_hand or order.state in {states.NEW, states.REGISTERED}:
+        return life
+    return LONGEST_LIFE_BY_HAND if order.state == states.ORDERED else LONGEST_LIFE_BY_HAND + life
 
 
 def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> None:

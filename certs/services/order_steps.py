@@ -44,6 +44,7 @@ from portal import clock
 
 T = TypeVar("T")
 RESTARTS = 2
+PRESENT_SECONDS = 240.0
 AWAITED_SECONDS = 3.0  # what takes longer takes minutes or days, and must not hold one of the few places
 AUTHORIZATION_ENDED = {"invalid", "deactivated", "expired", "revoked"}  # RFC 8555 §7.1.6
 COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
@@ -110,18 +111,22 @@ def step_prepare(flow: Flow) -> None:
     pending = [one for one in flow.authorizations if one.status == "pending"]
     flow.keep(lambda: challenges_store(_challenge_row(flow, one, solver) for one in pending))
     rows = list(flow.order.challenges.filter(clean_at=None).select_related("order__account"))
-    for row in rows:
-        _present(row, solver)
+    _present(rows, solver)
     _await_visible(flow, solver, rows)
     flow.move(states.CHALLENGED, "The answers to the challenges are in place.")
 
 
-def _present(row: Challenge, solver: Solver) -> None:
-    """Raises AcmeRetry where something is not there now: a DNS provider out of reach must not end an order."""
-    try:
-        challenge_present(row, solver, challenge_task(row))
-    except Unavailable as error:
-        raise AcmeRetry(error.message, advice=error.advice, code=error.code) from error
+def _present(rows: list[Challenge], solver: Solver) -> None:
+    """Raises AcmeRetry where something is not there now: a DNS provider out of reach must not end an order. Many names
+    at a slow provider take several turns, none so long that the queue would end its process."""
+    until = time.monotonic() + PRESENT_SECONDS
+    for row in rows:
+        if row.presented_at is None and time.monotonic() > until:
+            raise AcmeRetry(f"The answer for {row.name} and others are still to be put in place.", code="acme-waiting")
+        try:
+            challenge_present(row, solver, challenge_task(row))
+        except Unavailable as error:
+            raise AcmeRetry(error.message, advice=error.advice, code=error.code) from error
 
 
 def order_solver(order: Order) -> Solver:

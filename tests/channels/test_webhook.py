@@ -139,7 +139,7 @@ def test_nobody_there() -> None:
 
 
 def test_a_private_address_needs_the_operators_word(server: HookServer) -> None:
-    with pytest.raises(InputError, match="not an https"):
+    with pytest.raises(InputError, match="not a usable https"):
         channel(server, site=Site())
     with pytest.raises(BinderyError) as caught:
         channel(server, site=Site(), url=server.url.replace("http:", "https:")).send(message())
@@ -155,3 +155,11 @@ def test_what_is_no_address_is_refused_at_once(url: str) -> None:
 
 def test_address_and_secret_are_kept_like_passwords() -> None:
     assert [each.name for each in options_of(Options) if each.secret] == ["url", "secret"]
+
+
+def test_an_address_that_cannot_be_used_is_not_shown() -> None:
+    """As where private addresses are permitted no more: the sentence stands on pages and in logs."""
+    with pytest.raises(InputError) as caught:
+        Webhook(Options(url="http://chat.example/hooks/s3cret"), Site())
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.code == "url"

@@ -1,6 +1,7 @@
 """Answers to challenges: any node gives them, as often as asked, until their order ends."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from django.db import connection
 
 from certs.domain.errors import AcmeRetry, Unavailable
 from certs.models import AcmeAccount, Challenge, Order
+from certs.services import order_steps
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.challenges import (
@@ -306,3 +308,32 @@ def test_what_somebody_else_has_overwritten_is_put_there_again(
             challenge_present(row, Remembering(), challenge_task(row))
     assert len(puts) == 3
     assert Challenge.objects.get().data == {"id": 3}
+
+
+def test_a_provider_that_stalls_keeps_the_rest_of_the_tick_waiting_no_longer(
+    order: Order, remembering: type[Remembering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People are told of alarms after it, in the same task."""
+    for number in range(3):
+        put(order, f"token-{number}", f"token-{number}.thumb", kind="remembering", type="dns-01")
+    challenges_clear(order.pk)
+    monkeypatch.setattr("certs.services.challenges.CLEAN_SECONDS", 0.05)
+    remembering.meanwhile["clean"] = lambda: time.sleep(0.06)
+    assert challenges_clean() == 1
+    assert Challenge.objects.filter(clean_tries=0).count() == 2  # their turn is not lost
+    assert challenges_clean() == 2
+
+
+def test_many_names_at_a_slow_provider_take_several_turns(
+    order: Order, remembering: type[Remembering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue would end a process that is at it for too long, and all its orders with it."""
+    rows = [put(order, f"token-{n}", f"token-{n}.thumb", kind="remembering", type="dns-01") for n in range(3)]
+    monkeypatch.setattr(order_steps, "PRESENT_SECONDS", 0.05)
+    remembering.meanwhile["present"] = lambda: time.sleep(0.06)
+    with pytest.raises(AcmeRetry) as caught:
+        order_steps._present(rows, Remembering())
+    assert caught.value.code == "acme-waiting"
+    assert len(remembering.stands) == 1
+    order_steps._present(list(Challenge.objects.all()), Remembering())
+    assert len(remembering.stands) == 3

@@ -356,6 +356,17 @@ def test_a_rehearsal_that_waits_for_ever_holds_nothing_up(cas: Cas, real: AcmeAc
     assert advance(Order.objects.get(finished_at=None)).state == states.DONE
 
 
+@pytest.mark.parametrize("state", [states.CHALLENGED, states.READY, states.FINALIZED])
+def test_the_days_that_a_person_took_are_not_taken_from_what_comes_after(cas: Cas, state: str) -> None:
+    asked = order(challenge_method=stock.method("dns01_manual"))
+    Order.objects.filter(pk=asked.pk).update(
+        state=state, order_url="https://ca1.example/order/1", created_at=clock.now() - timedelta(days=6)
+    )
+    cas.at(account(1)).fail["order_read"] = [AcmeRetry("Away.", code="acme-unreachable")]
+    waiting = advance(asked)
+    assert (waiting.state, waiting.error_code) == (state, "acme-unreachable")
+
+
 def test_a_person_is_not_asked_to_prove_the_same_twice(cas: Cas, real: AcmeAccount) -> None:
     asked = order(at=real, challenge_method=stock.method("dns01_manual"))
     cas.at(real).fail["order_new"] = [refused("unauthorized")]
