@@ -91,14 +91,21 @@ def sweep_run(
     if only is None and not dry_run:
         state_update(sweep_started_at=moment)
     facts = _Facts.gather(moment, chosen, asked=asked, force=force, use_last=use_last)
-    weighed = [(row, _decide(row, facts)) for row in chosen]
+    lines, weighed = [], []
+    for row in chosen:
+        try:
+            weighed.append((row, _decide(row, facts)))
+        except Exception:
+            lines.append(_stumbled(row, facts, dry_run=dry_run))
     _dice.shuffle(weighed)  # an interrupted sweep must not meet the same head of the list each time
     weighed.sort(key=lambda pair: _urgency(*pair))
-    # The limits come last: each order leaves less to those after it.
-    lines = [
-        _line(row, _within_limits(row, decision, facts), facts, dry_run=dry_run, actor=actor)
-        for row, decision in weighed
-    ]
+    for row, decision in weighed:
+        try:
+            # The limits come last: each order leaves less to those after it.
+            within = _within_limits(row, decision, facts)
+            lines.append(_line(row, within, facts, dry_run=dry_run, actor=actor))
+        except Exception:
+            lines.append(_stumbled(row, facts, dry_run=dry_run))
     if only is None and not dry_run:
         summary = Counter(str(line.code) for line in lines)
         state_update(sweep_finished_at=clock.now(), sweep_summary=dict(summary))
@@ -271,6 +278,19 @@ def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool,
         next_check_at=decision.next_check_at,
         order=order,
     )
+
+
+def _stumbled(row: Certificate, facts: _Facts, *, dry_run: bool) -> SweepLine:
+    """A fault over one certificate; the others are still looked at, and this one by the next tick again."""
+    log.exception("Certificate %s could not be weighed", row.pk)
+    text = "An unexpected fault kept it from being decided about; the log tells more."
+    if not dry_run:
+        Certificate.objects.filter(pk=row.pk).update(
+            last_check_at=clock.now(), last_decision=FAILED, last_decision_text=text
+        )
+    not_after = row.current.not_after if row.current else None
+    names = tuple(row.names)
+    return SweepLine(row.pk, row.name, names, FAILED, text, due=False, not_after=not_after, next_check_at=facts.moment)
 
 
 def _order(row: Certificate, decision: Decision, reason: str, actor: User | str | None) -> tuple[str, str, UUID | None]:

@@ -277,6 +277,26 @@ def test_never_issued_is_not_ordered_by_itself() -> None:
     assert decisions(only=[certificate]) == {"a.example": "asked"}
 
 
+@pytest.mark.parametrize("step", ["_decide", "_within_limits", "_write"])
+def test_a_fault_over_one_certificate_does_not_end_the_sweep(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row that nothing can be made of must not keep all the others from being renewed."""
+    broken, good = stock.issued("broken.example", age=80), stock.issued("good.example", age=80)
+    real = getattr(sweeps, step)
+
+    def faulty(row: Certificate, *rest: Any) -> Any:
+        if row.pk == broken.pk:
+            raise TypeError("no such thing")
+        return real(row, *rest)
+
+    monkeypatch.setattr(sweeps, step, faulty)
+    assert decisions() == {"broken.example": "failed", "good.example": "due-date"}
+    assert Order.objects.filter(certificate=good).exists()
+    broken.refresh_from_db()
+    assert broken.last_decision == "failed"
+    assert state_get().sweep_finished_at is not None
+    assert broken in certificates_due_for_check(clock.now())  # the next tick looks again
+
+
 @pytest.mark.parametrize("error", [InputError("no way"), RuntimeError("secret detail")])
 def test_one_certificate_s_trouble_does_not_end_the_sweep(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sweeps.order_create
