@@ -37,6 +37,11 @@ class Option:
     required: bool = False
     default: Any = None
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether it may be left out. What has a default is there already, and is not called optional."""
+        return not self.required and (self.type is bool or self.default in (None, ""))
+
 
 @dataclass(frozen=True)
 class NoOptions:

@@ -23,6 +23,7 @@ class PortalForm(forms.Form):
     """`error_fields` says which field a refusal belongs to, by the error's code; others stand above the form."""
 
     error_fields: ClassVar[dict[str, str]] = {}
+    kept_files: ClassVar[frozenset[str]] = frozenset()  # fields of files whose content comes back in another field
 
     def attempt(self, action: Callable[[], T]) -> T | None:
         """What `action` returns, or None with the form's errors filled when a service refused it.

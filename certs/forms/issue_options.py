@@ -59,7 +59,7 @@ class IssueOptionsForm(PortalForm):
     fallback_1 = forms.ChoiceField(
         label="If that CA cannot give it, ask",
         required=False,
-        help_text="Accounts are made under Configuration ➜ CA accounts.",
+        help_text="Asked in turn when that CA refuses or fails.",
     )
     fallback_2 = forms.ChoiceField(label="Then", required=False)
     fallback_3 = forms.ChoiceField(label="Then", required=False)
@@ -93,6 +93,17 @@ class IssueOptionsForm(PortalForm):
         return self.kind in ("", "http01")
 
     @property
+    def port_80_choices(self) -> list[str]:
+        """Of the choices of `challenge`, those for which the CA asks port 80."""
+        kinds = {"": "http01", **{pk: row.kind for pk, row in self._methods.items()}}
+        kinds |= {f"{NEW}{kind}": kind for kind in self._kinds}
+        return [choice for choice, kind in kinds.items() if kind.startswith("http01")]
+
+    @property
+    def is_port_80_asked(self) -> bool:
+        return str(self["challenge"].value() or "") in self.port_80_choices
+
+    @property
     def kind(self) -> str:
         """The kind of challenge that is chosen; "" where the portal chooses."""
         chosen = str(self["challenge"].value() or "")
@@ -107,7 +118,10 @@ class IssueOptionsForm(PortalForm):
             {
                 "choice": f"{NEW}{kind}",
                 "label": solver.label,
-                "fields": [self[f"{_prefix(kind)}{each.name}"] for each in options_of(solver.Options)],
+                # No field is required for the browser, since it counts only where its kind is chosen.
+                "fields": [
+                    (self[f"{_prefix(kind)}{each.name}"], each.may_be_empty) for each in options_of(solver.Options)
+                ],
             }
             for kind, solver in self._kinds.items()
             if options_of(solver.Options)
@@ -175,7 +189,7 @@ class IssueOptionsForm(PortalForm):
     def has_issue_options(self) -> bool:
         """Whether anything is other than a newcomer would leave it, or wrong: then “More” is shown open."""
         names = ("challenge", "reuse_key", "profile", "preferred_chain", *FALLBACKS)
-        options = [field.name for part in self.method_parts for field in part["fields"]]
+        options = [field.name for part in self.method_parts for field, _ in part["fields"]]
         wrong = self.is_bound and any(name in self.errors for name in (*names, *options, "key_type"))
         return wrong or any(self[name].value() for name in names) or self["key_type"].value() not in (None, "ec-p256")
 

@@ -36,6 +36,7 @@ class LetsEncryptForm(IssueOptionsForm):
     # A browser would not send a form whose required field a script has hidden.
     use_required_attribute = False
 
+    kept_files = frozenset({"ca_bundle_file"})
     error_fields: ClassVar[dict[str, str]] = {
         "name-refused": "dns_names",
         "wildcard": "dns_names",

@@ -44,9 +44,7 @@ class MethodForm(PortalForm):
         self.fields |= option_fields(self._kind, prefix=PREFIX, stored=stored, kept=secrets)
         for about in options_of(self._kind):
             field = self.fields[f"{PREFIX}{about.name}"]
-            # What has a default is there already; it is not called optional, and cannot be emptied by mistake.
-            has_default = about.type is not bool and about.default not in (None, "")
-            field.required = about.name not in secrets and (about.required or has_default)
+            field.required = about.name not in secrets and not about.may_be_empty
             if about.name == solver.chooser:
                 self.about_choice = about.help
                 del self.fields[f"{PREFIX}{about.name}"]

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from certs import selectors
 from certs.domain import names, states
 from certs.domain.alarms import Level
+from certs.forms.base import PortalForm, SecretTextarea
 from certs.models import Certificate, Order
 from certs.services.challenges import solver_kinds
 from portal import clock
@@ -159,8 +160,21 @@ def field(bound: BoundField, *, say_optional: bool = True) -> dict[str, Any]:
         "field": bound,
         "kind": kind,
         "widget": bound.as_widget(attrs={**widget.attrs, "class": css}),
-        "optional": say_optional and not bound.field.required,
+        # A list always has something chosen.
+        "optional": say_optional and not bound.field.required and not isinstance(widget, forms.Select),
+        "lost": _lost(bound),
     }
+
+
+def _lost(bound: BoundField) -> str:
+    """What to say of a field that the person filled in, and that comes back empty beside the errors of its form."""
+    if not (isinstance(bound.form, PortalForm) and bound.form.is_bound and bound.data):
+        return ""
+    if isinstance(bound.field.widget, forms.FileInput) and bound.name not in bound.form.kept_files:
+        return "Choose the file again: it was not kept."
+    if isinstance(bound.field.widget, (forms.PasswordInput, SecretTextarea)):
+        return "Type it again: what is secret is not sent back."
+    return ""
 
 
 def _widget_kind(widget: forms.Widget) -> tuple[str, str]:

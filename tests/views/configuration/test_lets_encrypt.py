@@ -476,3 +476,29 @@ def test_another_port_on_trial_is_shown_at_once_with_the_way_there(client: Clien
     going = client.post(reverse("bindings-go"), {"host": HOST}).content.decode()
     assert f'href="https://{HOST}:9443/session/' in going
     assert "evil" not in client.post(reverse("bindings-go"), {"host": "evil.example.org"}).content.decode()
+
+
+def test_a_secret_that_comes_back_empty_is_asked_for_again(client: Client) -> None:
+    again = "Type it again: what is secret is not sent back."
+    assert again not in client.get(FORM).content.decode()
+    page = client.post(FORM, given(eab_kid="kid-1", eab_hmac=HMAC, dns_names="")).content.decode()
+    assert HMAC not in page
+    assert page.count(again) == 1
+    assert again not in client.post(FORM, given(dns_names="")).content.decode()
+
+
+def test_an_option_that_its_challenge_needs_is_not_called_optional(client: Client) -> None:
+    page = client.get(FORM).content.decode()
+    label = page.split('for="id_dns01_rfc2136-server">')[1].split("</label>")[0]
+    assert label == "Name server"
+    label = page.split('for="id_dns01_rfc2136-zone">')[1].split("</label>")[0]
+    assert "optional" in label
+
+
+@pytest.mark.parametrize(
+    ("challenge", "asked"), [("", True), ("new:http01_webroot", True), ("new:dns01_manual", False)]
+)
+def test_port_80_is_spoken_of_only_where_the_ca_asks_it(client: Client, challenge: str, asked: bool) -> None:
+    page = client.post(FORM, given(dns_names="", challenge=challenge)).content.decode()
+    notice = page.split("data-port-asked-for=")[1].split(">")[0]
+    assert notice.endswith(" hidden") != asked
