@@ -25,7 +25,7 @@ RUNNER = "certs.tasks.run_orders"
 # Tries of one step that made no way. The wait grows; a flow that kills its worker backs off by itself, too.
 _WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 15, 60, 300, 900))
 FREE_CLAIMS = 3  # a worker lost through no fault of the flow must not delay it
-_CANCELLABLE = (states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY)
+CANCELLABLE = (states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY)
 
 
 def order_create(
@@ -118,7 +118,7 @@ def leases_renew(owner: UUID) -> int:
 def order_cancel(order: Order, *, actor: User | str | None) -> None:
     """End an order that has not asked for issuing yet. Raises ConflictError when it is too late."""
     with transaction.atomic():
-        taken = Order.objects.filter(pk=order.pk, state__in=_CANCELLABLE, finished_at=None).update(
+        taken = Order.objects.filter(pk=order.pk, state__in=CANCELLABLE, finished_at=None).update(
             state=states.CANCELLED,
             finished_at=clock.now(),
             updated_at=clock.now(),

@@ -18,6 +18,7 @@ from certs.services import addresses
 from certs.services.by_hand import by_hand_awaited, by_hand_look
 from certs.services.explanations import order_explain
 from certs.services.issuing import order_retry
+from certs.services.orders import CANCELLABLE, order_cancel
 from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required, may_use_last
 from certs.views.configuration.arriving import rebind_notice
@@ -92,6 +93,14 @@ def job_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("job", pk=order_retry(order, actor=actor_of(request), use_last=may_use_last(request)).pk)
 
 
+@administrator_required
+@require_POST
+def job_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    order = get_object_or_404(selectors.orders_visible_to(actor_of(request)), pk=pk)
+    order_cancel(order, actor=actor_of(request))
+    return redirect("job", pk=pk)
+
+
 def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
     """What `activity/_job.html` needs, on whatever page it stands."""
     context: dict[str, object] = {
@@ -100,6 +109,7 @@ def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
         "lines": selectors.job_lines(order.pk),
         "ended": order.finished_at is not None,
         "by_hand": by_hand_awaited(order),
+        "can_cancel": order.finished_at is None and order.state in CANCELLABLE,
     }
     if order.state == states.FAILED:
         context |= {"why": order_explain(order), "next_try": _next_try(order)}

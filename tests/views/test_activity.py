@@ -190,6 +190,26 @@ def test_only_an_administrator_tries_again_and_only_what_has_ended(
     assert Order.objects.count() == 1
 
 
+def test_an_order_under_way_is_cancelled_by_an_administrator(client: Client, onlooker: Client, order: Order) -> None:
+    page, cancel = reverse("job", args=[order.pk]), reverse("job-cancel", args=[order.pk])
+    assert cancel in client.get(page).content.decode()
+    assert cancel not in onlooker.get(page).content.decode()
+    assert onlooker.post(cancel).status_code == 403
+    assert client.get(cancel).status_code == 405
+    assert client.post(cancel)["Location"] == page
+    order.refresh_from_db()
+    assert (order.state, order.finished_at is None) == ("cancelled", False)
+    assert cancel not in client.get(page).content.decode()
+
+
+def test_what_the_ca_issues_already_is_not_cancelled(client: Client, order: Order) -> None:
+    Order.objects.filter(pk=order.pk).update(state="finalized")
+    assert reverse("job-cancel", args=[order.pk]) not in client.get(reverse("job", args=[order.pk])).content.decode()
+    assert client.post(reverse("job-cancel", args=[order.pk])).status_code == 409
+    order.refresh_from_db()
+    assert order.finished_at is None
+
+
 def test_what_kept_a_certificate_from_its_place_is_told(client: Client, order: Order) -> None:
     _end(order, "done", served=False, bind=True, error_message="Port 443 is taken by nginx.", error_advice="Stop it.")
     page = client.get(reverse("job", args=[order.pk])).content.decode()
