@@ -35,7 +35,7 @@ class ChallengeAnswers:
         name = name_of(server_name)
         try:
             close_old_connections()
-            answer = tls_challenge_answer(name) if name else None
+            answer = tls_challenge_answer(name) if name and name.isprintable() else None  # a NUL would be a fault
         except (DatabaseError, InterfaceError) as error:
             log.error("A CA wants to validate %s, but the database cannot be asked: %s", name, error)
             connection.close()

@@ -14,7 +14,7 @@ from certs.domain.alpn import challenge_certificate
 from certs.domain.keys import Key, key_generate, key_to_pem
 from certs.domain.pem import certificate_pem
 from certs.services.challenges import solver_make
-from certs.solvers.base import Evidence, Task
+from certs.solvers.base import Evidence, Site, Task
 from certs.solvers.tlsalpn01 import TlsAlpn01
 from tests.harness import pki
 from tests.harness.ports import free_port
@@ -48,8 +48,9 @@ def serving(tmp_path: Path, leaf_pem: str, key_pem: str, *protocols: str) -> Ite
             thread.join()
 
 
-def look(port: int) -> Evidence:
-    return TlsAlpn01().look(Task(TASK.name, TASK.token, TASK.key_authorization, f"localhost:{port}"))
+def look(port: int, *, allow_private: bool = True) -> Evidence:
+    solver = TlsAlpn01(site=Site(allow_private=allow_private))
+    return solver.look(Task(TASK.name, TASK.token, TASK.key_authorization, f"localhost:{port}"))
 
 
 def answer(key: Key, authorization: str = TASK.key_authorization) -> str:
@@ -94,6 +95,17 @@ def test_nobody_there_is_described() -> None:
     assert "cannot find the name" in nowhere.seen
 
 
+def test_of_a_private_address_only_our_own_answer_is_told(tmp_path: Path) -> None:
+    """A CA names the port, and a name may lead anywhere: nothing is found out about what listens inside."""
+    key, other = key_generate("ec-p256"), pki.leaf(None, ["localhost"])
+    with serving(tmp_path, answer(key), key_to_pem(key).decode(), "acme-tls/1") as port:
+        assert look(port, allow_private=False).right
+    with serving(tmp_path, other.pem, other.key_pem, "http/1.1") as port:
+        told = {look(each, allow_private=False).seen for each in (port, free_port())}
+    assert len(told) == 1
+    assert "which is not on the Internet" in told.pop()
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "place"),
     [
@@ -109,6 +121,7 @@ def test_it_looks_where_the_ca_looked(name: str, asked: str, place: str, monkeyp
     assert TlsAlpn01().look(Task(name, "t", "t.x", asked)).url == f"tls://{place}"
 
 
+@pytest.mark.django_db
 def test_any_node_answers_so_there_is_nothing_to_put_or_take() -> None:
     solver = solver_make("tlsalpn01")
     assert solver.by_portal

@@ -61,3 +61,12 @@ def test_a_database_that_is_away_is_no_fault_of_the_listener(monkeypatch: pytest
     monkeypatch.setattr(challenging, "tls_challenge_answer", away)
     monkeypatch.setattr(challenging.connection, "close", lambda: None)
     assert ChallengeAnswers().context("a.test") is None
+
+
+@pytest.mark.parametrize("name", ["", "a\0.test", "a\n.test"])
+def test_what_is_no_name_is_not_asked_of_the_database(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL refuses a NUL: anybody could fill the log with it, and cost us a connection each time."""
+    asked: list[str] = []
+    monkeypatch.setattr(challenging, "tls_challenge_answer", asked.append)
+    assert ChallengeAnswers().context(name) is None
+    assert not asked
