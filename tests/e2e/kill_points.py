@@ -71,7 +71,7 @@ POINTS = [
     ("after", "challenge_answer", "order"),
     ("after", "order_finalize", "order"),
     ("after", "certificate_read", "order"),
-    *(("after", what, "order") for what in ("key_create", "challenges_store", "challenge_present", "challenges_clean")),
+    *(("after", what, "order") for what in ("key_create", "challenges_store", "challenges_clean")),
     *((when, "_other_challenge", "challenge") for when in ("before", "after")),
     *((when, "_other_issuer", "fallback") for when in ("before", "after")),
     *((when, what, "rehearsal") for what in ("rehearsal_follow", "done") for when in ("before", "after")),
@@ -81,7 +81,6 @@ REHEARSALS = sum(kind == "rehearsal" for _, _, kind in POINTS)
 FUNCTIONS = {
     "key_create": "order_steps",
     "challenges_store": "order_steps",  # inside its transaction
-    "challenge_present": "order_steps",
     "challenges_clean": "order_advance",
     "_other_challenge": "order_turns",
     "_other_issuer": "order_turns",
