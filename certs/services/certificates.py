@@ -150,9 +150,9 @@ def version_add(
         raise CertificateRefused("The key does not belong to this certificate.", code="pair")
     if certificate.source == Certificate.Source.ACME:
         _refuse_missing_names(certificate, info)
-    existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256).first()
-    if existing is not None:
-        return existing
+    existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
+    if existing.exists():
+        return existing.get()
     with transaction.atomic():
         version = CertificateVersion.objects.create(
             certificate=certificate,

@@ -168,10 +168,13 @@ def challenges_clean(order_id: UUID | None = None) -> int:
     is tried again ever later.
     """
     until = time.monotonic() + CLEAN_SECONDS
-    due = Challenge.objects.filter(clean_at__lte=clock.now()).select_related("method", "order__account")
+    due = Challenge.objects.filter(clean_at__lte=clock.now())
     if order_id is not None:
         due = due.filter(order_id=order_id)
-    return sum(_clean(row) for row in due.order_by("clean_at")[:SWEEP_BATCH] if time.monotonic() < until)
+    if not due.exists():  # most often: it costs a tenth of the other query
+        return 0
+    rows = due.select_related("method", "order__account").order_by("clean_at")
+    return sum(_clean(row) for row in rows[:SWEEP_BATCH] if time.monotonic() < until)
 
 
 def challenge_task(row: Challenge, *, asked: str = "") -> Task:

@@ -3,7 +3,7 @@
 import uuid
 from datetime import timedelta
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 
 from certs.domain import keys
@@ -21,14 +21,18 @@ def key_create(key_type: str) -> PrivateKey:
     blocks = connection.atomic_blocks
     if blocks and not getattr(blocks[-1], "_from_testcase", False):
         raise RuntimeError("A key was to be made inside a transaction, which would hold SQLite's only write lock.")
-    return _key_store(keys.key_generate(key_type))
+    return _key_make(keys.key_generate(key_type))
 
 
 def key_import(key: keys.Key) -> PrivateKey:
     """Store a key from outside, or find it again by its SPKI; a row that only knew of the key now holds it."""
     row = PrivateKey.objects.filter(spki_sha256=keys.spki_sha256(key.public_key())).first()
     if row is None:
-        return _key_store(key)
+        try:
+            with transaction.atomic():
+                return _key_make(key)
+        except IntegrityError:  # another was quicker by a moment
+            row = PrivateKey.objects.get(spki_sha256=keys.spki_sha256(key.public_key()))
     if not row.sealed:
         row.sealed = _sealed(row.id, key)
         row.held = PrivateKey.Held.HERE
@@ -64,12 +68,14 @@ def keys_prune() -> int:
     return count
 
 
-def _key_store(key: keys.Key) -> PrivateKey:
+def _key_make(key: keys.Key) -> PrivateKey:
     uid = uuid.uuid4()
-    return PrivateKey.objects.get_or_create(
+    return PrivateKey.objects.create(
+        id=uid,
         spki_sha256=keys.spki_sha256(key.public_key()),
-        defaults={"id": uid, "key_type": keys.key_type_of(key), "sealed": _sealed(uid, key)},
-    )[0]
+        key_type=keys.key_type_of(key),
+        sealed=_sealed(uid, key),
+    )
 
 
 def _sealed(uid: uuid.UUID, key: keys.Key) -> str:

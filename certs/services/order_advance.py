@@ -64,7 +64,7 @@ PATIENCE_LOW, PATIENCE_HIGH = timedelta(seconds=1), timedelta(seconds=30)
 def order_advance(order_id: UUID, owner: UUID) -> None:
     """Take a claimed order as far as it goes now. Every error ends here; the row tells what became of it."""
     order = (
-        Order.objects.select_related("certificate", "account__key", "key", "version", "requested_by")
+        Order.objects.select_related("certificate", "account")  # the others are seldom asked for, or not there yet
         .filter(pk=order_id, lease_owner=owner, finished_at=None)
         .first()
     )

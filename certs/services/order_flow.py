@@ -95,7 +95,9 @@ class Flow:
         if after != before and not states.ORDER.allows(before, after):
             raise ValueError(f"an order does not go from {before} to {after}")
         now = clock.now()
-        fields = {**NO_ERROR, "attempts": 0, "next_attempt_at": now, **fields, "state": after, "updated_at": now}
+        # Under the lease nobody else writes these, so what is empty here is empty there.
+        reset = {name: empty for name, empty in NO_ERROR.items() if getattr(self.order, name) != empty}
+        fields = {**reset, "attempts": 0, "next_attempt_at": now, **fields, "state": after, "updated_at": now}
         if states.ORDER.is_final(after):
             fields |= {"finished_at": now, "lease_owner": None, "lease_until": None}
         with transaction.atomic():
