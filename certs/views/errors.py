@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from certs.domain.errors import (
     AcmeFailure,
@@ -63,8 +64,14 @@ class ErrorPages:
             error,
             extra={"error_id": quote, "code": error.code, "path": request.path, "status": status},
         )
-        context = {"error": error, "quote": quote, "evidence": getattr(error, "problem", {})}
+        context = {"error": error, "quote": quote, "evidence": getattr(error, "problem", {}), "back": _back(request)}
         return render(request, "errors/refused.html", context, status=status)
+
+
+def _back(request: HttpRequest) -> str:
+    """The page of ours that the person came from; "" where it cannot be told."""
+    came_from = request.headers.get("Referer", "")
+    return came_from if url_has_allowed_host_and_scheme(came_from, {request.get_host()}) else ""
 
 
 def as_expected(response: R) -> R:

@@ -76,3 +76,14 @@ def test_an_address_that_is_not_there(client: Client, stranger: Client) -> None:
         response = browser.get("/nowhere/")
         assert response.status_code == 404
         assert "There is nothing here" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("came_from", "offered"),
+    [("http://localhost/activity/", True), ("https://elsewhere.example/activity/", False), ("", False)],
+)
+def test_what_was_refused_leads_back_to_the_page_it_was_asked_on(client: Client, came_from: str, offered: bool) -> None:
+    with patch.object(help, "listener_get", side_effect=ConflictError("Not now.")):
+        page = client.get(reverse("help"), headers={"host": "localhost", "referer": came_from}).content.decode()
+    assert "Not now." in page
+    assert (f'<a href="{came_from}">Back</a>' in page) == offered

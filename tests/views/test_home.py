@@ -29,6 +29,13 @@ def test_the_welcome_page_offers_three_ways_with_the_real_path(client: Client) -
     assert f"install -m 400 server.key {home.path()}/server.key" in page
 
 
+def test_who_only_looks_is_offered_nothing_that_would_be_refused(onlooker: Client) -> None:
+    page = onlooker.get("/").content.decode()
+    assert "An administrator gives the portal a certificate" in page
+    for name in ("certificate-upload", "certificate-self-signed"):
+        assert f'href="{reverse(name)}"' not in page
+
+
 def test_with_a_bound_certificate_home_shows_the_three_truths_apart(client: Client) -> None:
     certificate = stock.issued("www.example.com")
     binding_set("", certificate, actor="test")
