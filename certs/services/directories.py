@@ -29,6 +29,7 @@ def directories_check() -> int:
     now = clock.now()
     silent = ~Q(trouble="") & Q(checked_at__lte=now - EVERY_SILENT)
     due = AcmeDirectory.objects.filter(Q(checked_at=None) | Q(checked_at__lte=now - EVERY) | silent)
+    due = due.exclude(pk__in=directories_held().values("pk"))
     rows = list(due.filter(directory_url__in=directories_used()).order_by("checked_at")[:_AT_ONCE])
     return sum(_check(row) for row in rows)
 
@@ -66,12 +67,19 @@ def _check(row: AcmeDirectory) -> bool:
 
 
 def directory_hold(url: str, until: datetime) -> None:
-    """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told."""
-    AcmeDirectory.objects.update_or_create(directory_url=url, defaults={"retry_after_at": until})
+    """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told. Told several
+    things, we keep to the longest."""
+    row, _ = AcmeDirectory.objects.get_or_create(directory_url=url)
+    shorter = Q(retry_after_at=None) | Q(retry_after_at__lt=until)
+    AcmeDirectory.objects.filter(shorter, pk=row.pk).update(retry_after_at=until)
 
 
 def directory_held(url: str) -> datetime | None:
     """Until when the CA wants to be left alone; None where it may be asked. Real time, as its Retry-After is."""
-    rows = AcmeDirectory.objects.filter(directory_url=url, retry_after_at__gt=datetime.now(UTC))
+    rows = directories_held().filter(directory_url=url)
     until: datetime | None = rows.values_list("retry_after_at", flat=True).first()
     return until
+
+
+def directories_held() -> QuerySet[AcmeDirectory]:
+    return AcmeDirectory.objects.filter(retry_after_at__gt=datetime.now(UTC))

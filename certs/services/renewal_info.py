@@ -26,6 +26,7 @@ from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.accounts import trusted_roots
+from certs.services.directories import directories_held
 from certs.services.events import audit_record
 from portal import clock
 
@@ -144,6 +145,7 @@ def _ari_id(pem: str) -> str:
 def _issuers(versions: list[UUID], moment: datetime) -> dict[UUID, _Directory]:
     """By version: the directory that issued it, where it may be asked now."""
     accounts = AcmeAccount.objects.filter(Q(ari_retry_at=None) | Q(ari_retry_at__lte=moment))
+    accounts = accounts.exclude(directory_url__in=directories_held().values("directory_url"))
     directories = {account.pk: _Directory.of(account) for account in accounts}
     orders = Order.objects.filter(version__in=versions, account__in=list(directories))
     return {version: directories[account] for version, account in orders.values_list("version_id", "account_id")}

@@ -13,8 +13,11 @@ from certs.models import AcmeAccount, AcmeDirectory, Order
 from certs.services import order_flow
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
+from certs.services.directories import directories_check, directory_held, directory_hold
 from certs.services.issue_options import IssueOptions
 from certs.services.orders import order_create
+from certs.services.renewal_info import renewal_info_refresh
+from tests import stock
 from tests.acme.fake_ca import FakeCa
 from tests.harness.issuing import advance
 
@@ -92,3 +95,30 @@ def test_a_limit_of_new_accounts_holds_back_all_that_need_one(cas: dict[str, Fak
     advance(order("a.example"))
     advance(order("b.example"))
     assert one.calls["account_register"] == 1
+
+
+def test_of_two_times_the_longer_is_kept() -> None:
+    """Orders under way side by side are told one after the other."""
+    url, now = "https://one.example/dir", datetime.now(UTC)
+    directory_hold(url, now + HOUR)
+    directory_hold(url, now + HOUR / 60)
+    assert directory_held(url) == now + HOUR
+    directory_hold(url, now + 2 * HOUR)
+    assert directory_held(url) == now + 2 * HOUR
+
+
+def test_neither_its_directory_nor_its_renewal_information_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the CA has asked to be left alone")
+
+    certificate = stock.issued("a.example", age=80)
+    renewals = AcmeAccount.objects.get()
+    Order.objects.create(certificate=certificate, account=renewals, names=["a.example"], version=certificate.current)
+    AcmeAccount.objects.update(account_url="https://ca.example/account/1")
+    directory_hold(renewals.directory_url, datetime.now(UTC) + HOUR)
+    monkeypatch.setattr("certs.services.directories.directory_read", asked)
+    monkeypatch.setattr("certs.services.renewal_info.RenewalInfoReader", asked)
+    assert directories_check() == 0
+    assert renewal_info_refresh(everything=True) == 0
+    certificate.refresh_from_db()
+    assert certificate.ari == {}  # nor is it told of as a trouble
