@@ -76,6 +76,7 @@ class RenewalInput:
     revoked: bool = False
     key_compromised: bool = False
     asked: bool = False
+    failed: bool = False  # the last order for it
     forced: bool = False  # past the brake and the back-off
     order_open: bool = False
     last_success: datetime | None = None  # unforced, for the same set of names
@@ -162,8 +163,13 @@ def _date_rule(given: RenewalInput) -> datetime | None:
     return given.not_after - renew_before(given.lifetime, given.renew_before_days) if given.not_after else None
 
 
+def _is_wanted(given: RenewalInput) -> bool:
+    """A first issue that was asked for and has failed: it is retried like a renewal."""
+    return given.not_after is None and given.failed and given.renewable
+
+
 def _not_issued(given: RenewalInput) -> str:
-    if given.not_after or given.asked:
+    if given.not_after or given.asked or _is_wanted(given):
         return ""
     return "No CA has issued it yet; it is not ordered by itself."
 
@@ -223,6 +229,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
     (Code.DUE_DATE, _due_date),
     (Code.DUE_ARI, _due_ari),
     (Code.ASKED, lambda given: "Asked for." if given.asked else ""),
+    (Code.ASKED, lambda given: "Asked for, and not issued yet." if _is_wanted(given) else ""),
     (Code.NOT_DUE, _not_due),
 )
 
@@ -241,7 +248,7 @@ def _allowed(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, dat
     if hold is not None:
         until, why = hold
         return Code.HELD_BACK, f"{text} Held back until {_moment(until)}: {why}", until
-    if given.asked and given.budget_last and not given.use_last:
+    if (given.asked or _is_wanted(given)) and given.budget_last and not given.use_last:
         return Code.LAST_ONE, f"{text} It would be the last that a limit of the CA leaves: {given.budget_last}.", None
     return code, text, None
 

@@ -230,6 +230,7 @@ def _given(row: Certificate, facts: _Facts) -> RenewalInput:
         revoked=version is not None and version.revoked_at is not None,
         key_compromised=bool(version and version.key and version.key.compromised_at),
         asked=facts.asked,
+        failed=row.failures > 0,
         forced=facts.force,
         use_last=facts.use_last,
         order_open=row.pk in facts.open_orders,

@@ -277,6 +277,26 @@ def test_never_issued_is_not_ordered_by_itself() -> None:
     assert decisions(only=[certificate]) == {"a.example": "asked"}
 
 
+def test_a_first_issue_that_failed_is_retried_by_itself(move_clock: Clock) -> None:
+    """As its page says; a visitor's name would never get its certificate otherwise."""
+    certificate = certificate_new(name="", names=["a.example"], account=stock.account(), actor="test")
+    later = clock.now() + timedelta(hours=1)
+    Certificate.objects.update(failures=1, next_attempt_at=later, next_check_at=clock.now())
+    assert decisions() == {"a.example": "held-back"}
+    certificate.refresh_from_db()
+    assert certificate.next_check_at is not None
+    move_clock((certificate.next_check_at - clock.now()).total_seconds() + 1)
+    assert clock.now() - later < timedelta(hours=3)
+    assert decisions() == {"a.example": "asked"}
+    assert Order.objects.get().reason == "asked"
+
+
+def test_what_nobody_wants_any_more_is_not_retried() -> None:
+    certificate_new(name="", names=["a.example"], account=stock.account(), actor="test")
+    Certificate.objects.update(failures=1, auto_renew=False)
+    assert decisions() == {"a.example": "not-issued"}
+
+
 @pytest.mark.parametrize("step", ["_decide", "_within_limits", "_write"])
 def test_a_fault_over_one_certificate_does_not_end_the_sweep(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row that nothing can be made of must not keep all the others from being renewed."""
