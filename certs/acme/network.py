@@ -62,7 +62,8 @@ class Network(client.ClientNetwork):
         self._line = Line(outbound.CA, allow_private=allow_private)
         self._checked: set[str] = set()
         self._timeout = (min(CONNECT_SECONDS, read_seconds), read_seconds)
-        self._headers = {**self.session.headers, "User-Agent": self.user_agent}
+        self._headers = requests.utils.default_headers()
+        self._headers["User-Agent"] = self.user_agent
         seconds = min(WHOLE_SECONDS, 2 * read_seconds)
         self.session.mount("https://", Adapter(self._line, trust_context(ca_bundle), retries=retries, seconds=seconds))
 
@@ -142,7 +143,12 @@ class Network(client.ClientNetwork):
         request) is not for a CA, and costs as much CPU as the request itself.
         """
         self._check_address(url)
-        request = requests.Request(method, url, {**self._headers, **(headers or {})}, data=data).prepare()
+        request = requests.PreparedRequest()
+        request.prepare_method(method)
+        request.prepare_url(url, None)
+        request.headers = self._headers.copy()
+        request.headers.update(headers or {})
+        request.prepare_body(data, None)
         adapter = self.session.get_adapter(request.url or url)
         try:
             response = adapter.send(request, timeout=self._timeout, proxies=self.session.proxies)

@@ -68,8 +68,10 @@ def ledger_failure(order: Order, name: str) -> None:
 
 def ledger_issued(order: Order) -> None:
     """The CA has issued: on the terms of the newOrder that led to it."""
-    asked = LedgerEntry.objects.filter(order=order.pk, event=Event.ORDER)
-    terms = _Terms(*(asked.values_list("exempt", "renewal").first() or ()))
+    terms = _Terms()
+    if order.replaces:
+        asked = LedgerEntry.objects.filter(order=order.pk, event=Event.ORDER)
+        terms = _Terms(*(asked.values_list("exempt", "renewal").first() or ()))
     keys = sorted({registered_domain(name) for name in order.names})
     _write(order, Event.CERTIFICATE, [names_digest(order.names), *keys], terms)
 
