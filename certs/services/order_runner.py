@@ -52,6 +52,7 @@ class _Runner:
         self.taken = 0
         self.busy = 0
         self._lanes = lanes
+        self._call_at = 0.0
         self._inbox: SimpleQueue[UUID | None] = SimpleQueue()
         self._done: SimpleQueue[UUID] = SimpleQueue()
         self._over = threading.Event()
@@ -65,8 +66,10 @@ class _Runner:
             self._inbox.put(order_id)
         self.taken += len(claimed)
         self.busy += len(claimed)
-        if len(claimed) == free and orders_due().exists():
-            queue_enqueue(RUNNER)  # more than fits here: another worker may join
+        if len(claimed) == free and time.monotonic() >= self._call_at:
+            self._call_at = time.monotonic() + _LOOK_SECONDS  # not after each flow: it costs a tenth of one
+            if orders_due().exists():
+                queue_enqueue(RUNNER)  # more than fits here: another worker may join
 
     def await_one(self, seconds: float | None = None) -> None:
         """Until a flow has come to its end, or for `seconds`; then take note of every one that has."""
