@@ -216,7 +216,6 @@ def _page(row: ChallengeMethod) -> dict[str, Any]:
         "used": method_certificates(row),
         "chooser": next((each.label for each in about if each.name == solver.chooser), ""),
         "confirm": ConfirmForm(expected=row.name),
-        "test_form": TestForm(),
         **_about(solver),
         **_tested(row),
     }
@@ -229,4 +228,5 @@ def _tested(row: ChallengeMethod) -> dict[str, Any]:
         "testing": method_is_testing(row),
         "lines": selectors.job_lines(row.test_job) if row.test_job else [],
         "ended": not method_is_testing(row),
+        "test_form": TestForm(),
     }

@@ -192,6 +192,7 @@ def test_a_test_runs_in_the_queue_and_its_lines_are_followed(
     assert "refused" in fragment
     assert "Taken away again" in fragment
     assert "hx-trigger" not in fragment
+    assert reverse("method-test", args=[method.pk]) in fragment  # to test again without a reload
 
 
 def test_a_name_that_cannot_be_tested_is_said(client: Client, method: ChallengeMethod) -> None:
