@@ -60,6 +60,16 @@ def https_host() -> str:
     return urlsplit(https_url()).hostname or ""
 
 
+def host_of(names: Sequence[str]) -> str:
+    """The first of a certificate's names that a browser can go to. A wildcard is no address: where there is nothing
+    else, the public URL's host if the wildcard covers it, or ""."""
+    plain = next((name for name in names if not name.startswith("*.")), "")
+    if plain or not names:
+        return plain
+    host = https_host()
+    return host if any(name_covers(name, host) for name in names) else ""
+
+
 def url_make(scheme: str, host: str, port: int | None = None) -> str:
     """The scheme's own port is left out, an IPv6 address is put in brackets."""
     shown = f"[{host}]" if ":" in host else host

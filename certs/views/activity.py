@@ -161,7 +161,7 @@ def arrival(request: HttpRequest, order: Order) -> dict[str, object]:
 
     While another address is on trial the page leads there: only there it can be kept.
     """
-    host = order.names[0]
+    host = addresses.host_of(order.names)
     url = addresses.https_url(host)
     here = f"{request.scheme}://{request.get_host()}"
     return {

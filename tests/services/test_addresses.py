@@ -113,3 +113,19 @@ def test_the_environment_s_address_is_compared_in_its_plain_form(settings: Setti
 def test_an_address_of_the_environment_that_cannot_be_used_names_the_variable(given: str) -> None:
     with pytest.raises(InputError, match="BINDERY_PUBLIC_URL cannot be used"):
         addresses.public_url_given(given)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("names", "host"),
+    [
+        (["*.one.test", "one.test"], "one.test"),
+        (["*.example.com"], "portal.example.com"),
+        (["*.one.test"], ""),
+        (["a.test", "b.test"], "a.test"),
+        ([], ""),
+    ],
+)
+def test_a_wildcard_is_no_address_to_go_to(settings: Settings, names: list[str], host: str) -> None:
+    settings.PUBLIC_URL = "https://portal.example.com"
+    assert addresses.host_of(names) == host

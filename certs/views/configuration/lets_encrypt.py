@@ -67,7 +67,7 @@ def lets_encrypt(request: HttpRequest) -> HttpResponse:
         "can_rehearse": certificate.account is not None and bool(rehearsal_directory(certificate.account)),
         "budgets": _budgets(certificate),
         "offer": public_url_offer(request),
-        **rebind_notice(request, certificate.names[0] if certificate.names else ""),
+        **rebind_notice(request, addresses.host_of(certificate.names)),
         **_job(request, order),
         **_address(request, certificate),
     }
@@ -170,7 +170,7 @@ def _job(request: HttpRequest, order: Order | None) -> dict[str, object]:
 
 
 def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object]:
-    host = certificate.names[0] if certificate.names else ""
+    host = addresses.host_of(certificate.names)
     url = addresses.https_url(host)
     return {
         "https_url": url,
