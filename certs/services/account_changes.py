@@ -173,7 +173,9 @@ def account_ready(account: AcmeAccount, order: Order | None = None) -> None:
 def accounts_settle() -> int:
     """Changes of keys that were begun and not brought to their end; returns how many are now. A step of the tick."""
     done = 0
-    for account in AcmeAccount.objects.filter(next_key__isnull=False, deactivated_at=None).select_related("key"):
+    begun = AcmeAccount.objects.filter(next_key__isnull=False, deactivated_at=None)
+    held = AcmeDirectory.objects.filter(retry_after_at__gt=datetime.now(UTC)).values("directory_url")
+    for account in begun.exclude(directory_url__in=held).select_related("key"):
         try:
             done += account_rollover_settle(account)
         except BinderyError as error:

@@ -217,13 +217,17 @@ def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
         raise ConflictError(
             f"{certificate.name} is bound: {', '.join(bound)}.", advice="Bind another certificate there first."
         )
-    if Order.objects.filter(certificate=certificate, finished_at=None).exists():
-        raise ConflictError(f"An order for {certificate.name} is under way.", advice="Wait for it, or cancel it first.")
     if state_get().placeholder_id == certificate.pk:
         raise ConflictError(
             f"{certificate.name} is what the portal serves while nothing is bound.", advice="It stays as it is."
         )
     with transaction.atomic():
+        # An order made at the same moment waits for this row, or is seen here: `order_create` takes it as well.
+        Certificate.objects.select_for_update().get(pk=certificate.pk)
+        if Order.objects.filter(certificate=certificate, finished_at=None).exists():
+            raise ConflictError(
+                f"An order for {certificate.name} is under way.", advice="Wait for it, or cancel it first."
+            )
         Certificate.objects.filter(pk=certificate.pk, deleted_at=None).update(
             deleted_at=clock.now(), auto_renew=False, next_check_at=None
         )

@@ -13,6 +13,7 @@ from portal import clock
 log = logging.getLogger("bindery.directories")
 EVERY = timedelta(hours=24)
 EVERY_SILENT = timedelta(hours=1)  # one that did not answer
+_told: dict[str, datetime] = {}
 _AT_ONCE = 8  # each may take ten seconds
 
 
@@ -69,6 +70,7 @@ def _check(row: AcmeDirectory) -> bool:
 def directory_hold(url: str, until: datetime) -> None:
     """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told. Told several
     things, we keep to the longest."""
+    _told[url] = max(until, _told.get(url, until))
     row, _ = AcmeDirectory.objects.get_or_create(directory_url=url)
     shorter = Q(retry_after_at=None) | Q(retry_after_at__lt=until)
     AcmeDirectory.objects.filter(shorter, pk=row.pk).update(retry_after_at=until)
@@ -78,7 +80,15 @@ def directory_held(url: str) -> datetime | None:
     """Until when the CA wants to be left alone; None where it may be asked. Real time, as its Retry-After is."""
     rows = directories_held().filter(directory_url=url)
     until: datetime | None = rows.values_list("retry_after_at", flat=True).first()
+    if until is None:
+        _told.pop(url, None)
     return until
+
+
+def directory_just_held(url: str) -> datetime | None:
+    """The same as far as this process was told itself: asked before each request, so it costs nothing."""
+    until = _told.get(url)
+    return until if until is not None and until > datetime.now(UTC) else None
 
 
 def directories_held() -> QuerySet[AcmeDirectory]:

@@ -25,7 +25,7 @@ from certs.models import Order
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
 from certs.services.challenges import challenges_clear
-from certs.services.directories import directory_held
+from certs.services.directories import directory_held, directory_just_held
 from certs.services.events import job_event
 from portal import clock
 
@@ -62,9 +62,11 @@ class Flow:
 
     @property
     def client(self) -> AcmeClient:
+        url = self.order.account.directory_url
+        until = directory_held(url) if self._client is None else directory_just_held(url)
+        if until is not None:
+            raise AcmeRetry(f"{self.ca} has asked to be left alone for a while.", code=HELD, retry_at=until)
         if self._client is None:
-            if (until := directory_held(self.order.account.directory_url)) is not None:
-                raise AcmeRetry(f"{self.ca} has asked to be left alone for a while.", code=HELD, retry_at=until)
             account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))
         return self._client

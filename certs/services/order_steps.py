@@ -432,6 +432,7 @@ def _await_names(flow: Flow, authorizations: list[AuthorizationView], *, again: 
     """
     waiting = [item.url for item in authorizations if item.status != "valid"]
     known = {} if again else {item.url: item for item in authorizations}
+    answered = set(flow.order.challenges.filter(clean_at=None).values_list("challenge_url", flat=True))
 
     def round_() -> list[AuthorizationView]:
         views = [known.pop(url) if url in known else _read(flow, url) for url in waiting]
@@ -445,6 +446,9 @@ def _await_names(flow: Flow, authorizations: list[AuthorizationView], *, again: 
             if not failed:
                 raise OrderGone(f"The authorization of {ended[0].name} at {flow.ca} is {ended[0].status}.")
             raise _challenge_failed(flow, failed[0])
+        lost = next((view for view in pending if not any(one.url in answered for one in view.challenges)), None)
+        if lost is not None:
+            raise OrderGone(f"{flow.ca} waits for an answer for {lost.name} that is not here any more.")
         return pending
 
     flow.poll(

@@ -5,6 +5,7 @@ servers of each name, and each address of each name for our own signed token. No
 What we see is one vantage point: where it says nothing about the CA's, the finding is "could not check".
 """
 
+import logging
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,6 +24,7 @@ from certs.services.preflight_names import Plan, Target, name_look
 from certs.services.serving import processes_live
 from certs.transports.dns import Resolver
 
+log = logging.getLogger("bindery.preflight")
 SECONDS = 15.0  # for everything
 DNS_SECONDS = 6.0  # for one question to all servers of a zone
 NAMES_AT_ONCE, QUESTIONS_AT_ONCE = 16, 32
@@ -81,8 +83,9 @@ def preflight_run(
         whole += list(found[name])
         if name in unfinished:
             whole.append(_unfinished(name, seconds))
-        else:
-            future.result()
+        elif (fault := future.exception()) is not None:
+            log.error("%s could not be looked at", name, exc_info=fault)
+            whole.append(_unfinished(name, seconds))
     return findings_sorted(whole, list(names))
 
 
@@ -106,6 +109,9 @@ def _directory(plan: Plan) -> list[Finding]:
         info = plan.directory.result()
     except (AcmeFailure, InputError) as error:
         return [Finding("directory", Level.ERROR, "", error.message, url, error.advice)]
+    except Exception:  # a look is advice: a fault in it must not keep anybody from ordering
+        log.exception("The directory %s could not be looked at", url)
+        return [Finding("directory", Level.UNKNOWN, "", f"{label} could not be looked at.", url)]
     return [Finding("directory", Level.OK, "", f"{label} answers.", url), *_terms(plan, info), *_clock(label, info)]
 
 

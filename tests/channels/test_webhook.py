@@ -77,6 +77,8 @@ def test_each_service_gets_its_own_form(server: HookServer) -> None:
     assert "a &amp; b &lt;c&gt;" in slack["text"]
     assert teams["attachments"][0]["content"]["body"][0]["text"] == sent.subject
     assert teams["attachments"][0]["content"]["actions"][0]["url"] == sent.url
+    channel(server, format="teams").send(message(item(subject="[Renew here](https://evil.example/)")))
+    assert "](" not in server.received[-1].body.decode()
     assert sent.subject in discord["content"]
     assert discord["allowed_mentions"] == {"parse": []}
     ntfy = server.received[3]

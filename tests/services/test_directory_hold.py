@@ -122,3 +122,19 @@ def test_neither_its_directory_nor_its_renewal_information_is_asked_for(monkeypa
     assert renewal_info_refresh(everything=True) == 0
     certificate.refresh_from_db()
     assert certificate.ari == {}  # nor is it told of as a trouble
+
+
+def test_a_neighbour_under_way_keeps_to_it_as_well(cas: dict[str, FakeCa]) -> None:
+    """Its session is open already when another order of this process is told."""
+    one = cas["https://one.example/dir"]
+    until = datetime.now(UTC) + HOUR
+    one.on["order_new"] = lambda: directory_hold("https://one.example/dir", until)
+    waiting = advance(order("a.example"))
+    assert waiting.state == states.ORDERED
+    assert one.calls["order_new"] == 1
+    assert one.calls["authorization_read"] == 0
+    assert abs(waiting.next_attempt_at - until) < timedelta(minutes=1)
+    del one.on["order_new"]
+    AcmeDirectory.objects.update(retry_after_at=datetime.now(UTC) - HOUR)
+    assert advance(waiting).state == states.DONE
+    assert one.calls["order_new"] == 1

@@ -17,7 +17,7 @@ from certs.services import order_advance as advancing
 from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.certificates import certificate_delete, certificate_new, certificate_self_sign
 from certs.services.nodes import node_name
 from certs.services.order_advance import LONGEST_LIFE, MOST_ATTEMPTS, order_advance
 from certs.services.order_flow import Flow, LeaseLost
@@ -625,3 +625,21 @@ def test_of_many_claimers_exactly_one_wins_each_order(ca: FakeCa, account: AcmeA
     assert sorted(pk for pk, _ in won) == sorted(made)
     for pk, owner in won:
         assert Order.objects.get(pk=pk).lease_owner == owner
+
+
+def test_answers_that_were_lost_are_made_anew_rather_than_waited_for(ca: FakeCa, order: Order) -> None:
+    ca.on["challenge_answer"] = lambda: Challenge.objects.all().delete()
+    ca.fail["authorization_read"] = []
+    ca.verdict = "pending"
+    ca.pending_reads = 10**6
+    order = advance(order)
+    assert order.restarts > 0
+    assert ca.calls["order_new"] > 1
+
+
+def test_a_certificate_just_deleted_is_not_ordered(certificate: Certificate) -> None:
+    stale = Certificate.objects.get(pk=certificate.pk)
+    certificate_delete(certificate, actor="test")
+    with pytest.raises(ConflictError, match="was deleted"):
+        order_create(stale, reason="asked", actor="test")
+    assert not Order.objects.exists()
