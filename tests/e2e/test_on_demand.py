@@ -168,7 +168,7 @@ def shell(environment: dict[str, str], *words: str) -> str:
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-@rounds("names", 2, 20)
+@rounds("names", 2, 8)
 def test_processes_that_ask_at_once_make_one_certificate_and_one_order(database: dict[str, str], names: int) -> None:
     every = [f"n{number}.example.com" for number in range(names)]
     shell(database, "shell", "-v", "0", "-c", PREPARE.format(names=", ".join(map(repr, every))))
