@@ -163,7 +163,7 @@ RULES: tuple[Rule, ...] = (
     # What explains everything after it.
     Rule(_NOT_REACHED, "{sentence}", "{advice}", _finding("ipv6", "ipv4", "port-443")),
     Rule((*_NOT_REACHED, "acme-caa"), "{sentence}", "{advice}", _finding("caa")),
-    Rule(("acme-dns", "acme-unauthorized"), "{sentence}", "{advice}", _finding("resolve", "dns")),
+    Rule(("acme-dns", "acme-unauthorized", "acme-connection"), "{sentence}", "{advice}", _finding("resolve", "dns")),
     Rule(
         ("acme-dns",),
         "The public DNS does not know {name}.",
@@ -310,7 +310,7 @@ def _proofs(failure: Failure) -> tuple[Proof, ...]:
             where = f"{item['url']}: " if item.get("url") else ""
             proofs.append(Proof("This server", f"{where}{item['seen']}", str(item.get("curl") or "")))
     for finding in failure.findings:
-        if finding.get("level") in ("error", "warning") and finding.get("proof"):
+        if finding.get("level") in ("error", "warning", "unknown") and finding.get("proof"):
             proofs.append(Proof("This server", f"{finding.get('name') or ''} {finding['proof']}".strip()))
     return tuple(dict.fromkeys(proofs))
 

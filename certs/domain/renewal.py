@@ -247,7 +247,8 @@ def _allowed(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, dat
     hold = _hold(given, code)
     if hold is not None:
         until, why = hold
-        return Code.HELD_BACK, f"{text} Held back until {_moment(until)}: {why}", until
+        reason = "" if code == Code.ASKED else f"{text} "  # whoever asks knows that he did
+        return Code.HELD_BACK, f"{reason}Held back until {_moment(until)}: {why}", until
     if (given.asked or _is_wanted(given)) and given.budget_last and not given.use_last:
         return Code.LAST_ONE, f"{text} It would be the last that a limit of the CA leaves: {given.budget_last}.", None
     return code, text, None

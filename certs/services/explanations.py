@@ -16,6 +16,9 @@ from certs.services.preflight_names import Target
 log = logging.getLogger("bindery.order")
 _LOOKED_AT = 5  # names; a failure seldom has more than one cause
 _TELLING = (Level.WARNING, Level.ERROR)
+# An address where nothing answered from here either bears out what the CA says of it.
+_TELLING_CODES = {(Level.UNKNOWN, "ipv4"), (Level.UNKNOWN, "ipv6")}
+_BESIDE = {"terms", "budget"}  # no cause of a challenge that failed
 FINDING = "finding"  # in Order.evidence: what was found out about a name, rather than seen where the CA looked
 
 
@@ -39,7 +42,8 @@ def order_findings(order: Order, names: list[str]) -> list[dict[str, Any]]:
     """What stands between these names and the CA, for `Order.evidence`. Network, FAILURE_LOOK_SECONDS at most; what
     this server finds out at the moment of the failure is worth more than what it would find later."""
     found = _look(order, order.account, names[:_LOOKED_AT])
-    return [{"kind": FINDING, **asdict(one)} for one in found if one.level in _TELLING]
+    telling = [one for one in found if one.level in _TELLING or (one.level, one.code) in _TELLING_CODES]
+    return [{"kind": FINDING, **asdict(one)} for one in telling if one.code not in _BESIDE]
 
 
 def issuer_refusal(order: Order, account: AcmeAccount) -> str:

@@ -35,7 +35,7 @@ def test_the_brake_is_told_and_force_goes_past_it() -> None:
     assert run("renew", "a.example", "--exit-code").code == 10
     ran = run("renew", "a.example")
     assert ran.code == 4
-    assert "held back. Asked for. Held back until" in ran.out
+    assert "held back. Held back until" in ran.out
     assert run("renew", "a.example", "--force", "--json").json["result"] == "renewed"
 
 
