@@ -70,7 +70,7 @@ def test_eight_clients_of_the_same_name_notice_nothing(portal: Portal, ca: Pebbl
     with Load(address, kept=4, fresh=4, path="/healthz", name=NAME) as load:
         done = order(portal, ca, *names)
         met = {seen(address, NAME) for _ in range(10)}
-    assert {row["state"] for row in done} == {"done"}, done
+    assert [row for row in done if row["state"] != "done"] == []
     assert {row["challenge_kind"] for row in done} == {"tlsalpn01"}
     assert ca.issued() == count
     assert load.failures == []
