@@ -1,9 +1,12 @@
 """The portal was away while its certificate became due and expired: it catches up at its start, whatever is forced."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.harness.acme_faults import Fault
+from tests.harness.acme_server import AcmeServer
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
@@ -71,28 +74,27 @@ def states(portal: Portal) -> list[str]:
     return [row["state"] for row in portal.rows("SELECT state FROM certs_order ORDER BY created_at")]
 
 
-def test_an_order_that_takes_longer_than_the_command_waits_is_busy_and_goes_on() -> None:
-    need("pebble")
-    with (
-        Portal() as portal,
-        Pebble(http_port=portal.http_port, sleep=True, environment={"PEBBLE_VA_SLEEPTIME": "4"}) as pebble,
-    ):
-        words = ["--directory", pebble.directory_url, "--ca-bundle", str(pebble.ca_bundle_file), "--allow-private-ca",
+def test_an_order_that_takes_longer_than_the_command_waits_is_busy_and_goes_on(tmp_path: Path) -> None:
+    with Portal() as portal, AcmeServer(http_port=portal.http_port) as ca:
+        bundle = tmp_path / "root.pem"
+        bundle.write_text(ca.ca_bundle_pem)
+        words = ["--directory", ca.directory_url, "--ca-bundle", str(bundle), "--allow-private-ca",
                  "--accept-terms", "--exit-code"]  # fmt: skip
         wait_until(
             lambda: portal.run("from certs.services.queue import worker_alive; result = worker_alive()"),
             timeout=30,
             what="a live worker",
         )
+        ca.fault("order", Fault.STATUS, times=None, status="processing")
         slow = portal.manage("issue", NAME, *words, "--timeout", "1", check=False)
         assert slow.returncode == 5, slow.stdout + slow.stderr
         assert slow.stdout.splitlines()[-1] == "1 busy."
         second = portal.manage("issue", NAME, *words, "--timeout", "1", check=False)
         assert second.returncode == 5, second.stdout + second.stderr
-        wait_until(lambda: pebble.issued() == 1, timeout=40, what="the order that went on by itself")
+        ca.heal()
         wait_until(
-            lambda: portal.rows("SELECT state FROM certs_order") == [{"state": "done"}], timeout=20, what="its end"
+            lambda: portal.rows("SELECT state FROM certs_order") == [{"state": "done"}], timeout=60, what="its end"
         )
         third = portal.manage("issue", NAME, *words, check=False)
         assert (third.returncode, third.stdout.splitlines()[-1]) == (0, "None due."), third.stdout
-        assert pebble.issued() == 1
+        assert (len(ca.orders), len(ca.issued)) == (1, 1)
