@@ -67,7 +67,7 @@ class AcmeDirectory(models.Model):
     terms_url = models.URLField(max_length=500, blank=True)  # as the directory names them now
     profiles = models.JSONField(default=dict, blank=True)  # name -> the CA's own description
     clock_skew = models.FloatField(null=True, blank=True)  # seconds: our clock minus its Date header
-    retry_after_at = models.DateTimeField(null=True, blank=True)  # it is overloaded: no order asks before, real time
+    retry_after_at = models.DateTimeField(null=True, blank=True)  # it is overloaded: no order asks before
 
     class Meta:
         verbose_name_plural = "ACME directories"

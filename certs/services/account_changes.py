@@ -174,7 +174,7 @@ def accounts_settle() -> int:
     """Changes of keys that were begun and not brought to their end; returns how many are now. A step of the tick."""
     done = 0
     begun = AcmeAccount.objects.filter(next_key__isnull=False, deactivated_at=None)
-    held = AcmeDirectory.objects.filter(retry_after_at__gt=datetime.now(UTC)).values("directory_url")
+    held = AcmeDirectory.objects.filter(retry_after_at__gt=clock.now()).values("directory_url")
     for account in begun.exclude(directory_url__in=held).select_related("key"):
         try:
             done += account_rollover_settle(account)

@@ -1,7 +1,7 @@
 """What the directories of the CAs in use say of themselves, asked once a day, so that nobody finds out by a failure."""
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
@@ -67,29 +67,31 @@ def _check(row: AcmeDirectory) -> bool:
     return True
 
 
-def directory_hold(url: str, until: datetime) -> None:
+def directory_hold(url: str, wait: timedelta) -> None:
     """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told. Told several
     things, we keep to the longest."""
+    until = clock.now() + wait
     _told[url] = max(until, _told.get(url, until))
     row, _ = AcmeDirectory.objects.get_or_create(directory_url=url)
     shorter = Q(retry_after_at=None) | Q(retry_after_at__lt=until)
     AcmeDirectory.objects.filter(shorter, pk=row.pk).update(retry_after_at=until)
 
 
-def directory_held(url: str) -> datetime | None:
-    """Until when the CA wants to be left alone; None where it may be asked. Real time, as its Retry-After is."""
+def directory_held(url: str) -> timedelta | None:
+    """For how long the CA wants to be left alone; None where it may be asked."""
     rows = directories_held().filter(directory_url=url)
     until: datetime | None = rows.values_list("retry_after_at", flat=True).first()
     if until is None:
         _told.pop(url, None)
-    return until
+        return None
+    return until - clock.now()
 
 
-def directory_just_held(url: str) -> datetime | None:
+def directory_just_held(url: str) -> timedelta | None:
     """The same as far as this process was told itself: asked before each request, so it costs nothing."""
     until = _told.get(url)
-    return until if until is not None and until > datetime.now(UTC) else None
+    return until - clock.now() if until is not None and until > clock.now() else None
 
 
 def directories_held() -> QuerySet[AcmeDirectory]:
-    return AcmeDirectory.objects.filter(retry_after_at__gt=datetime.now(UTC))
+    return AcmeDirectory.objects.filter(retry_after_at__gt=clock.now())

@@ -113,7 +113,7 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     if error.retry_at is not None:
         wait = max(wait, error.retry_at - datetime.now(UTC))
         if _is_for_all(order, error):
-            directory_hold(order.account.directory_url, error.retry_at)
+            directory_hold(order.account.directory_url, error.retry_at - datetime.now(UTC))
     long = wait >= _LONG_WAIT or order.attempts >= _FEW_ATTEMPTS
     if long and not waiting and issuer_turn_take(flow, error, _told(error)):
         _advance(flow)

@@ -63,9 +63,10 @@ class Flow:
     @property
     def client(self) -> AcmeClient:
         url = self.order.account.directory_url
-        until = directory_held(url) if self._client is None else directory_just_held(url)
-        if until is not None:
-            raise AcmeRetry(f"{self.ca} has asked to be left alone for a while.", code=HELD, retry_at=until)
+        wait = directory_held(url) if self._client is None else directory_just_held(url)
+        if wait is not None:
+            said = f"{self.ca} has asked to be left alone for a while."
+            raise AcmeRetry(said, code=HELD, retry_at=datetime.now(UTC) + wait)
         if self._client is None:
             account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))

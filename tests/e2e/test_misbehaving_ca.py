@@ -197,6 +197,9 @@ def row_name(row: tuple[str, Fault, dict[str, Any], Outcome]) -> str:
 def test_each_fault_has_its_documented_outcome(ca: AcmeServer, row: tuple[str, Fault, dict[str, Any], Outcome]) -> None:
     resource, fault, options, outcome = row
     planned = ca.fault(resource, fault, **options)
+    if resource == "authorization" and "after" in options:
+        # The order is asked first: only where it is still pending are its names looked at again.
+        ca.fault("order", Fault.STATUS, status="pending")
     order = order_for(account_at(ca), "a.example.test")
     settle(order)
 
