@@ -58,6 +58,7 @@ def crl_read(data: bytes, issuer: x509.Certificate, url: str, now: datetime) -> 
     try:
         load = x509.load_pem_x509_crl if data.lstrip().startswith(b"-----BEGIN") else x509.load_der_x509_crl
         crl = load(data)
+        # A key of a kind that cannot sign lists raises TypeError, which is caught below.
         signed = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
         _scope_check(crl, url)
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension) as error:

@@ -1,6 +1,6 @@
 """Why a certificate is revoked, who signs the request, and its name typed."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.http import QueryDict
@@ -24,7 +24,7 @@ class RevokeForm(ConfirmForm):
         super().__init__(data, expected=expected)
         self.order_fields(["reason", "by", "typed"])
         if not key_here:
-            self.fields["by"].choices = [("account", "The account at the CA")]  # type: ignore[attr-defined]
+            cast(forms.ChoiceField, self.fields["by"]).choices = [("account", "The account at the CA")]
 
     @property
     def given(self) -> dict[str, Any]:

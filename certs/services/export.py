@@ -187,7 +187,7 @@ def _remove(shelf: Shelf, rows: QuerySet[Certificate], result: ExportResult, sta
 
 def _files(version: CertificateVersion) -> Files:
     """Raises KeyRefused where the key is not held here, SecretError."""
-    assert version.key is not None  # noqa: S101 - chosen so
+    assert version.key is not None  # noqa: S101 - only versions with a key are exported
     return {
         LEAF: version.leaf_pem.encode(),
         CHAIN: version.chain_pem.encode(),
