@@ -11,6 +11,7 @@ from certs.domain.keys import KEY_TYPES
 from certs.domain.names import NameRules, is_address
 from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer
 from certs.services.challenges import AUTOMATIC, solver_kinds
+from certs.solvers.base import Solver
 
 # What public CAs take (CA/B baseline requirements §6.1.5).
 CA_KEY_TYPES = tuple(kind for kind in KEY_TYPES if kind != "ed25519")
@@ -43,8 +44,7 @@ def issue_options_of(certificate: Certificate) -> IssueOptions:
 def name_rules(kind: str, profile: str) -> NameRules:
     """What may be named: a wildcard where the kind of challenge ("": the portal chooses) can prove one, an address
     where a profile is named with it."""
-    kinds = solver_kinds()
-    chosen = [kinds[one] for one in ((kind,) if kind else AUTOMATIC) if one in kinds]
+    chosen = _solvers(kind)
     return NameRules(
         wildcard=any(kind.wildcards for kind in chosen),
         address=bool(profile) and any(kind.addresses for kind in chosen),
@@ -59,7 +59,8 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
             advice=f"Choose {', '.join(CA_KEY_TYPES)}.",
             code="key_type",
         )
-    rules = name_rules(options.challenge_method.kind if options.challenge_method else "", options.profile)
+    kind = options.challenge_method.kind if options.challenge_method else ""
+    rules = name_rules(kind, options.profile)
     wildcard = next((name for name in names if name.startswith("*.")), "")
     if wildcard and not rules.wildcard:
         raise InputError(
@@ -68,7 +69,7 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
             code="challenge",
         )
     address = next((name for name in names if is_address(name)), "")
-    if address and not any(solver.addresses for solver in _solvers(options)):
+    if address and not any(solver.addresses for solver in _solvers(kind)):
         raise InputError(
             f"{address} is an address, which a DNS challenge cannot prove.",
             advice="Choose the HTTP or the TLS challenge.",
@@ -106,7 +107,7 @@ def issue_options_shown(options: IssueOptions) -> dict[str, Any]:
     }
 
 
-def _solvers(options: IssueOptions) -> list[Any]:
+def _solvers(kind: str) -> list[type[Solver]]:
+    """Those that may prove the names; "" is the portal's own choice."""
     kinds = solver_kinds()
-    wanted = (options.challenge_method.kind,) if options.challenge_method else AUTOMATIC
-    return [kinds[kind] for kind in wanted if kind in kinds]
+    return [kinds[one] for one in ((kind,) if kind else AUTOMATIC) if one in kinds]

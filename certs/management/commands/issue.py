@@ -11,9 +11,10 @@ from certs.management.findings import findings_report
 from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
-from certs.models import AcmeAccount, ChallengeMethod
+from certs.models import AcmeAccount
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
 from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account, preflight_ahead
+from certs.services.methods import method_find
 from certs.services.sweeps import SweepLine
 
 _SIZE_LIMIT = 1024 * 1024
@@ -128,20 +129,10 @@ def _wanted(options: dict[str, Any]) -> dict[str, Any]:
         "profile": options["profile"],
         "preferred_chain": options["preferred_chain"],
         "reuse_key": options["reuse_key"],
-        "challenge_method": _method(options["challenge"]),
+        "challenge_method": method_find(options["challenge"]) if options["challenge"] else None,
         "fallbacks": tuple(_known_account(word) for word in options["fallback"]),
     }
     return {name: value for name, value in wanted.items() if value}
-
-
-def _method(name: str) -> ChallengeMethod | None:
-    if not name:
-        return None
-    found = ChallengeMethod.objects.filter(name=name).first()
-    if found is None:
-        known = ", ".join(ChallengeMethod.objects.values_list("name", flat=True)) or "none yet"
-        raise InputError(f"There is no challenge method “{name}”.", advice=f"Known are {known}.")
-    return found
 
 
 def _known_account(word: str) -> AcmeAccount:
