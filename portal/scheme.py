@@ -15,7 +15,8 @@ HEADER = "Strict-Transport-Security"
 class SchemePolicy:
     """Stands behind `PlainHttpPaths`; the paths of that table are left alone here too, whatever the order.
 
-    The policy is read from the database at most once a second per process.
+    The policy is read from the database at most once a second per process; but no page is given over plain HTTP
+    before looking whether it is now to be redirected, so that who has just switched Force SSL on can try it at once.
     """
 
     KEEP_SECONDS = 1.0
@@ -28,16 +29,18 @@ class SchemePolicy:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if is_plain_http_path(request.path_info):
             return self.get_response(request)
-        policy = self._current()
-        if policy.redirect_to and not request.is_secure():
-            return _redirect(policy.redirect_to + request.get_full_path())
+        policy = self._current(self.KEEP_SECONDS)
+        if not request.is_secure():
+            policy = policy if policy.redirect_to else self._current(0)
+            if policy.redirect_to:
+                return _redirect(policy.redirect_to + request.get_full_path())
         response = self.get_response(request)
         if policy.hsts_header and request.is_secure() and _host(request) == policy.hsts_host:
             response.headers[HEADER] = policy.hsts_header
         return response
 
-    def _current(self) -> HttpsPolicy:
-        if time.monotonic() - self._read_at >= self.KEEP_SECONDS:
+    def _current(self, keep: float) -> HttpsPolicy:
+        if time.monotonic() - self._read_at >= keep:
             self._policy, self._read_at = policy_read(), time.monotonic()
         return self._policy
 

@@ -73,7 +73,7 @@ def _force(alice: Visitor) -> None:
     page.get_by_role("button", name="Switch Force SSL on").click()
     expect(page.locator("body")).to_contain_text("On trial")
     alice.shot("force-on-trial")
-    wait_until(lambda: _statuses(PLAIN + "/help/") == {307}, timeout=8, what="the redirect")
+    assert _statuses(PLAIN + "/help/") == {307}  # each process, at once
     page.get_by_role("link", name=PLAIN).click()  # as the page asks for
     page.wait_for_url(SECURE + PAGE)
     page.get_by_role("button", name="Keep Force SSL").click()
@@ -148,7 +148,8 @@ def _an_expired_certificate_can_be_renewed(alice: Visitor, portal: Portal, pebbl
     token = portal.run("from certs.services.reachability import probe_token\nresult = probe_token()")
     assert _answer(f"{PLAIN}/.well-known/acme-challenge/{token}").status_code == 200
     portal.manage("renew", NAME, "--force", "--json", check=False)  # still expired by the moved clock, so not "served"
-    wait_until(lambda: pebble.issued() == 2, timeout=30, what="the second certificate")
+    # The schedule may have asked, too, at the moment the clock moved.
+    wait_until(lambda: pebble.issued() >= 2, timeout=30, what="the second certificate")
 
 
 def _break_glass(portal: Portal) -> None:

@@ -94,10 +94,17 @@ def test_a_trial_ends_without_anything_running(middleware: Middleware) -> None:
 
 def test_the_policy_is_read_once_a_second(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     middleware = SchemePolicy(lambda _: HttpResponse("page"))
-    middleware(ask())
+    middleware(ask(secure=True))
     with django_assert_num_queries(0):
         for _ in range(20):
-            middleware(ask())
+            middleware(ask(secure=True))
+
+
+def test_plain_http_is_redirected_at_once_in_a_process_that_did_not_switch_it_on() -> None:
+    elsewhere = SchemePolicy(lambda _: HttpResponse("page"))
+    assert elsewhere(ask()).status_code == 200
+    force_ssl_enable(HERE, actor="test")
+    assert elsewhere(ask()).status_code == 307
 
 
 def test_force_ssl_and_hsts_on_and_the_certificate_expired_http_01_still_answers(standing: Ca) -> None:
