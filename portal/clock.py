@@ -1,4 +1,4 @@
-"""The one clock. Everything that decides by time asks `now`; sockets, TLS and the queue stay on real time."""
+"""The one clock. What decides by time asks `now`; leases, sockets, TLS, the queue and a CA's Retry-After ask `real`."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +8,12 @@ from django.conf import settings
 
 def now() -> datetime:
     """The current moment, aware, in UTC; moved by an offset only where the test settings name an offset file."""
-    return datetime.now(UTC) + _offset()
+    return real() + _offset()
+
+
+def real() -> datetime:
+    """The moment on the machine's own clock, aware, in UTC: for what a moved test clock must not strand."""
+    return datetime.now(UTC)
 
 
 def _offset() -> timedelta:

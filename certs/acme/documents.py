@@ -7,7 +7,7 @@ and no exception, but an address or a token that could not be stored is refused 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -19,6 +19,7 @@ from certs.acme.problems import retry_at as retry_at_of
 from certs.domain.ari import moment_read
 from certs.domain.errors import AcmeRefused, AcmeRetry
 from certs.domain.names import address_canonical
+from portal import clock
 
 LONGEST_ADDRESS = 500  # as long as the columns that keep them
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{0,128}")  # RFC 8555 §8.1; its column holds as much
@@ -195,7 +196,7 @@ def address_read(value: object, what: str) -> str:
 
 
 def retry_at(response: requests.Response) -> datetime | None:
-    return retry_at_of(response.headers, datetime.now(UTC))
+    return retry_at_of(response.headers, clock.real())
 
 
 def _challenge(document: dict[str, Any]) -> ChallengeView:

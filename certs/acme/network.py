@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -23,6 +23,7 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, KeyRefused,
 from certs.domain.keys import Key
 from certs.transports import outbound
 from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, trust_context
+from portal import clock
 
 WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
 BAD_NONCE_RETRIES = 10
@@ -185,7 +186,7 @@ class Network(client.ClientNetwork):
     @classmethod
     def _check_response(cls, response: requests.Response, content_type: str | None = None) -> requests.Response:
         """Parsed first: 409, 429 and 503 keep their problem and Retry-After, and what is no JSON is survived."""
-        later = retry_at(response.headers, datetime.now(UTC))
+        later = retry_at(response.headers, clock.real())
         if response.is_redirect:
             moved = f"It redirects to {response.headers.get('Location', 'another address')}"
             raise Answer(Problem(status=response.status_code, detail=moved), later)

@@ -4,7 +4,7 @@ Nothing here raises for what a CA says or does not say: renewal goes on by its d
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +16,7 @@ from certs.acme.problems import retry_at
 from certs.acme.sessions import directory_fetch
 from certs.domain.ari import moment_read, url_read
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, InputError
+from portal import clock
 
 READ_SECONDS = 5.0  # and as long to connect
 RETRY_LOW, RETRY_HIGH = timedelta(hours=1), timedelta(hours=24)
@@ -104,7 +105,7 @@ class RenewalInfoReader:
 
 
 def _renewal_info(response: requests.Response, now: datetime) -> RenewalInfo | NoRenewalInfo:
-    wait = retry_wait(retry_at(response.headers, _real_now()), RETRY_DEFAULT)
+    wait = retry_wait(retry_at(response.headers, clock.real()), RETRY_DEFAULT)
     document = response.json()  # the network has refused what is not JSON
     window = document.get("suggestedWindow") if isinstance(document, dict) else None
     start, end = (_moment(window.get(name)) for name in ("start", "end")) if isinstance(window, dict) else (None, None)
@@ -133,9 +134,5 @@ def _wait(error: AcmeFailure | InputError) -> timedelta:
 
 def retry_wait(retry_at: datetime | None, default: timedelta) -> timedelta:
     """From the CA's Retry-After (real time) to a wait between an hour and a day."""
-    wait = default if retry_at is None else retry_at - _real_now()
+    wait = default if retry_at is None else retry_at - clock.real()
     return max(RETRY_LOW, min(RETRY_HIGH, wait))
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)

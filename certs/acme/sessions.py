@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from certs.acme.client import AcmeClient
 from certs.acme.directories import DirectoryDocument, directory_label, directory_read
 from certs.acme.network import Network, jwk_of
 from certs.domain.keys import Key
+from portal import clock
 
 DIRECTORY_SECONDS = 3600.0
 IDLE_SECONDS = 300.0  # a CA closes idle connections and forgets nonces
@@ -66,7 +66,7 @@ def session(account: Account) -> Iterator[AcmeClient]:
 def directory_fetch(network: Network, url: str) -> DirectoryDocument:
     """Ask for the directory. Raises AcmeRefused when the answer is no directory of RFC 8555 §7.1.1."""
     response = network.get(url)
-    return directory_read(response.json(), url, sent=response.headers.get("Date", ""), now=datetime.now(UTC))
+    return directory_read(response.json(), url, sent=response.headers.get("Date", ""), now=clock.real())
 
 
 def sessions_forget() -> None:

@@ -12,7 +12,6 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from certs.acme.problems import retry_after
@@ -21,6 +20,7 @@ from certs.domain.alarms import Item, Level, Message
 from certs.domain.errors import InputError
 from certs.domain.options import option
 from certs.transports.outbound import WEBHOOK, fetch, trust_context, url_check
+from portal import clock
 
 SECONDS = 30.0
 ANSWER_BYTES = 2000  # of an answer that are read and shown
@@ -100,7 +100,7 @@ class Webhook(Channel):
                 f"The server did not take the message. It said: {said}",
                 advice="Give the address that it redirects to." if 300 <= answer.status < 400 else "",
                 answer=said,
-                retry_at=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
+                retry_at=retry_after(answer.headers.get("Retry-After"), clock.real()),
             )
         return said
 

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -254,7 +253,7 @@ def _active(account: AcmeAccount) -> None:
 
 
 def _under_way(account: AcmeAccount, but: Order | None) -> QuerySet[Order]:
-    live = Order.objects.filter(account=account, finished_at=None, lease_until__gt=datetime.now(UTC))
+    live = Order.objects.filter(account=account, finished_at=None, lease_until__gt=clock.real())
     return live.exclude(pk=but.pk) if but is not None else live
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from django.db import transaction
@@ -103,7 +103,7 @@ def _may_go(channel: Channel, waiting: Sequence[AlarmDelivery], now: datetime) -
 
 
 def _orders_under_way() -> bool:
-    worked_on = Q(lease_until__gt=datetime.now(UTC)) | Q(next_attempt_at__lte=clock.now())
+    worked_on = Q(lease_until__gt=clock.real()) | Q(next_attempt_at__lte=clock.now())
     return Order.objects.filter(worked_on, finished_at=None).exists()
 
 
@@ -173,7 +173,7 @@ def _failed(channel: Channel, error: BinderyError) -> None:
     now = clock.now()
     wait = _WAITS[min(channel.failures, len(_WAITS) - 1)]
     if isinstance(error, Undelivered) and error.retry_at is not None:
-        wait = max(wait, min(error.retry_at - datetime.now(UTC), _LONGEST))
+        wait = max(wait, min(error.retry_at - clock.real(), _LONGEST))
     answer = error.answer if isinstance(error, Undelivered) else ""
     Channel.objects.filter(pk=channel.pk).update(
         failures=F("failures") + 1,

@@ -222,7 +222,7 @@ def order_budget_check(order: Order) -> None:
     until, why = hold
     # The clock of decisions may be moved; a flow waits in real time.
     raise AcmeRetry(
-        why, code=SPENT, advice="It is asked for by itself then.", retry_at=datetime.now(UTC) + (until - clock.now())
+        why, code=SPENT, advice="It is asked for by itself then.", retry_at=clock.real() + (until - clock.now())
     )
 
 

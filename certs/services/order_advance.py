@@ -6,7 +6,7 @@ crash).
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -19,21 +19,13 @@ from certs.services.challenges import challenges_clean, solver_kinds
 from certs.services.directories import directory_hold
 from certs.services.events import job_said
 from certs.services.explanations import order_findings
+from certs.services.order_answers import step_prepare, step_validate
+from certs.services.order_download import step_download, step_finalize
 from certs.services.order_finish import step_bind, step_prove
 from certs.services.order_flow import Flow, LeaseLost
-from certs.services.order_steps import (
-    ChallengeFailed,
-    OrderGone,
-    step_download,
-    step_finalize,
-    step_look_again,
-    step_order,
-    step_prepare,
-    step_register,
-    step_restart,
-    step_validate,
-)
+from certs.services.order_start import step_order, step_register
 from certs.services.order_turns import issuer_turn_take, turn_take
+from certs.services.order_views import ChallengeFailed, OrderGone, step_look_again, step_restart
 from certs.services.orders import order_wait
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_follow
 from portal import clock, logs
@@ -111,9 +103,9 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     waiting = error.code == "acme-waiting"
     wait = _patience(order) if waiting else order_wait(order.attempts - 1)
     if error.retry_at is not None:
-        wait = max(wait, error.retry_at - datetime.now(UTC))
+        wait = max(wait, error.retry_at - clock.real())
         if _is_for_all(order, error):
-            directory_hold(order.account.directory_url, error.retry_at - datetime.now(UTC))
+            directory_hold(order.account.directory_url, error.retry_at - clock.real())
     long = wait >= _LONG_WAIT or order.attempts >= _FEW_ATTEMPTS
     if long and not waiting and issuer_turn_take(flow, error, _told(error)):
         _advance(flow)

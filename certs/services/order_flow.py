@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -66,7 +66,7 @@ class Flow:
         wait = directory_held(url) if self._client is None else directory_just_held(url)
         if wait is not None:
             said = f"{self.ca} has asked to be left alone for a while."
-            raise AcmeRetry(said, code=HELD, retry_at=datetime.now(UTC) + wait)
+            raise AcmeRetry(said, code=HELD, retry_at=clock.real() + wait)
         if self._client is None:
             account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))
@@ -148,7 +148,7 @@ class Flow:
         deadline = time.monotonic() + (POLL_DEADLINE_SECONDS if seconds is None else seconds)
         own = POLL_FIRST_SECONDS
         while not settled(view := read()):
-            now = datetime.now(UTC)
+            now = clock.real()
             wait = poll_delay(retry_at(view), own, now)
             if time.monotonic() + wait > deadline:
                 said = what(view) if what else f"{self.ca} is still at it."

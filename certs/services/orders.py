@@ -4,7 +4,7 @@ Obtain and renew are the same flow. A claim takes the lease and writes the attem
 `certs/services/order_advance.py` does.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -83,7 +83,7 @@ def order_create(
 
 def orders_due(within: timedelta = timedelta(0)) -> QuerySet[Order]:
     """Open orders that nobody works on and somebody should, now or `within` that time; the longest waiting first."""
-    unleased = Q(lease_until=None) | Q(lease_until__lt=_real_now())
+    unleased = Q(lease_until=None) | Q(lease_until__lt=clock.real())
     due = Order.objects.filter(unleased, finished_at=None, next_attempt_at__lte=clock.now() + within)
     return due.order_by("next_attempt_at")
 
@@ -159,9 +159,4 @@ def order_wait(attempts: int) -> timedelta:
 
 
 def _lease_end() -> datetime:
-    return _real_now() + timedelta(seconds=settings.LEASE_SECONDS)
-
-
-def _real_now() -> datetime:
-    """Leases are real time: a moved test clock must not end them."""
-    return datetime.now(UTC)
+    return clock.real() + timedelta(seconds=settings.LEASE_SECONDS)

@@ -1,7 +1,7 @@
 """Keeping tables within their retention. Runs once a day; every step may run twice."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.contrib.sessions.models import Session
@@ -64,8 +64,8 @@ def prune_run() -> Pruned:
         audit_events=_remove(AuditEvent.objects.filter(at__lt=moment - AUDIT)),
         alarms=_remove(Alarm.objects.filter(cleared_at__lt=moment - ALARMS)),
         links=_remove(OneTimeLink.objects.filter(expires_at__lt=moment - LINKS)),
-        sessions=_remove(Session.objects.filter(expire_date__lt=datetime.now(UTC))),
-        processes=_silent_processes(datetime.now(UTC) - SILENT),
+        sessions=_remove(Session.objects.filter(expire_date__lt=clock.real())),
+        processes=_silent_processes(clock.real() - SILENT),
         keys=keys_prune(),
         ledger=_remove(LedgerEntry.objects.filter(at__lt=ledger_retention(moment))),
     )

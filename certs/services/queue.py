@@ -5,7 +5,7 @@ notes when it begins and ends a task (`beat_*`, called by django-q's own signals
 """
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -18,6 +18,7 @@ from django_q.tasks import async_task
 
 from certs.models import QueueTicket, WorkerBeat
 from certs.services.nodes import node_name
+from portal import clock
 
 RECENT = timedelta(seconds=10)
 
@@ -27,7 +28,7 @@ def queue_enqueue(function_path: str, *args: Any) -> bool:
 
     Task and ticket are written together. A ticket counts for one lease: a task lost with its worker is queued anew.
     """
-    now = _now()
+    now = clock.real()
     key = _ticket_key(function_path, args)
     with transaction.atomic():
         _, created = QueueTicket.objects.get_or_create(function=key, defaults={"queued_at": now})
@@ -45,7 +46,7 @@ def queue_begun(function_path: str, *args: Any) -> None:
 
 def worker_alive() -> bool:
     """Whether a queue task put in now would be carried out: some cluster runs, and what waits is moving."""
-    return (_cluster_reported() or _moved_since(_now() - RECENT)) and not _stalled("")
+    return (_cluster_reported() or _moved_since(clock.real() - RECENT)) and not _stalled("")
 
 
 def queue_stalled() -> bool:
@@ -59,7 +60,7 @@ def queue_stalled() -> bool:
 
 def _stalled(node: str) -> bool:
     """Of one node, or of all where `node` is empty. Whose cluster took a task is not known, so that one is all's."""
-    limit = _now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
+    limit = clock.real() - timedelta(seconds=settings.WATCHDOG_SECONDS)
     if _untaken_since(limit) and not _moving(limit, node):
         return True
     return _taken_since(limit) and not _moving(limit, "")
@@ -72,7 +73,7 @@ def beat_started() -> None:
 
 
 def beat_begun(task: str) -> None:
-    _beat(task, _now() + timedelta(seconds=Conf.TIMEOUT or settings.WATCHDOG_SECONDS))
+    _beat(task, clock.real() + timedelta(seconds=Conf.TIMEOUT or settings.WATCHDOG_SECONDS))
 
 
 def beat_ended() -> None:
@@ -83,7 +84,7 @@ def _beat(task: str, busy_until: datetime | None) -> None:
     WorkerBeat.objects.update_or_create(
         node=node_name(),
         pid=os.getpid(),
-        defaults={"moved_at": _now(), "busy_until": busy_until, "task": task[:200]},
+        defaults={"moved_at": clock.real(), "busy_until": busy_until, "task": task[:200]},
     )
 
 
@@ -100,7 +101,7 @@ def _untaken_since(limit: datetime) -> bool:
 
 def _taken_since(limit: datetime) -> bool:
     taken_before = limit + timedelta(seconds=Conf.RETRY or 0)
-    return bool(OrmQ.objects.filter(lock__gt=_now(), lock__lt=taken_before).exists())
+    return bool(OrmQ.objects.filter(lock__gt=clock.real(), lock__lt=taken_before).exists())
 
 
 def _moving(limit: datetime, node: str) -> bool:
@@ -114,7 +115,7 @@ def _moved_since(limit: datetime, node: str = "") -> bool:
 
 def _busy(node: str) -> bool:
     """Whether a worker is inside its time limit; one of this machine that was killed is not."""
-    beats = WorkerBeat.objects.filter(busy_until__gt=_now())
+    beats = WorkerBeat.objects.filter(busy_until__gt=clock.real())
     own = node_name()
     return any(beat.node != own or psutil.pid_exists(beat.pid) for beat in (beats.filter(node=node) if node else beats))
 
@@ -127,7 +128,3 @@ def _cluster_reported() -> bool:
 
 def _ticket_key(function_path: str, args: tuple[Any, ...]) -> str:
     return ":".join([function_path, *map(str, args)])[:200]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -4,7 +4,7 @@ A page writes the wish, the supervisor of the node carries it out (`portal/serve
 is written to the listener's row, so a restart in the middle finds the old binding.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -76,7 +76,7 @@ def rebind_confirm(rebind: Rebind, *, actor: User | str) -> Rebind:
     """The person sees the portal at the new address: keep it. Raises NotAllowed when it is too late or too early."""
     moment = clock.now()
     with transaction.atomic():
-        taken = Rebind.objects.filter(pk=rebind.pk, state=states.AWAITING, deadline__gt=_real_now()).update(
+        taken = Rebind.objects.filter(pk=rebind.pk, state=states.AWAITING, deadline__gt=clock.real()).update(
             state=states.CONFIRMED
         )
         if taken:
@@ -114,7 +114,7 @@ def rebind_move(rebind: Rebind, after: str, message: str = "", *, confirm_within
     if states.REBIND.is_final(after):
         changes["finished_at"] = clock.now()
     if confirm_within is not None:
-        changes["deadline"] = _real_now() + timedelta(seconds=confirm_within)
+        changes["deadline"] = clock.real() + timedelta(seconds=confirm_within)
     if not Rebind.objects.filter(pk=rebind.pk, state=rebind.state).update(**changes):
         return False
     rebind.refresh_from_db()
@@ -124,7 +124,7 @@ def rebind_move(rebind: Rebind, after: str, message: str = "", *, confirm_within
 
 
 def rebind_is_late(rebind: Rebind) -> bool:
-    return rebind.deadline is not None and rebind.deadline <= _real_now()
+    return rebind.deadline is not None and rebind.deadline <= clock.real()
 
 
 def rebinds_close_interrupted() -> None:
@@ -217,8 +217,3 @@ def _sentence(rebind: Rebind) -> str:
         states.AWAITING: f"The portal answers on {place}. Waiting for the confirmation.",
         states.SETTLED: f"The portal now listens on {place}.",
     }.get(rebind.state, states.REBIND.states[rebind.state].label)
-
-
-def _real_now() -> datetime:
-    """The deadline of a confirmation is real time: a moved test clock must not strand a listener."""
-    return datetime.now(UTC)

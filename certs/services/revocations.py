@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
@@ -190,7 +190,7 @@ def _look_up(url: str, about: Sequence[_Look], allow_private: bool, seconds: flo
         name = look.issuer.public_bytes(Encoding.DER)
         if name not in lists:
             try:
-                lists[name] = crl_read(answer.body, look.issuer, url, datetime.now(UTC))
+                lists[name] = crl_read(answer.body, look.issuer, url, clock.real())
             except CrlRefused as error:
                 lists[name] = error
         crl = lists[name]

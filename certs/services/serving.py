@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from django.db import transaction
@@ -111,7 +111,7 @@ def process_report(
     pid: int, *, generation: int, fingerprints: dict[str, str], error: str = "", started_at: datetime | None = None
 ) -> None:
     """What this process serves and why it serves nothing newer. `seen_at` is real time, whatever the clock says."""
-    moment = datetime.now(UTC)
+    moment = clock.real()
     NodeProcess.objects.update_or_create(
         node=node_name(),
         pid=pid,
@@ -128,7 +128,7 @@ def process_report(
 
 def process_seen(pid: int) -> bool:
     """Only the time; False when the row is gone and a report is needed."""
-    return bool(NodeProcess.objects.filter(node=node_name(), pid=pid).update(seen_at=datetime.now(UTC)))
+    return bool(NodeProcess.objects.filter(node=node_name(), pid=pid).update(seen_at=clock.real()))
 
 
 def process_gone(pid: int) -> None:
@@ -137,7 +137,7 @@ def process_gone(pid: int) -> None:
 
 def processes_live(node: str | None = None) -> list[NodeProcess]:
     """Serving processes that reported within LIVE_SECONDS, of one node or of all."""
-    rows = NodeProcess.objects.filter(seen_at__gte=datetime.now(UTC) - timedelta(seconds=LIVE_SECONDS))
+    rows = NodeProcess.objects.filter(seen_at__gte=clock.real() - timedelta(seconds=LIVE_SECONDS))
     return list(rows.filter(node=node) if node else rows)
 
 

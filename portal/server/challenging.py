@@ -7,7 +7,6 @@ challenge is pending, and not once longer. Ordinary clients never come here (con
 import logging
 import ssl
 from collections import OrderedDict
-from datetime import UTC, datetime
 from threading import Lock
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
@@ -16,6 +15,7 @@ from certs.domain.alpn import PROTOCOL, challenge_certificate, name_of
 from certs.domain.keys import Key, key_generate, key_to_pem
 from certs.domain.pem import certificate_pem
 from certs.services.challenges import tls_challenge_answer
+from portal import clock
 from portal.server.contexts import context_load, context_make_bare
 
 log = logging.getLogger("bindery.challenges")
@@ -53,7 +53,7 @@ class ChallengeAnswers:
     def _make(self, name: str, answer: str) -> ssl.SSLContext:
         """The key proves nothing to anybody, so one serves for all; it never leaves this process."""
         self._key = self._key or key_generate("ec-p256")
-        leaf = challenge_certificate(name, answer, self._key, now=datetime.now(UTC))
+        leaf = challenge_certificate(name, answer, self._key, now=clock.real())
         context = context_make_bare([PROTOCOL.decode()])
         context.num_tickets = 0  # nobody comes back
         context_load(context, certificate_pem(leaf).encode(), key_to_pem(self._key))

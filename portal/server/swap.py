@@ -10,7 +10,6 @@ import os
 import ssl
 import threading
 import time
-from datetime import UTC, datetime
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -19,6 +18,7 @@ from certs.domain.errors import BinderyError
 from certs.services import serving
 from certs.services.on_demand import on_demand_hosts
 from certs.services.portal_state import generation_wanted
+from portal import clock
 from portal.server.contexts import Contexts, context_make, contexts_build
 from portal.server.demand import Demand
 
@@ -46,7 +46,7 @@ class Follower:
         self._retry_at = 0.0
         self._report_at = 0.0
         self._reported: tuple[int, str] | None = None
-        self._started_at = datetime.now(UTC)
+        self._started_at = clock.real()
         self._database_away = False
 
     @property

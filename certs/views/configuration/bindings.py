@@ -1,6 +1,5 @@
 """Configuration ➜ Bindings: where HTTPS listens, with the trial of another address, and which certificate answers."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -29,6 +28,7 @@ from certs.services.rebinds import rebind_confirm, rebind_open, rebind_request
 from certs.services.trust import browser_warning, version_answering
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import public_url_offer, rebind_url
+from portal import clock
 
 
 @login_required
@@ -162,7 +162,7 @@ def _page(
 
 
 def _rebind(rebind: Rebind) -> dict[str, object]:
-    left = (rebind.deadline - datetime.now(UTC)).total_seconds() if rebind.deadline else 0.0
+    left = (rebind.deadline - clock.real()).total_seconds() if rebind.deadline else 0.0
     return {
         "rebind": rebind,
         "awaiting": rebind.state == states.AWAITING,
