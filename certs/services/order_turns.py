@@ -16,7 +16,7 @@ from certs.services.challenges import AUTOMATIC, challenge_kind_first, challenge
 from certs.services.explanations import issuer_refusal
 from certs.services.ledger import SPENT
 from certs.services.order_flow import Flow
-from certs.services.order_steps import ChallengeFailed
+from certs.services.order_views import ChallengeFailed
 from portal import clock
 
 CHALLENGE, ISSUER = "challenge", "issuer"

@@ -79,12 +79,12 @@ POINTS = [
 REHEARSALS = sum(kind == "rehearsal" for _, _, kind in POINTS)
 # Where what is called between two saves is looked up.
 FUNCTIONS = {
-    "key_create": "order_steps",
-    "challenges_store": "order_steps",  # inside its transaction
+    "key_create": "order_start",
+    "challenges_store": "order_answers",  # inside its transaction
     "challenges_clean": "order_advance",
     "_other_challenge": "order_turns",
     "_other_issuer": "order_turns",
-    "rehearsal_follow": "order_steps",  # inside its transaction
+    "rehearsal_follow": "order_download",  # inside its transaction
 }
 
 

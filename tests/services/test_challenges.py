@@ -11,7 +11,7 @@ from django.db import connection
 
 from certs.domain.errors import AcmeRetry, Unavailable
 from certs.models import AcmeAccount, Challenge, Order
-from certs.services import order_steps
+from certs.services import order_answers
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.challenges import (
@@ -329,11 +329,11 @@ def test_many_names_at_a_slow_provider_take_several_turns(
 ) -> None:
     """The queue would end a process that is at it for too long, and all its orders with it."""
     rows = [put(order, f"token-{n}", f"token-{n}.thumb", kind="remembering", type="dns-01") for n in range(3)]
-    monkeypatch.setattr(order_steps, "PRESENT_SECONDS", 0.05)
+    monkeypatch.setattr(order_answers, "PRESENT_SECONDS", 0.05)
     remembering.meanwhile["present"] = lambda: time.sleep(0.06)
     with pytest.raises(AcmeRetry) as caught:
-        order_steps._present(rows, Remembering())
+        order_answers._present(rows, Remembering())
     assert caught.value.code == "acme-waiting"
     assert len(remembering.stands) == 1
-    order_steps._present(list(Challenge.objects.all()), Remembering())
+    order_answers._present(list(Challenge.objects.all()), Remembering())
     assert len(remembering.stands) == 3

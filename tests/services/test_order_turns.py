@@ -143,7 +143,7 @@ def test_a_dns_provider_that_is_away_spends_no_turn_at_other_cas(cas: Cas, monke
         raise Unavailable("The DNS provider does not answer.")
 
     monkeypatch.setattr("certs.solvers.http01.Http01.by_portal", False)  # as a DNS solver, which has to put it there
-    monkeypatch.setattr("certs.services.order_steps.challenge_present", away)
+    monkeypatch.setattr("certs.services.order_answers.challenge_present", away)
     asked = order(account(2))
     for _ in range(6):
         advance(asked)

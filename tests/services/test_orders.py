@@ -21,7 +21,7 @@ from certs.services.certificates import certificate_delete, certificate_new, cer
 from certs.services.nodes import node_name
 from certs.services.order_advance import LONGEST_LIFE, MOST_ATTEMPTS, order_advance
 from certs.services.order_flow import Flow, LeaseLost
-from certs.services.order_steps import RESTARTS
+from certs.services.order_views import RESTARTS
 from certs.services.orders import (
     order_cancel,
     order_create,

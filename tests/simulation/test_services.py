@@ -19,7 +19,7 @@ from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
 from certs.services import order_advance as order_advance_steps
-from certs.services import order_flow, order_steps, renewal_info
+from certs.services import order_answers, order_flow, order_views, renewal_info
 from certs.services.accounts import account_get_or_create
 from certs.services.issuing import certificate_order
 from certs.services.order_advance import order_advance
@@ -142,10 +142,10 @@ def simulate(monkeypatch: pytest.MonkeyPatch, move_clock: Callable[[float], None
         for life in lives.values():
             ca.tallies[life].certificates += 1
         monkeypatch.setattr(order_flow, "session", ca.session)
-        for module in (order_flow, order_steps):
+        for module in (order_flow, order_answers):
             monkeypatch.setattr(module, "POLL_FIRST_SECONDS", 0.0)
         # What this server sees itself would be asked of the real network.
-        monkeypatch.setattr(order_steps, "challenge_evidence", lambda row, _: {**_NOTHING_SEEN, "name": row.name})
+        monkeypatch.setattr(order_views, "challenge_evidence", lambda row, _: {**_NOTHING_SEEN, "name": row.name})
         monkeypatch.setattr(order_advance_steps, "order_findings", lambda *_: [])
         monkeypatch.setattr(renewal_info._Directory, "reader", lambda _: SimulatedReader(ca))
         return Weeks(ca, move_clock, wanted, tick)

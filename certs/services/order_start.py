@@ -1,0 +1,76 @@
+"""The first steps of an order: an account, a key and a request, and the order at the CA."""
+
+from http import HTTPStatus
+
+from certs.acme.client import OrderView
+from certs.domain import states
+from certs.domain.csr import csr_make
+from certs.domain.errors import AcmeFailure, AcmeRetry
+from certs.models import Order, PrivateKey
+from certs.services.keys import key_create, key_is_here, key_open
+from certs.services.ledger import ledger_order, order_budget_check
+from certs.services.order_flow import Flow
+from certs.services.order_views import at_account, register
+
+COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
+
+
+def step_register(flow: Flow) -> None:
+    """new → registered: an account at the CA, and the key and the request of the certificate to come."""
+    order = flow.order
+    if not order.account.account_url:
+        register(flow)
+        flow.note(f"Registered at {flow.ca}.")
+    key = order.key or _key(order)
+    csr = order.csr_pem or csr_make(key_open(key), order.names)
+    flow.move(states.REGISTERED, f"The account at {flow.ca} is ready.", key=key, csr_pem=csr)
+
+
+def _key(order: Order) -> PrivateKey:
+    """A new one, unless the certificate is to keep its key and that is still here and good."""
+    certificate = order.certificate
+    version = certificate.current
+    kept = version.key if version is not None and certificate.reuse_key and not order.rehearsal else None
+    if kept is None or kept.compromised_at is not None or (version and version.revocation_reason == COMPROMISED):
+        return key_create(certificate.key_type)
+    if kept.key_type == certificate.key_type and key_is_here(kept):
+        return kept
+    return key_create(certificate.key_type)
+
+
+def step_order(flow: Flow) -> None:
+    """registered → ordered."""
+    order_budget_check(flow.order)
+    view = at_account(flow, lambda: _order_new(flow))
+    flow.view = view
+    flow.move(
+        states.ORDERED,
+        f"Ordered a certificate for {', '.join(flow.order.names)}.",
+        also=lambda: ledger_order(flow.order),
+        order_url=view.url,
+        finalize_url=view.finalize,
+        replaces=flow.order.replaces,
+    )
+
+
+def _order_new(flow: Flow) -> OrderView:
+    replaces = flow.order.replaces
+    try:
+        return flow.client.order_new(flow.order.names, replaces=replaces, profile=flow.order.profile)
+    except AcmeFailure as error:
+        if not replaces or not _is_about_replaces(flow.order, error):
+            raise
+        flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
+        flow.order.replaces = ""
+        order_budget_check(flow.order)  # what it was free of as a renewal counts now
+        return flow.client.order_new(flow.order.names, profile=flow.order.profile)
+
+
+def _is_about_replaces(order: Order, error: AcmeFailure) -> bool:
+    """A CA may refuse what we say it replaces (RFC 9773 §5): done already, another account's, unknown to it. Some fail
+    over it with a mere 500, each time."""
+    status = error.problem.get("status")
+    if isinstance(error, AcmeRetry):
+        return status == HTTPStatus.INTERNAL_SERVER_ERROR and order.attempts > 0
+    named = error.code in {"acme-alreadyReplaced", "acme-malformed"} or "replace" in error.message.lower()
+    return named or status == HTTPStatus.CONFLICT
