@@ -1,7 +1,7 @@
 """The base of every form: a refusal of a service becomes a message of the form, here and nowhere else."""
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 from django import forms
 from django.http import QueryDict
@@ -35,6 +35,10 @@ class PortalForm(forms.Form):
         except (InputError, ConflictError, NotAllowed, Unavailable) as error:
             self.refuse(error)
             return None
+
+    def offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+        """`choices`, value and label, for a field that knows them only now."""
+        cast(forms.ChoiceField, self.fields[name]).choices = choices
 
     asks_first = False  # the service wants a word before the last that a limit leaves is spent
 

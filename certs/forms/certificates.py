@@ -126,7 +126,7 @@ class RequestForm(IssueOptionsForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._choices("account", self.account_choices())
+        self.offer("account", self.account_choices())
 
     def clean_names(self) -> list[str]:
         try:

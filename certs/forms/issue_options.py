@@ -1,8 +1,6 @@
 """How a certificate is asked for: the fields under “More”, the same on every page that asks a CA for something."""
 
-from collections.abc import Callable, Sequence
-from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from django import forms
 
@@ -11,19 +9,18 @@ from certs.domain.keys import KEY_TYPES
 from certs.domain.options import OptionRefused, options_of, options_read
 from certs.forms.base import PortalForm
 from certs.forms.options import option_fields, option_values
-from certs.models import AcmeAccount, ChallengeMethod, User
+from certs.models import AcmeAccount, ChallengeMethod
 from certs.services.challenges import solver_kinds
 from certs.services.issue_options import CA_KEY_TYPES, IssueOptions
-from certs.services.methods import method_create, method_delete
+from certs.services.methods import NewMethod
 
-T = TypeVar("T")
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 FALLBACKS = ("fallback_1", "fallback_2", "fallback_3")
 NEW = "new:"  # before a kind: it is set up with this form
 
 
 class IssueOptionsForm(PortalForm):
-    """`attempt_issue` after validation. Choices are read from the database when the form is made."""
+    """`issue_options` after validation. Choices are read from the database when the form is made."""
 
     challenge = forms.ChoiceField(
         label="Challenge",
@@ -73,9 +70,9 @@ class IssueOptionsForm(PortalForm):
         for kind, solver in self._kinds.items():
             self.fields.update(option_fields(solver.Options, prefix=_prefix(kind)))
         new = [(f"{NEW}{kind}", f"New: {solver.label}") for kind, solver in self._kinds.items()]
-        self._choices("challenge", [("", "By itself: HTTP first, then TLS"), *self.method_choices(), *new])
+        self.offer("challenge", [("", "By itself: HTTP first, then TLS"), *self.method_choices(), *new])
         for name in FALLBACKS:
-            self._choices(name, [("", "nobody"), *self.account_choices()])
+            self.offer(name, [("", "nobody"), *self.account_choices()])
 
     def method_choices(self) -> list[tuple[str, str]]:
         return [(pk, row.name) for pk, row in self._methods.items()]
@@ -137,42 +134,24 @@ class IssueOptionsForm(PortalForm):
                 self.add_error(f"{_prefix(self.kind)}{error.field}", str(error))
         return cleaned
 
-    def attempt_issue(self, action: Callable[[IssueOptions], T], *, names: Sequence[str], actor: User) -> T | None:
-        """As `attempt`, with the options that were chosen. A challenge method that was set up for this on the way goes
-        again where the action is refused: the form still asks for it."""
-        before = set(self._methods)
-        result = self.attempt(lambda: action(self._issue_options(names, actor)))
-        if result is None:
-            for pk in set(self._methods) - before:
-                method_delete(self._methods.pop(pk), actor=actor)
-        return result
-
-    def _issue_options(self, names: Sequence[str], actor: User) -> IssueOptions:
+    @property
+    def issue_options(self) -> IssueOptions:
         given = self.cleaned_data
         return IssueOptions(
             key_type=given["key_type"] or "ec-p256",
             profile=given["profile"].strip(),
             preferred_chain=given["preferred_chain"].strip(),
             reuse_key=given["reuse_key"],
-            challenge_method=self._method_made(names, actor),
+            challenge_method=self.method,
+            new_method=self._new_method(),
             fallbacks=tuple(self.accounts[given[name]] for name in FALLBACKS if given[name]),
         )
 
-    def _method_made(self, names: Sequence[str], actor: User) -> ChallengeMethod | None:
-        chosen = self.cleaned_data["challenge"]
-        if not chosen.startswith(NEW):
-            return self._methods.get(chosen)
-        solver = self._kinds[self.kind]
-        values = option_values(solver.Options, self.cleaned_data, prefix=_prefix(self.kind))
-        same = next((row for row in self._methods.values() if row.kind == self.kind), None)
-        if same is not None and not options_of(solver.Options):
-            return same  # nothing tells two of them apart
-        name = solver.label if not options_of(solver.Options) else f"{solver.label}, {names[0]}"[:90]
-        taken = {row.name for row in self._methods.values()}
-        free = next(each for number in count(1) if (each := name if number == 1 else f"{name} {number}") not in taken)
-        made = method_create(kind=self.kind, name=free, given=values, actor=actor)
-        self._methods[str(made.pk)] = made
-        return made
+    def _new_method(self) -> NewMethod | None:
+        if not self.cleaned_data["challenge"].startswith(NEW):
+            return None
+        options = self._kinds[self.kind].Options
+        return NewMethod(self.kind, option_values(options, self.cleaned_data, prefix=_prefix(self.kind)))
 
     @staticmethod
     def issue_initial(options: IssueOptions) -> dict[str, Any]:
@@ -192,9 +171,6 @@ class IssueOptionsForm(PortalForm):
         options = [field.name for part in self.method_parts for field, _ in part["fields"]]
         wrong = self.is_bound and any(name in self.errors for name in (*names, *options, "key_type"))
         return wrong or any(self[name].value() for name in names) or self["key_type"].value() not in (None, "ec-p256")
-
-    def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
-        cast(forms.ChoiceField, self.fields[name]).choices = choices
 
 
 def _account_label(account: AcmeAccount) -> str:

@@ -172,6 +172,7 @@ class LetsEncryptForm(IssueOptionsForm):
             address="" if given["ip_address"] == KEEP else given["ip_address"],
             port=given["port"],
             form_id=given["form_id"],
+            options=self.issue_options,
             eab=self._eab(),
         )
 
@@ -267,9 +268,7 @@ class LetsEncryptForm(IssueOptionsForm):
         if current not in dict(choices):
             choices.insert(0, (KEEP, f"As it is: {', '.join(listener.addresses)}"))
             current = KEEP
-        field = self.fields["ip_address"]
-        if isinstance(field, forms.ChoiceField):
-            field.choices = choices
+        self.offer("ip_address", choices)
         self._fix("ip_address", current, listener, settings.HTTPS_ADDRESS_LOCKED, "BINDERY_HTTPS_ADDRESS")
 
     def _port_field(self, listener: Listener) -> None:
@@ -297,10 +296,6 @@ class StopForm(PortalForm):
     def __init__(self, *args: Any, own: list[tuple[str, str]], **kwargs: Any) -> None:
         """`own`: id and label of certificates that could take its place."""
         super().__init__(*args, **kwargs)
-        field = self.fields["instead"]
-        if isinstance(field, forms.ChoiceField):
-            field.choices = [
-                (self.KEEP, "Keep the certificate until it expires, without renewing it"),
-                *((pk, f"Go back to {label}") for pk, label in own),
-                (self.PLACEHOLDER, "Go back to the placeholder, of which browsers warn"),
-            ]
+        kept = (self.KEEP, "Keep the certificate until it expires, without renewing it")
+        back = [(pk, f"Go back to {label}") for pk, label in own]
+        self.offer("instead", [kept, *back, (self.PLACEHOLDER, "Go back to the placeholder, of which browsers warn")])

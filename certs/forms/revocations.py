@@ -1,6 +1,6 @@
 """Why a certificate is revoked, who signs the request, and its name typed."""
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.http import QueryDict
@@ -24,7 +24,7 @@ class RevokeForm(ConfirmForm):
         super().__init__(data, expected=expected)
         self.order_fields(["reason", "by", "typed"])
         if not key_here:
-            cast(forms.ChoiceField, self.fields["by"]).choices = [("account", "The account at the CA")]
+            self.offer("by", [("account", "The account at the CA")])
 
     @property
     def given(self) -> dict[str, Any]:

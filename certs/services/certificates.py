@@ -63,7 +63,7 @@ def certificate_new(
             auto_renew=True,
             on_demand=on_demand,
         )
-        issue_options_set(certificate, options)
+        issue_options_set(certificate, options, actor=actor)
         audit_record(actor, "certificate.create", certificate, after=_summary(certificate))
     return certificate
 
@@ -191,7 +191,8 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
 
 
 def certificate_options_change(certificate: Certificate, options: IssueOptions, *, actor: Actor) -> bool:
-    """For the orders to come; the version in use stays. False where nothing changes. Raises InputError."""
+    """For the orders to come; the version in use stays. False where nothing changes. Raises InputError, and what
+    `method_settle` raises for a new challenge method."""
     before = issue_options_of(certificate)
     if options == before:
         return False
@@ -199,15 +200,11 @@ def certificate_options_change(certificate: Certificate, options: IssueOptions, 
         raise InputError(f"{certificate.name} does not come from a CA.", advice="There is nothing to choose for it.")
     issue_options_check(options, names=certificate.names, account=certificate.account)
     with transaction.atomic():
-        issue_options_set(certificate, options)
-        audit_record(
-            actor,
-            "certificate.options",
-            certificate,
-            before=issue_options_shown(before),
-            after=issue_options_shown(options),
-        )
-    return True
+        kept = issue_options_set(certificate, options, actor=actor)
+        if kept != before:
+            was, now = issue_options_shown(before), issue_options_shown(kept)
+            audit_record(actor, "certificate.options", certificate, before=was, after=now)
+    return kept != before
 
 
 def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:

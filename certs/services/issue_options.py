@@ -1,7 +1,7 @@
 """How a certificate is asked for: key, profile, chain, challenge and fallback issuers. All optional."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
@@ -9,8 +9,9 @@ from django.db import transaction
 from certs.domain.errors import InputError
 from certs.domain.keys import KEY_TYPES
 from certs.domain.names import NameRules, is_address
-from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer, User
 from certs.services.challenges import AUTOMATIC, solver_kinds
+from certs.services.methods import NewMethod, method_settle
 from certs.solvers.base import Solver
 
 # What public CAs take (CA/B baseline requirements §6.1.5).
@@ -19,7 +20,8 @@ CA_KEY_TYPES = tuple(kind for kind in KEY_TYPES if kind != "ed25519")
 
 @dataclass(frozen=True)
 class IssueOptions:
-    """`challenge_method` None: chosen by itself, http-01 first. `fallbacks` in the order in which they are asked."""
+    """`challenge_method` None: chosen by itself, http-01 first, unless there is a `new_method`, which is set up with
+    the certificate. `fallbacks` in the order in which they are asked."""
 
     key_type: str = "ec-p256"
     profile: str = ""
@@ -27,6 +29,13 @@ class IssueOptions:
     reuse_key: bool = False
     challenge_method: ChallengeMethod | None = None
     fallbacks: tuple[AcmeAccount, ...] = ()
+    new_method: NewMethod | None = None
+
+    @property
+    def kind(self) -> str:
+        """Of the challenge; "" where the portal chooses."""
+        method = self.new_method or self.challenge_method
+        return method.kind if method else ""
 
 
 def issue_options_of(certificate: Certificate) -> IssueOptions:
@@ -59,8 +68,7 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
             advice=f"Choose {', '.join(CA_KEY_TYPES)}.",
             code="key_type",
         )
-    kind = options.challenge_method.kind if options.challenge_method else ""
-    rules = name_rules(kind, options.profile)
+    rules = name_rules(options.kind, options.profile)
     wildcard = next((name for name in names if name.startswith("*.")), "")
     if wildcard and not rules.wildcard:
         raise InputError(
@@ -69,7 +77,7 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
             code="challenge",
         )
     address = next((name for name in names if is_address(name)), "")
-    if address and not any(solver.addresses for solver in _solvers(kind)):
+    if address and not any(solver.addresses for solver in _solvers(options.kind)):
         raise InputError(
             f"{address} is an address, which a DNS challenge cannot prove.",
             advice="Choose the HTTP or the TLS challenge.",
@@ -82,8 +90,14 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
         raise InputError(f"The account {gone} is deactivated.", advice="Choose another account.", code="fallbacks")
 
 
-def issue_options_set(certificate: Certificate, options: IssueOptions) -> None:
-    """Inside the caller's transaction, which audits it."""
+def issue_options_set(certificate: Certificate, options: IssueOptions, *, actor: User | str | None) -> IssueOptions:
+    """As they are kept, a new challenge method set up. Inside the caller's transaction, which audits it.
+
+    Raises what `method_settle` raises.
+    """
+    if options.new_method is not None:
+        made = method_settle(options.new_method, certificate.names, actor=actor)
+        options = replace(options, challenge_method=made, new_method=None)
     for name in ("key_type", "profile", "preferred_chain", "reuse_key", "challenge_method"):
         setattr(certificate, name, getattr(options, name))
     certificate.save(update_fields=["key_type", "profile", "preferred_chain", "reuse_key", "challenge_method"])
@@ -93,6 +107,7 @@ def issue_options_set(certificate: Certificate, options: IssueOptions) -> None:
             FallbackIssuer(certificate=certificate, account=account, position=position)
             for position, account in enumerate(options.fallbacks)
         )
+    return options
 
 
 def issue_options_shown(options: IssueOptions) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Challenge methods: a solver with its options, set up once and used by any number of certificates."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
+from certs.domain.options import options_of
 from certs.models import Certificate, Challenge, ChallengeMethod, User
 from certs.services.challenges import site_get, solver_kinds, solver_make
 from certs.services.events import audit_record
@@ -38,6 +41,32 @@ def method_create(*, kind: str, name: str, given: Mapping[str, Any], actor: Acto
         _save(method, force_insert=True)
         audit_record(actor, "challenge-method.create", method, after=method_shown(method))
     return method
+
+
+@dataclass(frozen=True)
+class NewMethod:
+    """One that is asked for on the way, by who orders a certificate; `given` as for `method_create`."""
+
+    kind: str
+    given: Mapping[str, Any]
+
+
+def method_settle(new: NewMethod, names: Sequence[str], *, actor: Actor) -> ChallengeMethod:
+    """Made, and called after its kind and the first of `names`; of a kind without options one that is there will do.
+
+    In the transaction of what uses it, so that a refusal leaves none behind. Raises what `method_create` raises.
+    """
+    solver = method_kind(new.kind)
+    rows = list(ChallengeMethod.objects.all())
+    plain = not options_of(solver.Options)
+    same = next((row for row in rows if row.kind == new.kind), None)
+    if plain and same is not None:
+        return same
+    name = solver.label if plain else f"{solver.label}, {names[0]}"[: LONGEST_NAME - 10]
+    taken = {row.name.casefold() for row in rows}
+    numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
+    free = next(each for each in numbered if each.casefold() not in taken)
+    return method_create(kind=new.kind, name=free, given=new.given, actor=actor)
 
 
 def method_update(

@@ -137,16 +137,14 @@ def request_new(request: HttpRequest) -> HttpResponse:
     form = RequestForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         names = form.cleaned_data["names"]
-        line = form.attempt_issue(
-            lambda options: certificate_order(
+        line = form.attempt(
+            lambda: certificate_order(
                 names,
                 form.chosen_account,
                 actor=actor_of(request),
-                wanted=vars(options),
+                wanted=vars(form.issue_options),
                 use_last=may_use_last(request),
-            ),
-            names=names,
-            actor=actor_of(request),
+            )
         )
         if line is not None and line.order is not None:
             return redirect("job", pk=line.order)
@@ -165,11 +163,7 @@ def options(request: HttpRequest, pk: UUID) -> HttpResponse:
     initial = IssueOptionsForm.issue_initial(issue_options_of(row))
     form = IssueOptionsForm(request.POST if request.method == "POST" else None, initial=initial)
     if form.is_valid():
-        changed = form.attempt_issue(
-            lambda options: certificate_options_change(row, options, actor=actor_of(request)),
-            names=row.names,
-            actor=actor_of(request),
-        )
+        changed = form.attempt(lambda: certificate_options_change(row, form.issue_options, actor=actor_of(request)))
         if changed is not None:
             messages.success(request, "Kept; the next order is made so." if changed else "Nothing was changed.")
             return redirect("certificate", pk=pk)

@@ -1,15 +1,17 @@
 """How a certificate is asked for: what fits together, what changes, and what is left alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.names import names_parse
-from certs.models import AuditEvent, Certificate, FallbackIssuer
+from certs.models import AuditEvent, Certificate, ChallengeMethod, FallbackIssuer
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new, certificate_options_change
 from certs.services.issue_options import IssueOptions, issue_options_of, name_rules
+from certs.services.methods import NewMethod
 from portal import clock
 from tests import stock
 
@@ -102,3 +104,38 @@ def test_names_follow_the_challenge_and_the_profile() -> None:
         with pytest.raises(NameRefused):
             names_parse(text, rules)
     assert names_parse("192.0.2.1, [2001:DB8::1]", name_rules("", "shortlived")) == ["192.0.2.1", "2001:db8::1"]
+
+
+def rfc2136(server: str = "ns.example.com") -> NewMethod:
+    return NewMethod("dns01_rfc2136", {"server": server, "key": "bindery", "secret": "c2VjcmV0LW9mLXRoaXMtdGVzdA=="})
+
+
+def test_a_new_challenge_is_set_up_with_what_uses_it() -> None:
+    first = make("*.a.example", new_method=rfc2136())
+    second = make("*.a.example", new_method=rfc2136("ns2.example.com"))
+    methods = [issue_options_of(each).challenge_method for each in (first, second)]
+    assert [method.name for method in methods if method] == [
+        "DNS (dynamic update), *.a.example",
+        "DNS (dynamic update), *.a.example 2",
+    ]
+    assert issue_options_of(first).new_method is None
+
+
+def test_of_a_kind_without_options_one_is_enough() -> None:
+    first, second = (make("a.example", new_method=NewMethod("tlsalpn01", {})) for _ in range(2))
+    assert first.challenge_method is not None
+    assert first.challenge_method == second.challenge_method
+    options = replace(issue_options_of(first), challenge_method=None, new_method=NewMethod("tlsalpn01", {}))
+    assert not certificate_options_change(first, options, actor="test")
+    assert not AuditEvent.objects.filter(action="certificate.options").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "new"),
+    [(["*.a.example"], NewMethod("http01_webroot", {"directory": "/tmp"})), (["*.a.example"], rfc2136("not a host"))],
+)
+def test_a_refusal_leaves_neither_certificate_nor_challenge(names: list[str], new: NewMethod) -> None:
+    with pytest.raises(InputError):
+        make(*names, new_method=new)
+    assert not Certificate.objects.exists()
+    assert not ChallengeMethod.objects.exists()

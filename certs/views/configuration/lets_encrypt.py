@@ -88,12 +88,8 @@ def configure(request: HttpRequest) -> HttpResponse:
         unreached = [result for result in reach_probe_all(form.cleaned_data["dns_names"]) if not result.ok]
         if unreached:
             return _form_page(request, form, unreached)
-    order = form.attempt_issue(
-        lambda options: lets_encrypt_register(
-            replace(form.wish(), options=options, use_last=may_use_last(request)), actor=actor_of(request)
-        ),
-        names=form.cleaned_data["dns_names"],
-        actor=actor_of(request),
+    order = form.attempt(
+        lambda: lets_encrypt_register(replace(form.wish(), use_last=may_use_last(request)), actor=actor_of(request))
     )
     return _form_page(request, form) if order is None else redirect("lets-encrypt")
 

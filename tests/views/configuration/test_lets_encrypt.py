@@ -275,10 +275,17 @@ def test_what_is_refused_leaves_no_challenge_behind(client: Client, monkeypatch:
     def refuse(*_: Any, **__: Any) -> None:
         raise ConflictError("Not now.")
 
-    monkeypatch.setattr("certs.views.configuration.lets_encrypt.lets_encrypt_register", refuse)
+    monkeypatch.setattr("certs.services.lets_encrypt.order_ask", refuse)
     page = client.post(FORM, given(challenge="new:dns01_manual", dns_names="*.example.com")).content.decode()
     assert "Not now." in page
     assert not ChallengeMethod.objects.exists()
+    assert not Certificate.objects.exists()
+
+
+def test_the_same_form_sent_twice_sets_up_one_challenge(client: Client) -> None:
+    new = given(challenge="new:dns01_manual", dns_names="*.example.com", form_id="twice")
+    assert client.post(FORM, new).status_code == client.post(FORM, new).status_code == 302
+    assert (ChallengeMethod.objects.count(), Order.objects.count()) == (1, 1)
 
 
 def test_a_profile_is_checked_against_the_cas_own_list(client: Client, directory: dict[str, object]) -> None:
