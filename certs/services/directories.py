@@ -1,20 +1,42 @@
 """What the directories of the CAs in use say of themselves, asked once a day, so that nobody finds out by a failure."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db.models import Q, QuerySet
 
-from certs.domain.errors import BinderyError
+from certs.acme.directories import KNOWN
+from certs.domain.errors import BinderyError, InputError
+from certs.domain.urls import url_split
 from certs.models import AcmeAccount, AcmeDirectory
 from certs.services.accounts import directory_read
+from certs.services.holds import directories_held
 from portal import clock
 
 log = logging.getLogger("bindery.directories")
 EVERY = timedelta(hours=24)
 EVERY_SILENT = timedelta(hours=1)  # one that did not answer
-_told: dict[str, datetime] = {}
 _AT_ONCE = 8  # each may take ten seconds
+
+
+def directory_named(word: str) -> str:
+    """The address of a directory, from the key of a known CA or from the address itself. Raises InputError."""
+    if word in KNOWN:
+        return KNOWN[word].url
+    if not _is_address(word):
+        raise InputError(
+            f"“{word}” is neither a known CA nor the https:// address of a directory.",
+            advice=f"Known are {', '.join(KNOWN)}.",
+        )
+    return word
+
+
+def _is_address(text: str) -> bool:
+    parts = url_split(text)
+    try:
+        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def directories_used() -> QuerySet[AcmeAccount, str]:
@@ -65,33 +87,3 @@ def _check(row: AcmeDirectory) -> bool:
         clock_skew=info.clock_skew,
     )
     return True
-
-
-def directory_hold(url: str, wait: timedelta) -> None:
-    """The CA has asked to be left alone: every order at it keeps to that, not only the one that was told. Told several
-    things, we keep to the longest."""
-    until = clock.now() + wait
-    _told[url] = max(until, _told.get(url, until))
-    row, _ = AcmeDirectory.objects.get_or_create(directory_url=url)
-    shorter = Q(retry_after_at=None) | Q(retry_after_at__lt=until)
-    AcmeDirectory.objects.filter(shorter, pk=row.pk).update(retry_after_at=until)
-
-
-def directory_held(url: str) -> timedelta | None:
-    """For how long the CA wants to be left alone; None where it may be asked."""
-    rows = directories_held().filter(directory_url=url)
-    until: datetime | None = rows.values_list("retry_after_at", flat=True).first()
-    if until is None:
-        _told.pop(url, None)
-        return None
-    return until - clock.now()
-
-
-def directory_just_held(url: str) -> timedelta | None:
-    """The same as far as this process was told itself: asked before each request, so it costs nothing."""
-    until = _told.get(url)
-    return until - clock.now() if until is not None and until > clock.now() else None
-
-
-def directories_held() -> QuerySet[AcmeDirectory]:
-    return AcmeDirectory.objects.filter(retry_after_at__gt=clock.now())

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from certs.domain.preflight import Finding, Level
 from certs.models import AcmeAccount, Order
 from certs.services.preflight import preflight_run
 from certs.services.preflight_names import Target
+from portal import clock
 
 log = logging.getLogger("bindery.order")
 _LOOKED_AT = 5  # names; a failure seldom has more than one cause
@@ -36,6 +38,16 @@ def order_explain(order: Order) -> Explanation:
             findings=[item for item in order.evidence if item.get("kind") == FINDING],
         )
     )
+
+
+def order_next_try(order: Order) -> datetime | None:
+    """When the schedule tries by itself what has failed; None where it does not, or has done so since."""
+    certificate = order.certificate
+    renews = certificate.auto_renew and certificate.account_id is not None and certificate.deleted_at is None
+    if order.rehearsal or not renews or certificate.orders.filter(created_at__gt=order.created_at).exists():
+        return None
+    upcoming = certificate.next_attempt_at or certificate.next_check_at
+    return max(upcoming, clock.now()) if upcoming else None
 
 
 def order_findings(order: Order, names: list[str]) -> list[dict[str, Any]]:

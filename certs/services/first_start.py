@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
+from certs.acme.directories import DirectoryInfo, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import NameRules, name_parse, names_parse
 from certs.domain.on_demand import hosts_parse
@@ -18,6 +18,7 @@ from certs.models import Certificate
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.directories import directory_named
 from certs.services.issuing import CaChoice, account_for
 from certs.services.listeners import local_addresses
 from certs.services.on_demand import on_demand_change
@@ -64,14 +65,7 @@ def demand_parse(*, hosts: Sequence[str], **choice: Any) -> DemandWish:
 
 def choice_parse(*, directory: str, terms_accepted: bool, email: str, ca_bundle: str, allow_private: bool) -> CaChoice:
     """`directory` is a key of the known CAs or a URL, `ca_bundle` a file. Raises InputError; no network."""
-    url = KNOWN[directory].url if directory in KNOWN else directory
-    parts = url_split(url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise InputError(
-            f"“{directory}” is neither a known CA nor the https:// address of a directory.",
-            advice=f"Known are {', '.join(KNOWN)}.",
-        )
-    return CaChoice(url, email.strip(), _bundle(ca_bundle), allow_private, terms_accepted)
+    return CaChoice(directory_named(directory), email.strip(), _bundle(ca_bundle), allow_private, terms_accepted)
 
 
 def own_certificate_create(home: Path) -> Certificate | None:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from certs.acme.directories import directory_label
+from certs.acme.directories import KNOWN, directory_label
 from certs.domain.budget import Budget
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.preflight import Finding
@@ -19,6 +19,7 @@ from certs.domain.renewal import Code, Decision
 from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order, User
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new, certificate_options_change
+from certs.services.directories import directory_named
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.ledger import budgets_shown
 from certs.services.orders import order_create
@@ -47,6 +48,26 @@ def portal_account() -> AcmeAccount | None:
     certificate = state_get().portal_certificate
     account = certificate.account if certificate else None
     return account if account is not None and account.deactivated_at is None else None
+
+
+def directory_usual() -> str:
+    """The address of the directory that is asked where nobody says which: the portal's own CA."""
+    own = portal_account()
+    return own.directory_url if own else KNOWN["letsencrypt"].url
+
+
+def account_fallback(word: str) -> AcmeAccount:
+    """The account to fall back on, by the key or the address of its CA: one that is there, its terms accepted.
+
+    Raises InputError.
+    """
+    usable = AcmeAccount.objects.filter(directory_url=directory_named(word), deactivated_at=None)
+    found = usable.exclude(terms_agreed_at=None).order_by("created_at").first()
+    if found is None:
+        raise InputError(
+            f"There is no account at {word} to fall back on.", advice="Make one first: manage.py accounts."
+        )
+    return found
 
 
 def account_for(choice: CaChoice, *, actor: User | str | None) -> AcmeAccount:

@@ -1,7 +1,6 @@
 """Activity: jobs with their steps as they happen, and who changed what."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -16,7 +15,7 @@ from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
 from certs.services.by_hand import by_hand_awaited, by_hand_look
-from certs.services.explanations import order_explain
+from certs.services.explanations import order_explain, order_next_try
 from certs.services.issuing import order_retry
 from certs.services.orders import CANCELLABLE, order_cancel
 from certs.services.trust import browser_warning
@@ -112,18 +111,10 @@ def job_context(request: HttpRequest, order: Order) -> dict[str, object]:
         "can_cancel": order.finished_at is None and order.state in CANCELLABLE,
     }
     if order.state == states.FAILED:
-        context |= {"why": order_explain(order), "next_try": _next_try(order)}
+        context |= {"why": order_explain(order), "next_try": order_next_try(order)}
     if order.state == states.DONE and order.bind:
         context |= arrival(request, order)
     return context
-
-
-def _next_try(order: Order) -> datetime | None:
-    """When the schedule tries by itself; None where it does not, or has done so since."""
-    certificate = order.certificate
-    if not certificate.auto_renew or certificate.orders.filter(created_at__gt=order.created_at).exists():
-        return None
-    return certificate.next_attempt_at or certificate.next_check_at
 
 
 def order_steps(order: Order) -> list[Step]:

@@ -1,5 +1,6 @@
 """What is found out at the moment of a failure is kept with it, and explains it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ from pytest_django import Settings
 
 from certs.domain import states
 from certs.domain.preflight import Finding, Level
-from certs.models import Order
+from certs.models import Certificate, Order
 from certs.services import explanations, order_flow
 from certs.services.certificates import certificate_new
-from certs.services.explanations import order_explain
+from certs.services.explanations import order_explain, order_next_try
 from certs.services.orders import order_create
+from portal import clock
 from tests import stock
 from tests.acme.fake_ca import FakeCa
 from tests.harness.issuing import advance
@@ -69,3 +71,26 @@ def test_a_look_that_breaks_never_keeps_the_order_from_its_end(ca: FakeCa, monke
 
     monkeypatch.setattr(explanations, "preflight_run", breaks)
     assert failed().error_code == "acme-unauthorized"
+
+
+def test_the_next_try_is_told_while_there_is_one(ca: FakeCa) -> None:
+    order = failed()
+    at = clock.now() + timedelta(hours=2)
+    rows = Certificate.objects.filter(pk=order.certificate_id)
+
+    def told(**changed: Any) -> Any:
+        rows.update(**{"next_attempt_at": at, "auto_renew": True, **changed})
+        return order_next_try(Order.objects.get(pk=order.pk))
+
+    assert told() == at
+    assert told(next_attempt_at=None, next_check_at=at) == at
+    assert told(next_attempt_at=clock.now() - timedelta(hours=1)) <= clock.now()  # at the next look, not in the past
+    assert told(next_attempt_at=clock.now() - timedelta(hours=1)) > clock.now() - timedelta(minutes=1)
+    assert told(auto_renew=False) is None
+    assert told(account=None) is None
+    rows.update(account=order.account)
+    Order.objects.filter(pk=order.pk).update(rehearsal=True)
+    assert told() is None
+    Order.objects.filter(pk=order.pk).update(rehearsal=False)
+    order_create(order.certificate, reason="asked", actor="test")
+    assert told() is None

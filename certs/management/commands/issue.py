@@ -2,7 +2,6 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
@@ -12,8 +11,16 @@ from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount
+from certs.services.directories import directory_named
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
-from certs.services.issuing import CaChoice, account_for, certificate_order, portal_account, preflight_ahead
+from certs.services.issuing import (
+    CaChoice,
+    account_fallback,
+    account_for,
+    certificate_order,
+    directory_usual,
+    preflight_ahead,
+)
 from certs.services.methods import method_find
 from certs.services.sweeps import SweepLine
 
@@ -114,7 +121,7 @@ class Command(RenewingCommand):
 
     def _choice(self, options: dict[str, Any]) -> CaChoice:
         return CaChoice(
-            directory_url=_directory(options["directory"]),
+            directory_url=directory_named(options["directory"]) if options["directory"] else directory_usual(),
             email=options["email"].strip(),
             ca_bundle=_read(options["ca_bundle"]) if options["ca_bundle"] else "",
             allow_private=options["allow_private_ca"],
@@ -130,38 +137,9 @@ def _wanted(options: dict[str, Any]) -> dict[str, Any]:
         "preferred_chain": options["preferred_chain"],
         "reuse_key": options["reuse_key"],
         "challenge_method": method_find(options["challenge"]) if options["challenge"] else None,
-        "fallbacks": tuple(_known_account(word) for word in options["fallback"]),
+        "fallbacks": tuple(account_fallback(word) for word in options["fallback"]),
     }
     return {name: value for name, value in wanted.items() if value}
-
-
-def _known_account(word: str) -> AcmeAccount:
-    url = _directory(word)
-    found = AcmeAccount.objects.filter(directory_url=url, deactivated_at=None).exclude(terms_agreed_at=None).first()
-    if found is None:
-        raise InputError(
-            f"There is no account at {word} to fall back on.", advice="Make one first: manage.py accounts."
-        )
-    return found
-
-
-def _directory(word: str) -> str:
-    if word in KNOWN:
-        return KNOWN[word].url
-    if not word:
-        own = portal_account()
-        return own.directory_url if own else KNOWN["letsencrypt"].url
-    try:
-        parts = urlsplit(word)
-        usable = parts.scheme == "https" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InputError(
-            f"“{word}” is neither a known CA nor the https:// address of a directory.",
-            advice=f"Known are {', '.join(KNOWN)}.",
-        )
-    return word
 
 
 def _read(file: str) -> str:

@@ -2,13 +2,13 @@
 
 from argparse import ArgumentParser
 from typing import Any
-from urllib.parse import urlsplit
 
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.budget import EVENT_OF, limit_parse
 from certs.domain.errors import InputError
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
+from certs.services.directories import directory_named
 from certs.services.ledger import directories_counted, limits_of, limits_set
 
 
@@ -32,7 +32,7 @@ class Command(BinderyCommand):
             raise InputError("--set and --reset contradict each other.", advice="Give one of them.")
         if (wanted or options["reset"]) and not word:
             raise InputError("Which CA?", advice=f"Name it: {', '.join(KNOWN)} or the URL of its directory.")
-        urls = [_directory(word)] if word else directories_counted()
+        urls = [directory_named(word)] if word else directories_counted()
         if wanted or options["reset"]:
             limits_set(urls[0], [limit_parse(text) for text in wanted], actor=ACTOR)
         for url in urls:
@@ -40,17 +40,3 @@ class Command(BinderyCommand):
             for line in [limit.text for limit in limits_of(url)] or ["none known"]:
                 self.stdout.write(f"  {line}")
         return 0
-
-
-def _directory(word: str) -> str:
-    if word in KNOWN:
-        return KNOWN[word].url
-    try:
-        parts = urlsplit(word)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme != "https" or not parts.netloc:
-        raise InputError(
-            f"“{word}” is neither a known CA nor an https:// address.", advice=f"Known: {', '.join(KNOWN)}."
-        )
-    return word

@@ -7,6 +7,7 @@ from certs.domain.on_demand import hosts_parse
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
 from certs.models import AcmeAccount, PortalState
+from certs.services.directories import directory_named
 from certs.services.on_demand import on_demand_accounts, on_demand_change, on_demand_problem
 from certs.services.portal_state import state_get
 
@@ -58,7 +59,7 @@ def _account(directory: str | None, email: str) -> AcmeAccount | None:
         return None
     rows = on_demand_accounts()
     if directory:
-        rows = rows.filter(directory_url=KNOWN[directory].url if directory in KNOWN else directory)
+        rows = rows.filter(directory_url=directory_named(directory))
     found = (rows.filter(email=email) if email else rows).first()
     if found is None:
         raise InputError("There is no such account with accepted terms.", advice="manage.py accounts lists them.")
