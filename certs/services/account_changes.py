@@ -1,6 +1,8 @@
 """What people change about an account at a CA: register it, its e-mail, its terms, its key, and its end."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from django.core.exceptions import ValidationError
@@ -10,11 +12,17 @@ from django.db.models import Q, QuerySet
 
 from certs.acme.client import AcmeClient
 from certs.acme.directories import directory_label
-from certs.acme.sessions import session
 from certs.domain.errors import AcmeRefused, AcmeRetry, BinderyError, ConflictError, InputError
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, PrivateKey, User
-from certs.services.accounts import ACCOUNT_KEY_TYPE, account_missing, account_register, account_session
+from certs.services.accounts import (
+    ACCOUNT_KEY_TYPE,
+    account_client,
+    account_missing,
+    account_register,
+    account_session,
+)
 from certs.services.events import audit_record
+from certs.services.holds import directory_obey
 from certs.services.keys import key_create, key_open
 from certs.services.ledger import ledger_account
 from certs.transports.outbound import url_check
@@ -29,10 +37,14 @@ def account_register_now(account: AcmeAccount, *, actor: Actor) -> None:
     """At the CA, without waiting for an order. One that is registered is asked for, and made again where the CA has
     lost it. Network. Raises AcmeFailure, ConflictError."""
     _active(account)
-    with session(account_session(account)) as client:
+    with _client(account) as client:
         if account.account_url and _still_known(client, account):
             return
-        account_register(client, account, actor=actor)
+        try:
+            account_register(client, account, actor=actor)
+        except AcmeRetry as error:
+            directory_obey(account.directory_url, error, limits=True)
+            raise
     ledger_account(account)
 
 
@@ -74,7 +86,7 @@ def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
     if same.exists():
         raise taken
     if account.account_url:
-        with session(account_session(account)) as client:
+        with _client(account) as client:
             client.account_update(email=email)
     try:
         with transaction.atomic():
@@ -133,7 +145,7 @@ def account_rollover_settle(account: AcmeAccount, *, actor: Actor = "schedule", 
         return False
     if not _holds(account, account.next_key):
         try:
-            with session(account_session(account)) as client:
+            with account_client(account_session(account)) as client:
                 client.account_rollover(key_open(account.next_key))
         except AcmeRefused as error:
             # Also where a lost answer was asked for again: the CA no longer takes what the old key signs.
@@ -203,7 +215,7 @@ def account_deactivate(account: AcmeAccount, *, actor: Actor) -> None:
         raise ConflictError("An order is under way with this account.", advice="Wait for its end, or cancel it.")
     if account.account_url:
         try:
-            with session(account_session(account)) as client:
+            with _client(account) as client:
                 client.account_deactivate()
         except AcmeRefused as error:
             # "unauthorized" is what a CA answers to a deactivated account (RFC 8555 §7.3.6): an answer was lost.
@@ -247,6 +259,14 @@ def account_trouble(account: AcmeAccount) -> str:
     return ""
 
 
+@contextmanager
+def _client(account: AcmeAccount) -> Iterator[AcmeClient]:
+    """Signs with the key that the CA has: of one that is being changed, no answer to the other would mean anything."""
+    account_ready(account)
+    with account_client(account_session(account)) as client:
+        yield client
+
+
 def _active(account: AcmeAccount) -> None:
     if account.deactivated_at is not None:
         raise ConflictError("This account was deactivated.", advice="Make a new one.")
@@ -260,15 +280,16 @@ def _under_way(account: AcmeAccount, but: Order | None) -> QuerySet[Order]:
 def _holds(account: AcmeAccount, key: PrivateKey) -> bool:
     """Whether the CA has an account for this key."""
     asked = replace(account_session(account), uid=f"{account.pk}/{key.pk}", url="", key=lambda: key_open(key))
-    with session(asked) as client:
+    with account_client(asked) as client:
         return bool(client.account_find())
 
 
 def _rollover_done(account: AcmeAccount, actor: Actor) -> None:
     new = account.next_key
     with transaction.atomic():
-        # Whatever else was written meanwhile: this key is the one that the CA has.
-        changed = AcmeAccount.objects.filter(pk=account.pk).exclude(key=new)
+        # Also where another process took the new key for refused: the CA has it. One that went on to a next key is
+        # ahead of us.
+        changed = AcmeAccount.objects.filter(pk=account.pk, key=account.key_id)
         if changed.update(key=new, next_key=None):
             audit_record(actor, "account.rollover", account, after={"key": str(new)})
     account.refresh_from_db()

@@ -3,6 +3,8 @@
 import json
 import re
 from base64 import b64decode, b64encode, urlsafe_b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -11,10 +13,11 @@ from django.db import IntegrityError, transaction
 from certs.acme.client import MAC_ALGORITHMS, AcmeClient, ExternalAccount
 from certs.acme.directories import DirectoryInfo, directory_label
 from certs.acme.network import Network
-from certs.acme.sessions import Account, directory_fetch
+from certs.acme.sessions import Account, directory_fetch, session
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.models import AcmeAccount, User
 from certs.services.events import audit_record
+from certs.services.holds import directory_asked
 from certs.services.keys import key_create, key_open
 from certs.services.secrets import secret_open, secret_seal
 from certs.transports.outbound import trust_context, url_check
@@ -31,8 +34,14 @@ def directory_read(url: str, *, ca_bundle: str = "", allow_private: bool = False
     """Ask the directory; network, at most about 10 s.
 
     Raises InputError for an address or bundle that cannot be used, AcmeRefused for an answer that is no directory or a
-    certificate that is not trusted, AcmeRetry when nothing answers.
+    certificate that is not trusted, AcmeRetry when nothing answers, or the CA wants to be left alone.
     """
+    with directory_asked(url):
+        return directory_look(url, ca_bundle=ca_bundle, allow_private=allow_private)
+
+
+def directory_look(url: str, *, ca_bundle: str = "", allow_private: bool = False) -> DirectoryInfo:
+    """The same for a thread without a database; its caller has looked whether the CA may be asked."""
     network = Network(
         label=directory_label(url),
         version=settings.VERSION,
@@ -169,6 +178,13 @@ def _eab_open(account: AcmeAccount) -> ExternalAccount | None:
         return None
     stored = json.loads(secret_open(AcmeAccount.EAB_PURPOSE, account.pk, account.eab_sealed))
     return ExternalAccount(account.eab_kid, b64decode(stored["key"]), stored["algorithm"])
+
+
+@contextmanager
+def account_client(account: Account) -> Iterator[AcmeClient]:
+    """For what is wanted of a CA beside orders. Raises AcmeRetry (code HELD) while it wants to be left alone."""
+    with directory_asked(account.directory_url), session(account) as client:
+        yield client
 
 
 def account_session(account: AcmeAccount) -> Account:

@@ -7,7 +7,6 @@ crash).
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +15,9 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, BinderyErro
 from certs.domain.renewal import backoff
 from certs.models import Certificate, Order
 from certs.services.challenges import challenges_clean, solver_kinds
-from certs.services.directories import directory_hold
 from certs.services.events import job_said
 from certs.services.explanations import order_findings
+from certs.services.holds import directory_obey
 from certs.services.order_answers import step_prepare, step_validate
 from certs.services.order_download import step_download, step_finalize
 from certs.services.order_finish import step_bind, step_prove
@@ -104,8 +103,7 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     wait = _patience(order) if waiting else order_wait(order.attempts - 1)
     if error.retry_at is not None:
         wait = max(wait, error.retry_at - clock.real())
-        if _is_for_all(order, error):
-            directory_hold(order.account.directory_url, error.retry_at - clock.real())
+        directory_obey(order.account.directory_url, error, limits=order.state == states.NEW)
     long = wait >= _LONG_WAIT or order.attempts >= _FEW_ATTEMPTS
     if long and not waiting and issuer_turn_take(flow, error, _told(error)):
         _advance(flow)
@@ -122,15 +120,6 @@ def _postpone(flow: Flow, error: AcmeRetry) -> None:
     if job_said(order.pk) != error.message:
         flow.note(error.message)
     flow.release(next_attempt_at=clock.now() + wait, attempts=0)
-
-
-def _is_for_all(order: Order, error: AcmeRetry) -> bool:
-    """Whether the CA's Retry-After is about itself (RFC 9110 §15.6.4), or about new accounts, rather than about one
-    order's names."""
-    status = error.problem.get("status")
-    return status == HTTPStatus.SERVICE_UNAVAILABLE or (
-        status == HTTPStatus.TOO_MANY_REQUESTS and order.state == states.NEW
-    )
 
 
 def _patience(order: Order) -> timedelta:
@@ -169,8 +158,15 @@ def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> 
         also=lambda: _failed(order, error, retry_at),
         **_told(error),
         evidence=evidence,
-        **({} if order.state == states.FINALIZED and not order.rehearsal else {"key": None, "csr_pem": ""}),
+        **_let_go(order, error),
     )
+
+
+def _let_go(order: Order, error: BinderyError) -> dict[str, Any]:
+    """What may have been issued keeps its key, and its request where it may still come: the next order looks there."""
+    if order.state != states.FINALIZED or order.rehearsal:
+        return {"key": None, "csr_pem": ""}
+    return {} if isinstance(error, AcmeRetry) else {"csr_pem": ""}
 
 
 def _failed(order: Order, error: BinderyError, retry_at: datetime | None) -> None:

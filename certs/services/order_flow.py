@@ -25,8 +25,8 @@ from certs.models import Order
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
 from certs.services.challenges import challenges_clear
-from certs.services.directories import directory_held, directory_just_held
 from certs.services.events import job_event
+from certs.services.holds import directory_free, directory_still_free
 from portal import clock
 
 log = logging.getLogger("bindery.order")
@@ -35,7 +35,6 @@ T = TypeVar("T")
 POLL_FIRST_SECONDS, POLL_LAST_SECONDS = 0.03, 5.0
 POLL_DEADLINE_SECONDS = 30.0  # then the flow gives its place to another and comes back
 STEP_OF_STATE = {state: step for step, _, under_way in states.ORDER_STEPS for state in under_way}
-HELD = "acme-held"  # nothing was asked
 NO_ERROR: dict[str, Any] = {"error_code": "", "error_message": "", "error_advice": "", "problem": {}, "evidence": []}
 
 
@@ -63,11 +62,10 @@ class Flow:
     @property
     def client(self) -> AcmeClient:
         url = self.order.account.directory_url
-        wait = directory_held(url) if self._client is None else directory_just_held(url)
-        if wait is not None:
-            said = f"{self.ca} has asked to be left alone for a while."
-            raise AcmeRetry(said, code=HELD, retry_at=clock.real() + wait)
-        if self._client is None:
+        if self._client is not None:
+            directory_still_free(url)
+        else:
+            directory_free(url)
             account_ready(self.order.account, self.order)
             self._client = self._open.enter_context(session(account_session(self.order.account)))
         return self._client

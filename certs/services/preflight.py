@@ -14,11 +14,12 @@ from typing import Any
 from django.conf import settings
 
 from certs.acme.directories import KNOWN, DirectoryInfo, directory_label
-from certs.domain.errors import AcmeFailure, InputError
+from certs.domain.errors import AcmeFailure, AcmeRetry, InputError
 from certs.domain.preflight import Finding, Level, findings_sorted
 from certs.models import AcmeAccount, Certificate, ChallengeMethod
-from certs.services.accounts import directory_read
+from certs.services.accounts import directory_look
 from certs.services.challenges import AUTOMATIC, solver_kinds
+from certs.services.holds import directory_free, directory_obey
 from certs.services.ledger import budgets_shown
 from certs.services.preflight_names import Plan, Target, name_look
 from certs.services.serving import processes_live
@@ -64,9 +65,7 @@ def preflight_run(
         resolver=Resolver(tuple(settings.DNS_RESOLVERS), tuple(settings.DNS_AUTHORITIES), DNS_SECONDS),
         fingerprints=frozenset(fingerprints),
         private=target.allow_private or (settings.ALLOW_PRIVATE_CA and not _is_public_ca(target)),
-        directory=ca.submit(
-            directory_read, target.directory_url, ca_bundle=target.ca_bundle, allow_private=target.allow_private
-        ),
+        directory=_ask_directory(ca, target),
         until=until,
         ask=ask,
     )
@@ -101,6 +100,17 @@ def _unfinished(name: str, seconds: float) -> Finding:
 # The CA.
 
 
+def _ask_directory(pool: ThreadPoolExecutor, target: Target) -> Future[DirectoryInfo]:
+    try:
+        directory_free(target.directory_url)
+    except AcmeRetry as error:
+        held: Future[DirectoryInfo] = Future()
+        held.set_exception(error)
+        return held
+    bundle, private = target.ca_bundle, target.allow_private
+    return pool.submit(directory_look, target.directory_url, ca_bundle=bundle, allow_private=private)
+
+
 def _directory(plan: Plan) -> list[Finding]:
     url, label = plan.target.directory_url, plan.label
     if not plan.directory.done():
@@ -108,6 +118,8 @@ def _directory(plan: Plan) -> list[Finding]:
     try:
         info = plan.directory.result()
     except (AcmeFailure, InputError) as error:
+        if isinstance(error, AcmeRetry):
+            directory_obey(url, error)
         return [Finding("directory", Level.ERROR, "", error.message, url, error.advice)]
     except Exception:  # a look is advice: a fault in it must not keep anybody from ordering
         log.exception("The directory %s could not be looked at", url)

@@ -26,8 +26,8 @@ from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.accounts import trusted_roots
-from certs.services.directories import directories_held
 from certs.services.events import audit_record
+from certs.services.holds import directories_held
 from portal import clock
 
 log = logging.getLogger("bindery.renewal-info")

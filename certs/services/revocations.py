@@ -14,13 +14,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from certs.acme.sessions import session
 from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import AcmeRefused, BinderyError, InputError
 from certs.domain.pem import certificates_read
 from certs.domain.revocation import KEY_COMPROMISE, CrlRefused, crl_entry, crl_read, crl_urls, reason_number
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order, PrivateKey, User
-from certs.services.accounts import account_session
+from certs.services.account_changes import account_ready
+from certs.services.accounts import account_client, account_session
 from certs.services.events import audit_record
 from certs.services.keys import key_open
 from certs.services.sweeps import sweep_run
@@ -64,8 +64,10 @@ def version_revoke(version: CertificateVersion, reason: str, *, by: By = "accoun
     key = key_open(version.key) if by == "key" and version.key is not None else None
     if by == "key" and key is None:
         raise InputError("Its private key is not here.", advice="Revoke it as the account.", code="key-not-here")
+    if by == "account" and account.deactivated_at is None:
+        account_ready(account)
     try:
-        with session(account_session(account)) as client:
+        with account_client(account_session(account)) as client:
             client.certificate_revoke(leaf.public_bytes(Encoding.DER), number, key=key)
     except AcmeRefused as error:
         if error.code != ALREADY:

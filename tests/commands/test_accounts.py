@@ -10,7 +10,7 @@ from certs.acme.directories import DirectoryInfo
 from certs.domain.errors import AcmeRetry
 from certs.management.commands import accounts as command
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, CertificateVersion
-from certs.services import account_changes, revocations
+from certs.services import accounts
 from tests import stock
 from tests.acme.fake_ca import FakeCa
 from tests.commands.running import run
@@ -23,8 +23,7 @@ HMAC = "B" * 43
 @pytest.fixture(autouse=True)
 def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
     fake = FakeCa(terms=TERMS)
-    monkeypatch.setattr(account_changes, "session", fake.session)
-    monkeypatch.setattr(revocations, "session", fake.session)
+    monkeypatch.setattr(accounts, "session", fake.session)
     monkeypatch.setattr(command, "directory_read", lambda url, **_: DirectoryInfo(terms_url=TERMS))
     return fake
 
@@ -93,7 +92,7 @@ def test_contacts_key_and_terms_are_changed(ca: FakeCa) -> None:
 
 def test_giving_up_wants_a_yes(ca: FakeCa) -> None:
     row = account()
-    assert run("accounts", "deactivate", row.pk).code == 2
+    assert run("accounts", "deactivate", row.pk).code == 4
     assert ca.calls["account_deactivate"] == 0
     assert run("accounts", "deactivate", row.pk, "--yes").code == 0
     assert "given up" in run("accounts").out

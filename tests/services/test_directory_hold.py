@@ -13,7 +13,8 @@ from certs.models import AcmeAccount, AcmeDirectory, Order
 from certs.services import order_flow
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
-from certs.services.directories import directories_check, directory_held, directory_hold
+from certs.services.directories import directories_check
+from certs.services.holds import directory_held, directory_hold
 from certs.services.issue_options import IssueOptions
 from certs.services.orders import order_create
 from certs.services.renewal_info import renewal_info_refresh

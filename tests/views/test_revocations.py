@@ -7,7 +7,7 @@ from django.urls import reverse
 from certs.domain.errors import AcmeRefused
 from certs.models import Certificate, CertificateVersion, PrivateKey
 from certs.selectors import Shown, certificate_shown
-from certs.services import revocations
+from certs.services import accounts
 from portal import clock
 from tests import stock
 from tests.acme.fake_ca import FakeCa
@@ -16,7 +16,7 @@ from tests.acme.fake_ca import FakeCa
 @pytest.fixture(autouse=True)
 def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
     fake = FakeCa()
-    monkeypatch.setattr(revocations, "session", fake.session)
+    monkeypatch.setattr(accounts, "session", fake.session)
     return fake
 
 

@@ -12,7 +12,7 @@ from certs.acme.directories import DirectoryInfo
 from certs.domain.errors import AcmeRetry
 from certs.forms import accounts as accounts_forms
 from certs.models import AcmeAccount, AcmeDirectory, AuditEvent
-from certs.services import account_changes
+from certs.services import accounts
 from certs.services.accounts import account_eab_store, external_account
 from certs.services.ledger import limits_of
 from portal import clock
@@ -29,7 +29,7 @@ ACTIONS = ("register", "contacts", "terms", "eab", "rollover", "staging", "limit
 @pytest.fixture(autouse=True)
 def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
     fake = FakeCa(terms=TERMS)
-    monkeypatch.setattr(account_changes, "session", fake.session)
+    monkeypatch.setattr(accounts, "session", fake.session)
     return fake
 
 
