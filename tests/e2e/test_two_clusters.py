@@ -41,6 +41,19 @@ from certs.models import Order
 result = [Order.objects.filter(finished_at=None).count(), Order.objects.exclude(version=None).count()]
 """
 
+OPEN = """
+from certs.models import JobEvent, Order, WorkerBeat
+from portal import clock
+said = lambda order: [f"{event.at:%H:%M:%S} {event.message}" for event in JobEvent.objects.filter(job=order.pk)][-4:]
+facts = lambda order: [order.state, order.attempts, order.next_attempt_at, order.lease_until, order.error_message]
+left = Order.objects.filter(version=None)
+result = {
+    "now": str(clock.now()),
+    "open": [f"{facts(order)} {said(order)}" for order in left[:8]],
+    "beats": [f"{beat.pk} {beat.moved_at}" for beat in WorkerBeat.objects.all()],
+}
+"""
+
 # Every certificate but the last ones becomes due in a step of the hour: its dates are those of an older one.
 AGE = """
 from datetime import timedelta
@@ -108,14 +121,14 @@ def test_in_an_hour_each_due_certificate_is_ordered_once(nodes: list[Portal], co
     due = count - count // 6
     with Balancer(*(node.http_port for node in web)) as balancer, Pebble(http_port=balancer.port) as ca:
         web[0].run(ISSUE.format(directory=ca.directory_url, bundle=str(ca.ca_bundle_file), count=count))
-        wait_until(lambda: web[0].run(DONE) == [0, count], timeout=120, what="the first certificates")
+        _await(web[0], [0, count], "the first certificates")
         web[0].run(AGE.format(seconds=STEP.total_seconds(), steps=HOUR, due=due))
         for step in range(1, HOUR + 1):
             for node in nodes:
                 node.move_clock(STEP * step)
             web[step % 2].run(TICKS)
             time.sleep(0.2)
-        wait_until(lambda: web[0].run(DONE) == [0, count + due], timeout=180, what="the renewals")
+        _await(web[0], [0, count + due], "the renewals")
         time.sleep(2)  # what should not come would come now
         result = web[1].run(RESULT)
         assert ca.issued() == count + due
@@ -130,3 +143,11 @@ def test_in_an_hour_each_due_certificate_is_ordered_once(nodes: list[Portal], co
     print(f"{count} first certificates, {due} renewals; lines of each worker: {worked}")
     for node in nodes:
         assert "Traceback" not in node.log
+
+
+def _await(web: Portal, wanted: list[int], what: str) -> None:
+    try:
+        wait_until(lambda: web.run(DONE) == wanted, timeout=150, what=what)
+    except TimeoutError:
+        print(web.run(DONE), web.run(OPEN))
+        raise
