@@ -9,7 +9,7 @@ from certs.domain import states
 from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.errors import AcmeFailure, CertificateRefused
 from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
-from certs.models import Certificate
+from certs.models import Certificate, PrivateKey
 from certs.services.certificates import version_add
 from certs.services.keys import key_open
 from certs.services.ledger import ledger_issued
@@ -87,20 +87,20 @@ def _chain_wanted(flow: Flow, url: str) -> Chain:
     """With the chain that is preferred, where the CA offers it; every other case is the CA's default."""
     preferred = flow.order.certificate.preferred_chain
     sent = flow.client.certificate_read(url, alternates=bool(preferred))
-    chains = [_chain(flow, sent.default)]
+    chains = [chain_proven(flow, sent.default, flow.order.key)]
     for pem in sent.alternates:
         with suppress(CertificateRefused):  # what does not fit is no choice; the default is
-            chains.append(_chain(flow, pem))
+            chains.append(chain_proven(flow, pem, flow.order.key))
     return chain_prefer(chains, preferred)
 
 
-def _chain(flow: Flow, pem: bytes) -> Chain:
+def chain_proven(flow: Flow, pem: bytes, key: PrivateKey | None) -> Chain:
     """Leaf and intermediates as the CA sent them. Raises CertificateRefused when they are not what was asked for."""
     order = flow.order
-    if order.key is None:
+    if key is None:
         raise CertificateRefused("The order has lost its key.", code="pair")
     sent = certificates_read(pem)
-    chain = chain_order(sent, key_open(order.key).public_key())
+    chain = chain_order(sent, key_open(key).public_key())
     if len(sent) > 1 and not chain.intermediates and chain.root is None:
         raise CertificateRefused(
             f"None of the certificates that {flow.ca} sent beside the one issued is its issuer.",

@@ -9,6 +9,7 @@ from certs.domain.errors import AcmeFailure, AcmeRetry
 from certs.models import Order, PrivateKey
 from certs.services.keys import key_create, key_is_here, key_open
 from certs.services.ledger import ledger_order, order_budget_check
+from certs.services.order_earlier import earlier_take
 from certs.services.order_flow import Flow
 from certs.services.order_views import at_account, register
 
@@ -40,6 +41,8 @@ def _key(order: Order) -> PrivateKey:
 
 def step_order(flow: Flow) -> None:
     """registered → ordered."""
+    if earlier_take(flow):
+        return
     order_budget_check(flow.order)
     view = at_account(flow, lambda: _order_new(flow))
     flow.view = view
