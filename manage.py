@@ -24,7 +24,7 @@ def main() -> int:
         execute_from_command_line(sys.argv)
     except (env.EnvError, home.HomeError) as error:
         print(f"bindery: {error}", file=sys.stderr)
-        return 1
+        return 4  # as every command that fails (certs/management/base.py)
     return 0
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from certs.domain.preflight import Finding, Level, worst_level
+from certs.management.base import FAILED
 
-FAILED = 4  # as where an order failed
 _WORDS = {Level.OK: "ok", Level.UNKNOWN: "could not check", Level.WARNING: "warning", Level.ERROR: "would fail"}
 
 

@@ -13,7 +13,6 @@ from certs.services.ledger import budgets_shown
 from certs.services.renewal_info import renewal_info_refresh
 from certs.services.sweeps import SweepLine
 
-FAILED = 4
 ACTOR = "command line"
 ARI_SECONDS = 10.0
 
@@ -42,8 +41,6 @@ def seconds(text: str) -> float:
 
 
 class RenewingCommand(BinderyCommand):
-    error_code = FAILED
-
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
         parser.add_argument("--exit-code", action="store_true", help="exit with 10 when something was renewed")

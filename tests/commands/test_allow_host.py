@@ -21,6 +21,6 @@ def test_it_adds_takes_back_and_lists(capsys: pytest.CaptureFixture[str]) -> Non
 def test_bad_input_is_one_sentence_and_an_exit_code(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         call_command("allow_host", *words)
-    assert end.value.code == 1
+    assert end.value.code == 4
     assert capsys.readouterr().err.startswith("bindery: ")
     assert state_get().extra_hosts == []

@@ -24,8 +24,8 @@ SECRET = "c2VjcmV0LXNlY3JldA=="
 
 def add(tmp_path: Path, *more: str, name: str = "Own DNS") -> Ran:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
-    words = ["--set", "server=192.0.2.1", "--set", "key=k", "--set-secret", f"secret={tmp_path / 'secret'}"]
-    return run("challenge_methods", "add", "dns01_rfc2136", name, *words, *more)
+    words = ["--set", "server=192.0.2.1", "--set", "key=k", "--set-file", f"secret={tmp_path / 'secret'}"]
+    return run("challenge_methods", "add", name, "--kind", "dns01_rfc2136", *words, *more)
 
 
 def test_nothing_yet() -> None:
@@ -54,40 +54,40 @@ def test_one_is_added_listed_changed_and_deleted(tmp_path: Path) -> None:
 
 def test_a_secret_on_the_command_line_is_refused(tmp_path: Path) -> None:
     done = add(tmp_path, "--set", f"secret={SECRET}")
-    assert done.code == 1
-    assert "--set-secret secret=FILE" in done.err
+    assert done.code == 4
+    assert "--set-file secret=FILE" in done.err
     assert SECRET not in done.err
     assert not ChallengeMethod.objects.exists()
 
 
 def test_a_secret_comes_from_standard_input_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["challenge_methods", "add", "dns01_rfc2136"]
+    words = ["challenge_methods", "add", "--kind", "dns01_rfc2136"]
     plain = ["--set", "server=192.0.2.1", "--set", "key=k"]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
-    assert run(*words, "One", *plain, "--set-secret", "secret=-").code == 0
+    assert run(*words, "One", *plain, "--set-file", "secret=-").code == 0
     monkeypatch.setenv("MY_SECRET", SECRET)
-    assert run(*words, "Two", *plain, "--set-secret", "secret=env:MY_SECRET").code == 0
+    assert run(*words, "Two", *plain, "--set-file", "secret=env:MY_SECRET").code == 0
     for method in ChallengeMethod.objects.all():
         assert method_solver(method).options.secret == SECRET
-    done = run(*words, "Three", *plain, "--set-secret", "secret=env:NONE_SUCH")
+    done = run(*words, "Three", *plain, "--set-file", "secret=env:NONE_SUCH")
     assert "NONE_SUCH is not set" in done.err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["add", "none", "x"], "no challenge of the kind"),
-        (["add", "http01_webroot", "x"], "Webroot is needed"),
-        (["add", "http01_webroot", "x", "--set", "webroot"], "has no value"),
-        (["add", "http01_webroot", "x", "--set-secret", "webroot=/none/such"], "cannot be read"),
-        (["add", "http01_webroot", "x", "--set", "typo=1"], "no option “typo”"),
+        (["add", "x", "--kind", "none"], "no challenge of the kind"),
+        (["add", "x", "--kind", "http01_webroot"], "Webroot is needed"),
+        (["add", "x", "--kind", "http01_webroot", "--set", "webroot"], "has no value"),
+        (["add", "x", "--kind", "http01_webroot", "--set-file", "webroot=/none/such"], "cannot be read"),
+        (["add", "x", "--kind", "http01_webroot", "--set", "typo=1"], "no option “typo”"),
         (["delete", "none"], "No challenge method is called"),
         (["test", "none", "a.example"], "No challenge method is called"),
     ],
 )
 def test_a_refusal_is_one_sentence_and_a_code(words: list[str], says: str) -> None:
     done = run("challenge_methods", *words)
-    assert done.code == 1
+    assert done.code == 4
     assert says in done.err
     assert done.err.count("\n") == 1
 
@@ -111,12 +111,12 @@ def test_another_provider_takes_nothing_over_from_the_first(monkeypatch: pytest.
         "provider=powerdns",
         "--set",
         "pdns_server=http://192.0.2.1",
-        "--set-secret",
+        "--set-file",
         "auth_token=env:TOKEN",
     ]
-    assert run("challenge_methods", "add", "dns01_provider", "Cloud", *words).code == 0
+    assert run("challenge_methods", "add", "Cloud", "--kind", "dns01_provider", *words).code == 0
     monkeypatch.setenv("TOKEN", "second-token")
-    words = ["--set", "provider=cloudflare", "--set-secret", "auth_token=env:TOKEN"]
+    words = ["--set", "provider=cloudflare", "--set-file", "auth_token=env:TOKEN"]
     done = run("challenge_methods", "change", "Cloud", *words)
     assert done.code == 0, done.err
     options = method_solver(ChallengeMethod.objects.get()).options
@@ -125,9 +125,9 @@ def test_another_provider_takes_nothing_over_from_the_first(monkeypatch: pytest.
 
 def test_a_test_tells_what_it_sees_and_its_code_is_the_result(tmp_path: Path, settings: Settings) -> None:
     settings.PROBE_PORT, settings.ALLOW_PRIVATE_CA = free_port(), True
-    run("challenge_methods", "add", "http01_webroot", "Web", "--set", f"webroot={tmp_path}")
+    run("challenge_methods", "add", "Web", "--kind", "http01_webroot", "--set", f"webroot={tmp_path}")
     done = run("challenge_methods", "test", "Web", "localhost")
-    assert done.code == 1
+    assert done.code == 4
     assert "Testing Web" in done.out
     assert "refused" in done.out
     assert not list(tmp_path.iterdir())
@@ -137,7 +137,7 @@ def test_a_test_tells_what_it_sees_and_its_code_is_the_result(tmp_path: Path, se
 def test_what_is_to_be_done_by_hand_is_told(settings: Settings) -> None:
     settings.DNS_AUTHORITIES = [f"127.0.0.1:{free_port()}"]
     assert run("challenge_methods", "records").out == "No order waits for a person.\n"
-    run("challenge_methods", "add", "dns01_manual", "By hand")
+    run("challenge_methods", "add", "By hand", "--kind", "dns01_manual")
     by_hand = ChallengeMethod.objects.get()
     certificate = certificate_new(
         name="", names=["a.test"], account=stock.account(), actor="test", options=IssueOptions(challenge_method=by_hand)

@@ -43,8 +43,8 @@ def test_the_brake_is_told_and_force_goes_past_it() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        ((), 2, "Give certificates by name, or --due, or --all."),
-        (("a.example", "--due"), 2, "Give certificates by name"),
+        ((), 4, "Give certificates by name, or --due, or --all."),
+        (("a.example", "--due"), 4, "Give certificates by name"),
         (("--due", "--all"), 2, "not allowed with"),
         (("nothing.example",), 4, "No certificate is called “nothing.example”"),
         (("a.example", "nothing.example"), 4, "No certificate is called “nothing.example”"),

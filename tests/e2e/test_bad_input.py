@@ -312,6 +312,6 @@ def test_bad_environment_stops_the_start_with_one_sentence() -> None:
             timeout=30,
             check=False,
         )
-        assert done.returncode == 1, name
+        assert done.returncode == 4, name
         assert name.removesuffix("_FILE") in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

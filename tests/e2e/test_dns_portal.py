@@ -27,8 +27,8 @@ def test_a_wildcard_is_issued_and_renewed_by_dns() -> None:
         Pebble(http_port=portal.http_port, dns=bind) as ca,
     ):
         given = [word for name, value in OPTIONS.items() for word in ("--set", f"{name}={value}")]
-        given += ["--set", f"port={bind.port}", "--set-secret", "secret=env:TSIG_SECRET"]
-        portal.manage("challenge_methods", "add", "dns01_rfc2136", "BIND", *given)
+        given += ["--set", f"port={bind.port}", "--set-file", "secret=env:TSIG_SECRET"]
+        portal.manage("challenge_methods", "add", "BIND", "--kind", "dns01_rfc2136", *given)
         tested = portal.manage("challenge_methods", "test", "BIND", "one.test")
         assert SECRET not in tested.stdout + portal.manage("challenge_methods", "list", "--json").stdout
 

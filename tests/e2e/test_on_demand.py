@@ -108,7 +108,7 @@ def test_terms_must_be_accepted(ca: Pebble) -> None:
     try:
         portal.start(wait=False)
         wait_until(lambda: not portal.process.is_alive(), timeout=30, what="the end of the start")
-        assert portal.process.returncode == 1
+        assert portal.process.returncode == 4
         assert "terms" in portal.log
         assert "--accept-terms" in portal.log
         assert "Traceback" not in portal.log

@@ -69,7 +69,7 @@ def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str
     try:
         portal.start(wait=False)
         wait_until(lambda: not portal.process.is_alive(), timeout=30, what="the end of a start that cannot succeed")
-        assert portal.process.returncode == 1
+        assert portal.process.returncode == 4
         assert "BINDERY_KEY_RING" in portal.log
         assert "Traceback" not in portal.log
         assert [path.name for path in home.iterdir()] == ["up.log"]

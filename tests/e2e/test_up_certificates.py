@@ -27,7 +27,7 @@ def wish(ca: Pebble, *more: str) -> Sequence[str]:
 def refused(portal: Portal) -> str:
     portal.start(wait=False)
     wait_until(lambda: not portal.process.is_alive(), timeout=30, what="the end of a start that cannot succeed")
-    assert portal.process.returncode == 1
+    assert portal.process.returncode == 4
     assert "Traceback" not in portal.log
     return portal.log
 

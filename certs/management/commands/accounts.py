@@ -5,15 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from certs import selectors
 from certs.acme.client import MAC_ALGORITHMS
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import InputError
 from certs.domain.keys import SIZE_LIMIT
 from certs.management.base import BinderyCommand
-from certs.management.reporting import ACTOR, FAILED
+from certs.management.reporting import ACTOR
 from certs.models import AcmeAccount
 from certs.services.account_changes import (
     account_contacts,
@@ -25,11 +23,11 @@ from certs.services.account_changes import (
     account_trouble,
 )
 from certs.services.accounts import account_get_or_create, directory_read, external_account
+from certs.services.directories import directory_named
 
 
 class Command(BinderyCommand):
     help = "Accounts at CAs: list them, register one, change its e-mail or its key, accept new terms, give it up."
-    error_code = FAILED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.set_defaults(does=self._list, json=False)
@@ -82,8 +80,7 @@ class Command(BinderyCommand):
             self.stdout.write("There is no account yet. The first order makes one by itself.")
 
     def _register(self, options: dict[str, Any]) -> None:
-        known = KNOWN.get(options["directory"])
-        url = known.url if known else options["directory"]
+        url = directory_named(options["directory"])
         bundle = _read(options["ca_bundle"]) if options["ca_bundle"] else ""
         eab = None
         if options["eab_kid"]:
@@ -129,7 +126,7 @@ class Command(BinderyCommand):
     def _deactivate(self, options: dict[str, Any]) -> None:
         account = _find(options["account"])
         if not options["yes"]:
-            raise CommandError(f"{account} would be given up for good. Give --yes if you mean it.", returncode=2)
+            self.fail(f"{account} would be given up for good. Give --yes if you mean it.")
         account_deactivate(account, actor=ACTOR)
         self.stdout.write(f"{account} was given up.")
 

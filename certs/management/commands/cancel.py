@@ -2,14 +2,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from certs.management.base import BinderyCommand
-from certs.management.reporting import ACTOR, FAILED
+from certs.management.reporting import ACTOR
 from certs.selectors import certificate_find
 from certs.services.orders import order_cancel
 
 
 class Command(BinderyCommand):
     help = "Cancel the order of a certificate that is under way, as long as the CA does not issue yet."
-    error_code = FAILED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("certificate", metavar="NAME", help="name, DNS name or id of the certificate")

@@ -1,13 +1,11 @@
 import json
-import os
-import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from certs.domain.errors import InputError
-from certs.domain.options import Option, options_of
-from certs.management.base import BinderyCommand
+from certs.domain.options import options_of
+from certs.management.base import FAILED, BinderyCommand
+from certs.management.plugin_options import option_arguments, options_described, options_plain, options_typed
+from certs.management.reporting import ACTOR
 from certs.models import ChallengeMethod, Order
 from certs.services.by_hand import by_hand_awaited, by_hand_look
 from certs.services.challenges import solver_kinds
@@ -23,10 +21,6 @@ from certs.services.methods import (
     method_update,
 )
 
-ACTOR = "command line"
-_SIZE_LIMIT = 64 * 1024
-NOT_WORKING = 1
-
 
 class Command(BinderyCommand):
     help = (
@@ -40,16 +34,16 @@ class Command(BinderyCommand):
         listing.add_argument("--json", action="store_true", help="as JSON")
         kinds = deeds.add_parser("kinds", help="the kinds there are; of one kind, its options")
         kinds.add_argument("kind", nargs="?", default="", metavar="KIND")
-        _options(kinds)
+        option_arguments(kinds)
         add = deeds.add_parser("add", help="a new one")
-        add.add_argument("kind", metavar="KIND")
         add.add_argument("name", metavar="NAME")
-        _options(add)
+        add.add_argument("--kind", metavar="KIND", required=True, help="one of those that `kinds` lists")
+        option_arguments(add)
         change = deeds.add_parser("change", help="change the options that are named, and leave the others")
         change.add_argument("name", metavar="NAME")
         change.add_argument("--rename", metavar="NAME", help="the new name")
         change.add_argument("--forget", metavar="OPTION", action="append", default=[], help="a secret to be dropped")
-        _options(change)
+        option_arguments(change)
         test = deeds.add_parser("test", help="put an answer in place, look at it, and take it away again")
         test.add_argument("name", metavar="NAME")
         test.add_argument("dns_name", metavar="DNSNAME", help="a name that the method can prove")
@@ -78,23 +72,23 @@ class Command(BinderyCommand):
             for name, solver in solver_kinds().items():
                 self.stdout.write(f"{name}: {solver.label}. {' '.join((solver.__doc__ or '').split())}")
             return 0
-        for about in options_of(method_kind(kind).options_for(_plain(options["set"]))):
-            self.stdout.write(f"{about.name}: {_described(about)}")
+        for line in options_described(method_kind(kind).options_for(options_plain(options["set"]))):
+            self.stdout.write(line)
         return 0
 
-    def _add(self, kind: str, name: str, **options: Any) -> int:
-        given = _plain(options["set"])
-        method = method_create(kind=kind, name=name, given=_given(kind, given, options), actor=ACTOR)
+    def _add(self, name: str, kind: str, **options: Any) -> int:
+        about = method_kind(kind).options_for(options_plain(options["set"]))
+        method = method_create(kind=kind, name=name, given=options_typed(about, options), actor=ACTOR)
         self.stdout.write(f"{method.name} is set up. Test it: manage.py challenge_methods test '{method.name}' NAME")
         return 0
 
     def _change(self, name: str, rename: str | None, forget: list[str], **options: Any) -> int:
         method = method_find(name)
-        known = {each.name for each in options_of(method_kind(method.kind).options_for(_plain(options["set"])))}
-        chooser = method_kind(method.kind).chooser
-        same = not chooser or chooser not in _plain(options["set"])
+        solver, plain = method_kind(method.kind), options_plain(options["set"])
+        same = not solver.chooser or solver.chooser not in plain
+        known = {each.name for each in options_of(solver.options_for(plain))}
         kept = {key: value for key, value in method.options.items() if same or key in known}
-        given = _given(method.kind, {**kept, **_plain(options["set"])}, options)
+        given = kept | options_typed(solver.options_for(kept | plain), options)
         affected = method_update(method, actor=ACTOR, name=rename, given=given, forget=forget)
         self.stdout.write(f"{method.name} is changed. {_affects(affected)}")
         return 0
@@ -103,7 +97,7 @@ class Command(BinderyCommand):
         method = method_find(name)
         method_test_begin(method, dns_name, actor=ACTOR, queue=False)
         result = method_test_run(method.pk, say=self.stdout.write)
-        return 0 if result is not None and result.ok else NOT_WORKING
+        return 0 if result is not None and result.ok else FAILED
 
     def _records(self, **_: Any) -> int:
         waiting = [order for order in Order.objects.filter(finished_at=None) if by_hand_awaited(order)]
@@ -128,75 +122,6 @@ class Command(BinderyCommand):
 
     def _print(self, document: Any) -> None:
         self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True))
-
-
-def _options(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--set", metavar="OPTION=VALUE", action="append", default=[], help="an option that is no secret"
-    )
-    parser.add_argument(
-        "--set-secret",
-        metavar="OPTION=FILE",
-        action="append",
-        default=[],
-        help="a secret, read from a file; - is standard input, env:NAME an environment variable",
-    )
-
-
-def _plain(words: list[str]) -> dict[str, str]:
-    return dict(_pair(word, "--set") for word in words)
-
-
-def _given(kind: str, given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InputError for a secret that stands on the command line, where every user of the machine sees it."""
-    about = {each.name: each for each in options_of(method_kind(kind).options_for(given))}
-    for name in _plain(options["set"]):
-        if name in about and about[name].secret:
-            raise InputError(
-                f"{name} is a secret, and other users of this machine can read the command line.",
-                advice=f"Write --set-secret {name}=FILE, {name}=- for standard input, or {name}=env:NAME.",
-            )
-    sources = dict(_pair(word, "--set-secret") for word in options["set_secret"])
-    if list(sources.values()).count("-") > 1:
-        raise InputError("Standard input can be only one secret.", advice="Put the others into files.")
-    return {**given, **{name: _secret(source) for name, source in sources.items()}}
-
-
-def _pair(word: str, flag: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals or not name:
-        raise InputError(f"{flag} {word.partition('=')[0]} has no value.", advice=f"Write {flag} OPTION=VALUE.")
-    return name.strip().replace("-", "_"), value
-
-
-def _secret(source: str) -> str:
-    """Without the line's end. Raises InputError naming the source."""
-    if source.startswith("env:"):
-        name = source.removeprefix("env:")
-        if name not in os.environ:
-            raise InputError(f"The environment variable {name} is not set.")
-        return os.environ[name]
-    try:
-        if source == "-":
-            text = sys.stdin.read(_SIZE_LIMIT + 1)
-        else:
-            with Path(source).open(encoding="utf-8") as stream:
-                text = stream.read(_SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise InputError(f"{source} cannot be read: {reason}.") from None
-    if len(text) > _SIZE_LIMIT:
-        raise InputError(f"{source} is too large to be a secret.")
-    return text.rstrip("\r\n")
-
-
-def _described(about: Option) -> str:
-    marks = [word for word, holds in (("needed", about.required), ("secret", about.secret)) if holds]
-    if about.default not in (None, ""):
-        marks.append(f"default {about.default}")
-    choices = f" One of {', '.join(value for value, _ in about.choices if value)}." if about.choices else ""
-    known = f" ({', '.join(marks)})" if marks else ""
-    return f"{about.label}{known}. {about.help}{choices}".strip()
 
 
 def _affects(certificates: list[Any]) -> str:

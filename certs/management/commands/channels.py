@@ -1,13 +1,11 @@
 """`manage.py channels`: the channels that carry alarms, set up and tested from the shell."""
 
-import sys
 from argparse import ArgumentParser, BooleanOptionalAction
-from pathlib import Path
 from typing import Any
 
 from certs.domain.errors import InputError
-from certs.domain.options import options_of
 from certs.management.base import BinderyCommand
+from certs.management.plugin_options import option_arguments, options_described, options_typed
 from certs.management.reporting import ACTOR
 from certs.models import Channel
 from certs.services.alarm_delivery import channel_test
@@ -20,81 +18,84 @@ from certs.services.channels import (
     channel_switch,
 )
 
+_OF_ONE = {
+    "test": "send a message, and show what the server answers",
+    "on": "tell it of alarms again",
+    "off": "tell it of nothing for now",
+    "delete": "for good",
+}
+
 
 class Command(BinderyCommand):
     help = "Set up who is told of alarms, by mail or webhook; without a word, list the channels."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "action",
-            nargs="?",
-            default="list",
-            choices=["list", "kinds", "add", "change", "test", "on", "off", "delete"],
-            help="what to do; `kinds` lists the options of each kind",
-        )
-        parser.add_argument("name", nargs="?", default="", metavar="NAME", help="the channel")
-        parser.add_argument("--kind", default="mail", help="of a new channel (mail)")
-        parser.add_argument(
-            "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the kind; may be repeated"
-        )
-        parser.add_argument(
-            "--set-file",
-            action="append",
-            default=[],
-            metavar="OPTION=PATH",
-            help="the same from a file, - for standard input: for secrets, which do not belong on a command line",
-        )
-        parser.add_argument(
-            "--allow-private", action=BooleanOptionalAction, default=None, help="it may be on a private address"
-        )
+        deeds = parser.add_subparsers(dest="deed", metavar="DEED")
+        deeds.add_parser("list", help="the channels there are, and how they fare")
+        kinds = deeds.add_parser("kinds", help="the kinds there are; of one kind, its options")
+        kinds.add_argument("kind", nargs="?", default="", metavar="KIND")
+        add = deeds.add_parser("add", help="a new one")
+        add.add_argument("name", metavar="NAME")
+        add.add_argument("--kind", metavar="KIND", default="mail", help="what it is (mail)")
+        change = deeds.add_parser("change", help="change the options that are named, and leave the others")
+        change.add_argument("name", metavar="NAME")
+        for one in (add, change):
+            option_arguments(one)
+            one.add_argument(
+                "--allow-private", action=BooleanOptionalAction, default=None, help="it may be on a private address"
+            )
+        for deed, about in _OF_ONE.items():
+            deeds.add_parser(deed, help=about).add_argument("name", metavar="NAME")
 
-    def run(self, *args: Any, action: str, name: str, **options: Any) -> int:
-        if action == "list":
-            return self._list()
-        if action == "kinds":
-            return self._kinds()
-        if not name:
-            raise InputError("Which channel?", advice=f"Write `manage.py channels {action} NAME`.")
-        if action == "add":
-            values, private = _values(options), bool(options["allow_private"])
-            row = channel_create(options["kind"], name=name, values=values, allow_private=private, actor=ACTOR)
-            self.stdout.write(f"{row.name}: set up. `manage.py channels test {row.name}` sends a test.")
-            return 0
-        return self._act(action, _find(name), options)
+    def run(self, *args: Any, deed: str | None, **options: Any) -> None:
+        getattr(self, f"_{deed or 'list'}")(**options)
 
-    def _act(self, action: str, row: Channel, options: dict[str, Any]) -> int:
-        if action == "test":
-            self.stdout.write(f"{row.name}: the server answered: {channel_test(row, actor=ACTOR)}")
-        elif action == "change":
-            given = options["allow_private"]
-            private = row.allow_private if given is None else given
-            values = row.options | _values(options)
-            channel_change(row, name=row.name, values=values, allow_private=private, actor=ACTOR)
-            self.stdout.write(f"{row.name}: changed")
-        elif action == "delete":
-            channel_delete(row, actor=ACTOR)
-            self.stdout.write(f"{row.name}: deleted")
-        else:
-            channel_switch(row, on=action == "on", actor=ACTOR)
-            self.stdout.write(f"{row.name}: {action}")
-        return 0
-
-    def _list(self) -> int:
+    def _list(self, **_: Any) -> None:
         for row in Channel.objects.all():
             told = row.last_trouble or (f"the server said: {row.last_answer}" if row.last_answer else "not tried yet")
             self.stdout.write(f"{row.name} ({row.kind}, {'on' if row.enabled else 'off'}): {told}")
         if not Channel.objects.exists():
             self.stdout.write("Nobody is told of alarms.")
-        return 0
 
-    def _kinds(self) -> int:
-        for name, kind in channel_kinds().items():
-            self.stdout.write(f"{name}: {kind.label}")
-            for each in options_of(channel_kind(name).Options):
-                words = " ".join([each.label, *(f"({value})" for value, _ in each.choices), each.help]).strip()
-                needed = ", needed" if each.required else ""
-                self.stdout.write(f"  {each.name}{needed}{', secret' if each.secret else ''}: {words}")
-        return 0
+    def _kinds(self, kind: str, **_: Any) -> None:
+        if not kind:
+            for name, one in channel_kinds().items():
+                self.stdout.write(f"{name}: {one.label}. {' '.join((one.__doc__ or '').split())}".strip())
+            return
+        for line in options_described(channel_kind(kind).Options):
+            self.stdout.write(line)
+
+    def _add(self, name: str, kind: str, allow_private: bool | None, **options: Any) -> None:
+        values = options_typed(channel_kind(kind).Options, options)
+        row = channel_create(kind, name=name, values=values, allow_private=bool(allow_private), actor=ACTOR)
+        self.stdout.write(f"{row.name} is set up. Test it: manage.py channels test '{row.name}'")
+
+    def _change(self, name: str, allow_private: bool | None, **options: Any) -> None:
+        row = _find(name)
+        values = row.options | options_typed(channel_kind(row.kind).Options, options)
+        private = row.allow_private if allow_private is None else allow_private
+        channel_change(row, name=row.name, values=values, allow_private=private, actor=ACTOR)
+        self.stdout.write(f"{row.name} is changed.")
+
+    def _test(self, name: str, **_: Any) -> None:
+        row = _find(name)
+        self.stdout.write(f"{row.name}: the server answered: {channel_test(row, actor=ACTOR)}")
+
+    def _on(self, name: str, **_: Any) -> None:
+        self._switch(name, on=True)
+
+    def _off(self, name: str, **_: Any) -> None:
+        self._switch(name, on=False)
+
+    def _delete(self, name: str, **_: Any) -> None:
+        row = _find(name)
+        channel_delete(row, actor=ACTOR)
+        self.stdout.write(f"{row.name} is deleted.")
+
+    def _switch(self, name: str, *, on: bool) -> None:
+        row = _find(name)
+        channel_switch(row, on=on, actor=ACTOR)
+        self.stdout.write(f"{row.name} is {'on' if on else 'off'}.")
 
 
 def _find(name: str) -> Channel:
@@ -102,22 +103,3 @@ def _find(name: str) -> Channel:
     if row is None:
         raise InputError(f"No channel is called “{name}”.", advice="`manage.py channels` lists them.")
     return row
-
-
-def _values(options: dict[str, Any]) -> dict[str, str]:
-    values = dict(_pair(text) for text in options["set"])
-    return values | {name: _read(path) for name, path in map(_pair, options["set_file"])}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"“{text}” is not OPTION=VALUE.", advice="`manage.py channels kinds` lists the options.")
-    return name, value
-
-
-def _read(path: str) -> str:
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error

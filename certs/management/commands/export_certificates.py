@@ -1,15 +1,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from certs.management.base import BinderyCommand
-from certs.management.reporting import ACTOR, FAILED
+from certs.management.base import FAILED, BinderyCommand
+from certs.management.reporting import ACTOR
 from certs.services.export import ExportResult, export_change, export_remove, export_run
 from certs.services.portal_state import state_get
 
 
 class Command(BinderyCommand):
     help = "Write the certificates and their keys to files on this node, as Configuration ➜ Export sets it."
-    error_code = FAILED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         switch = parser.add_mutually_exclusive_group()

@@ -2,8 +2,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from certs.domain import states
-from certs.management.base import BinderyCommand
-from certs.management.reporting import ACTOR, FAILED, seconds
+from certs.management.base import FAILED, BinderyCommand
+from certs.management.reporting import ACTOR, seconds
 from certs.management.waiting import TIMEOUT, orders_await, worker_required
 from certs.selectors import certificate_find
 from certs.services.rehearsals import rehearsal_ask
@@ -11,7 +11,6 @@ from certs.services.rehearsals import rehearsal_ask
 
 class Command(BinderyCommand):
     help = "Rehearse the order of a certificate at its CA's staging directory; what that brings is dropped."
-    error_code = FAILED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("certificate", metavar="NAME", help="name, DNS name or id of the certificate")

@@ -1,8 +1,6 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.selectors import certificate_find
@@ -27,7 +25,7 @@ class Command(RenewingCommand):
     def run(self, *args: Any, **options: Any) -> int:
         names, everything = options["certificates"], options["due"] or options["all"]
         if bool(names) == everything:
-            raise CommandError("Give certificates by name, or --due, or --all.", returncode=2)
+            self.fail("Give certificates by name, or --due, or --all.")
         worker_required(options["inline"])
         self.hear_the_cas(options)
         return self.conclude(self._lines(names, options), options)

@@ -4,7 +4,7 @@ from typing import Any
 from certs.domain.errors import InputError
 from certs.domain.revocation import REASONS, UNSPECIFIED
 from certs.management.base import BinderyCommand
-from certs.management.reporting import ACTOR, FAILED
+from certs.management.reporting import ACTOR
 from certs.models import CertificateVersion
 from certs.selectors import certificate_find
 from certs.services.revocations import same_key_names, version_find, version_revoke
@@ -12,7 +12,6 @@ from certs.services.revocations import same_key_names, version_find, version_rev
 
 class Command(BinderyCommand):
     help = "Have its CA revoke a certificate. One that renews by itself is replaced at once."
-    error_code = FAILED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
