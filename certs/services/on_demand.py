@@ -163,21 +163,27 @@ def _account(state: PortalState) -> AcmeAccount | None:
 
 
 def _is_served(name: str) -> bool:
-    """By a binding of its own or of its wildcard, or by a default that holds the name."""
+    """By a binding of its own or of its wildcard, or by a default that holds the name and that a CA has signed."""
     own = [name, f"*.{name.partition('.')[2]}"]
     if Binding.objects.filter(server_name__in=own).exists():
         return True
     default = Binding.objects.filter(server_name="").select_related("certificate__current").first()
     version = default.certificate.current if default else None
-    return version is not None and covers(version.names, name)
+    return version is not None and not version.self_signed and covers(version.names, name)
 
 
 def _usable(name: str) -> Certificate | None:
-    """A certificate that holds the name and could be bound now."""
+    """A certificate that holds the name and could be bound now: of a CA, not the portal's placeholder for one."""
     holds = CertificateName.objects.filter(name__in=[name, f"*.{name.partition('.')[2]}"])
     rows = Certificate.objects.filter(pk__in=holds.values("certificate"), deleted_at=None, current__key__isnull=False)
     now = clock.now()
-    good = rows.filter(current__not_before__lte=now, current__not_after__gt=now, current__revoked_at=None)
+    good = rows.filter(
+        current__not_before__lte=now,
+        current__not_after__gt=now,
+        current__revoked_at=None,
+        current__key__compromised_at=None,
+        current__self_signed=False,
+    )
     return good.order_by("-on_demand", "-current__not_after").first()
 
 

@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from certs.domain.errors import ConflictError, InputError
 from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_import
+from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
 from certs.services.challenges import challenge_kind_first
 from certs.services.keys import key_create
 from certs.services.ledger import ledger_failure
@@ -23,6 +23,8 @@ from certs.services.on_demand import (
     on_demand_problem,
 )
 from certs.services.portal_state import generation_wanted, state_get, state_update
+from certs.services.revocations import key_compromised
+from certs.services.serving import placeholder_ensure
 from portal import clock
 from tests.harness import pki
 
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "shop.example.com"
 HOSTS = [NAME, "*.shops.example.com"]
+CA = pki.authority("A CA")
 
 
 def make_account(**fields: Any) -> AcmeAccount:
@@ -45,7 +48,7 @@ def account() -> AcmeAccount:
 
 
 def upload(*names: str) -> Certificate:
-    pair = pki.leaf(None, list(names))
+    pair = pki.leaf(CA, list(names))
     return certificate_import(chain=pair.pem.encode(), key=pair.key_pem.encode(), actor="test")
 
 
@@ -138,6 +141,31 @@ def test_a_certificate_that_is_there_is_bound_instead(account: AcmeAccount) -> N
     assert on_demand_ask(NAME).code == "bound"
     assert Binding.objects.get(server_name=NAME).certificate == certificate
     assert not Order.objects.exists()
+
+
+def test_the_placeholder_is_never_taken_for_a_certificate(
+    account: AcmeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the name of the machine."""
+    monkeypatch.setattr("certs.services.serving._host_name", lambda: NAME)
+    assert NAME in placeholder_ensure().names
+    assert on_demand_ask(NAME).code == "ordered"
+    assert not Binding.objects.exists()
+
+
+def test_a_default_that_signed_itself_serves_nobody(account: AcmeAccount) -> None:
+    own = certificate_self_sign(name="own", names=[NAME], actor="test", days=90, key_type="ec-p256")
+    binding_set("", own, actor="test")
+    assert on_demand_ask(NAME).code == "ordered"
+
+
+def test_a_certificate_whose_key_is_known_to_others_is_not_bound(account: AcmeAccount) -> None:
+    version = upload(NAME).current
+    assert version is not None
+    assert version.key is not None
+    key_compromised(version.key, actor="test")
+    assert on_demand_ask(NAME).code == "ordered"
+    assert not Binding.objects.exists()
 
 
 def test_an_order_of_somebody_else_is_enough(account: AcmeAccount) -> None:
