@@ -1,6 +1,10 @@
 """The harness itself: what is missing is named, demanded in CI, and ports and DNS are what they say."""
 
 import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import dns.message
@@ -9,6 +13,7 @@ import dns.rcode
 import pytest
 
 from tests.harness import counterparts
+from tests.harness.balancer import Balancer
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
 from tests.harness.ports import free_ports, is_listening
@@ -52,6 +57,25 @@ def test_free_ports_are_free_and_different() -> None:
     assert not any(is_listening(port) for port in ports)
     with socket.create_server(("127.0.0.1", ports[0])):
         assert is_listening(ports[0])
+
+
+@pytest.mark.parametrize("make", [DnsServer, lambda: Balancer(free_ports(1)[0])], ids=["dns", "balancer"])
+def test_many_who_come_at_once_are_all_let_in(
+    make: Callable[[], DnsServer | Balancer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pebble asks DNS by TCP, and gives up after five seconds: one whose first packet is dropped has lost one."""
+    busy = threading.Event()
+    accept = socketserver.TCPServer.get_request
+
+    def get_request(server: socketserver.TCPServer) -> object:
+        busy.wait(10)
+        return accept(server)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", get_request)
+    with make() as server, ExitStack() as stack:
+        stack.callback(busy.set)
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=0.9))
 
 
 @pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp])

@@ -29,6 +29,7 @@ class Balancer:
                     _copy(self.request, other)
 
         class Server(socketserver.ThreadingTCPServer):
+            request_queue_size = 128
             allow_reuse_address = True
             daemon_threads = True
 

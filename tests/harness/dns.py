@@ -98,6 +98,7 @@ class _Udp(socketserver.ThreadingUDPServer):
 
 
 class _Tcp(socketserver.ThreadingTCPServer):
+    request_queue_size = 128  # of more than the usual five who come at once, the others wait a second and longer
     daemon_threads = True
     allow_reuse_address = True
     dns: DnsServer

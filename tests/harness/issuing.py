@@ -44,7 +44,7 @@ class Responder:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((LOOPBACK, self.port), Handler)
+        self._server = _Server((LOOPBACK, self.port), Handler)
         self._server.daemon_threads = False  # joined at the end, so that no connection outlives the test's database
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -56,6 +56,10 @@ class Responder:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
 
 
 def account_at(pebble: Any, email: str = "") -> Any:
