@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.b64 import b64decode, b64encode
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC, JWKRSA
+from urllib3.exceptions import NewConnectionError
 
 from certs.acme.problems import NOT_JSON, Problem, failure, retry_at
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, KeyRefused, Unavailable
@@ -28,6 +29,7 @@ from portal import clock
 WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
 BAD_NONCE_RETRIES = 10
 LOST_CONNECTION_RETRIES = 3
+NO_ANSWER = "acme-no-answer"  # the code of what was sent, and may have been carried out
 
 # RFC 8555 §7.1.6 knows it, acme 5.9.0 does not: without it the reading of such an authorization raises.
 if "expired" not in messages.Status.POSSIBLE_NAMES:
@@ -208,11 +210,23 @@ class Network(client.ClientNetwork):
                 advice="If it is your own CA, give its root certificate as the CA bundle.",
                 code="acme-tls",
             )
+        if _was_sent(error):
+            return AcmeRetry(
+                f"{self.label} gave no answer: {reason}.",
+                advice="Check that this machine may connect to the directory's address.",
+                code=NO_ANSWER,
+            )
         return AcmeRetry(
             f"{self.label} cannot be reached: {reason}.",
             advice="Check that this machine may connect to the directory's address.",
             code="acme-unreachable",
         )
+
+
+def _was_sent(error: requests.RequestException) -> bool:
+    """Whether a POST failed only after there was a connection to send it over."""
+    connecting = any(isinstance(one, requests.ConnectTimeout | NewConnectionError) for one in outbound.causes(error))
+    return error.request is not None and error.request.method == "POST" and not connecting
 
 
 def _is_nonce(text: str) -> bool:

@@ -257,7 +257,7 @@ RULES: tuple[Rule, ...] = (
         by_itself=True,
     ),
     Rule(
-        ("acme-unreachable", "acme-host", "acme-serverInternal", "acme-retry", "acme-waiting"),
+        ("acme-unreachable", "acme-no-answer", "acme-host", "acme-serverInternal", "acme-retry", "acme-waiting"),
         "{ca} could not be reached or had trouble of its own.",
         "Nothing: it is tried again by itself. If it lasts, look whether this machine may connect to the directory.",
         _always,

@@ -53,8 +53,15 @@ class _Terms:
 
 
 def ledger_order(order: Order) -> None:
-    """The CA has answered newOrder; `order.replaces` is what it has taken as replaced."""
+    """Before newOrder is sent: one whose answer is lost is counted by the CA as well."""
     _write(order, Event.ORDER, [str(order.account_id)], _order_terms(order))
+
+
+def ledger_order_refused(order: Order) -> None:
+    """The CA has made no order of what was written last."""
+    asked = LedgerEntry.objects.filter(order=order.pk, event=Event.ORDER).first()
+    if asked is not None:
+        asked.delete()
 
 
 def ledger_failure(order: Order, name: str) -> None:

@@ -138,8 +138,12 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
         flow.client.challenge_answer(challenge.url)
         told.append(rows[challenge.url])
     if told:
-        Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
-        flow.note(f"Told {flow.ca} to look: {', '.join(row.name for row in told)}.")
+
+        def write() -> None:
+            Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
+            flow.note(f"Told {flow.ca} to look: {', '.join(row.name for row in told)}.")
+
+        flow.keep(write)
         time.sleep(POLL_FIRST_SECONDS)
     return bool(told)
 

@@ -3,17 +3,19 @@
 from http import HTTPStatus
 
 from certs.acme.client import OrderView
+from certs.acme.network import NO_ANSWER
 from certs.domain import states
 from certs.domain.csr import csr_make
-from certs.domain.errors import AcmeFailure, AcmeRetry
+from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry
 from certs.models import Order, PrivateKey
 from certs.services.keys import key_create, key_is_here, key_open
-from certs.services.ledger import ledger_order, order_budget_check
+from certs.services.ledger import ledger_order, ledger_order_refused, order_budget_check
 from certs.services.order_earlier import earlier_take
 from certs.services.order_flow import Flow
 from certs.services.order_views import at_account, register
 
 COMPROMISED = "keyCompromise"  # RFC 5280 §5.3.1
+IN_DOUBT = {NO_ANSWER, AcmeRefused.code}  # the second: an answer without what belongs to it
 
 
 def step_register(flow: Flow) -> None:
@@ -49,7 +51,6 @@ def step_order(flow: Flow) -> None:
     flow.move(
         states.ORDERED,
         f"Ordered a certificate for {', '.join(flow.order.names)}.",
-        also=lambda: ledger_order(flow.order),
         order_url=view.url,
         finalize_url=view.finalize,
         replaces=flow.order.replaces,
@@ -59,14 +60,33 @@ def step_order(flow: Flow) -> None:
 def _order_new(flow: Flow) -> OrderView:
     replaces = flow.order.replaces
     try:
-        return flow.client.order_new(flow.order.names, replaces=replaces, profile=flow.order.profile)
+        return _ask(flow)
     except AcmeFailure as error:
         if not replaces or not _is_about_replaces(flow.order, error):
             raise
         flow.note(f"{error.message} Ordering without naming the certificate it replaces.")
         flow.order.replaces = ""
         order_budget_check(flow.order)  # what it was free of as a renewal counts now
-        return flow.client.order_new(flow.order.names, profile=flow.order.profile)
+        return _ask(flow)
+
+
+def _ask(flow: Flow) -> OrderView:
+    """newOrder, written down before it is sent: whatever becomes of us or of the answer, what the CA counts, we do."""
+    order, client = flow.order, flow.client
+    flow.keep(lambda: ledger_order(order))
+    try:
+        return client.order_new(order.names, replaces=order.replaces, profile=order.profile)
+    except AcmeFailure as error:
+        if not _may_be_made(error):
+            flow.keep(lambda: ledger_order_refused(order))
+        raise
+
+
+def _may_be_made(error: AcmeFailure) -> bool:
+    """Whether the CA may have made an order all the same: it gave no answer, or another than an ACME server's."""
+    status = error.problem.get("status")
+    refused = "type" in error.problem or (isinstance(status, int) and 400 <= status < 500)
+    return error.code in IN_DOUBT or (bool(error.problem) and not refused)
 
 
 def _is_about_replaces(order: Order, error: AcmeFailure) -> bool:

@@ -478,21 +478,21 @@ _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 
 
 def _code(error: BaseException) -> str:
-    causes = list(_causes(error))
-    return next((code for kind, code in _CODES if any(isinstance(each, kind) for each in causes)), "unreachable")
+    found = list(causes(error))
+    return next((code for kind, code in _CODES if any(isinstance(each, kind) for each in found)), "unreachable")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """requests and urllib3 keep them in three places."""
     yield error
     inner = getattr(error, "reason", None) or next((one for one in error.args if isinstance(one, BaseException)), None)
     inner = inner if isinstance(inner, BaseException) else error.__cause__
     if inner is not None:
-        yield from _causes(inner)
+        yield from causes(inner)
 
 
 def reason(error: BaseException) -> str:
     """The innermost cause in its own words; what wraps it repeats addresses and object ids."""
-    *_, error = _causes(error)
+    *_, error = causes(error)
     text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
     return re.sub(r"^<?[A-Za-z0-9_.]+ object at 0x[0-9a-f]+>?:?\s*|^[A-Za-z]+\(.*?\):\s*", "", str(text)).rstrip(".")

@@ -7,7 +7,7 @@ import pytest
 
 from certs.domain import states
 from certs.domain.errors import ConflictError
-from certs.models import AcmeAccount, Certificate, JobEvent, Order
+from certs.models import AcmeAccount, Certificate, JobEvent, LedgerEntry, Order
 from certs.services import order_flow
 from certs.services.issuing import certificate_renew
 from certs.services.order_runner import orders_run
@@ -92,6 +92,7 @@ def test_a_ca_that_is_away_for_hours_costs_nothing_but_time(ca: AcmeServer, stat
     ahead = settle(order, most=12)
     assert (order.state, order.error_code) == (state, "acme-unreachable")
     assert ahead > 3600
+    assert LedgerEntry.objects.filter(event="order").count() == len(ca.orders)
     ca.start()
     settle(order, ahead=ahead)
     assert order.state == states.DONE, order.error_message
@@ -215,7 +216,7 @@ def test_a_ca_that_always_loses_its_answer_to_new_order_gets_few_orders(ca: Acme
     ahead = settle(order, most=12)
     assert order.state == states.REGISTERED
     assert ahead > 3600
-    assert len(ca.orders) == ca.count("newOrder") == 12
+    assert len(ca.orders) == ca.count("newOrder") == LedgerEntry.objects.filter(event="order").count() == 12
     ca.heal()
     settle(order, ahead=ahead)
     assert order.state == states.DONE, order.error_message

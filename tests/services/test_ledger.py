@@ -1,6 +1,7 @@
 """The ledger: what is written by which step, what the limits leave, and that neither schedule nor person go past."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -9,9 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from certs.acme.directories import KNOWN
+from certs.acme.network import NO_ANSWER
 from certs.acme.problems import Problem, failure
 from certs.domain.budget import Event, Limit, Scope
-from certs.domain.errors import ConflictError, InputError
+from certs.domain.errors import AcmeRetry, ConflictError, InputError
 from certs.models import AcmeAccount, AcmeDirectory, AuditEvent, Certificate, FallbackIssuer, LedgerEntry, Order
 from certs.services import ledger, order_flow
 from certs.services.accounts import account_get_or_create
@@ -97,6 +99,44 @@ def test_an_issued_order_is_counted_once_for_each_limit(ca: FakeCa, account: Acm
     assert left(account) == {"account": 299, "domain": 49, "set": 4, "name": 5}
     (worst, *_) = ledger.budgets(account, ["www.example.com"])
     assert worst.text.startswith("4 left of 5 for this set until ")
+
+
+@pytest.mark.parametrize("lost", ["answer", "page", "save", "kill"])
+def test_no_more_new_orders_are_sent_than_the_limit_leaves_however_they_are_lost(
+    ca: FakeCa, account: AcmeAccount, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    def lose() -> None:
+        if lost == "answer":
+            raise AcmeRetry("no answer", code=NO_ANSWER)
+        if lost == "page":
+            raise AcmeRetry("a page", problem={"status": 502, "body": "<html>"})
+        raise ZeroDivisionError if lost == "save" else SystemExit
+
+    ledger.limits_set(account.directory_url, [Limit(Event.ORDER, Scope.ACCOUNT, 3, timedelta(hours=3))], actor="test")
+    ca.on["order_new"] = lose
+    order = order_create(certificate_at(account), reason="asked", actor="test")
+    for _ in range(8):
+        with suppress(SystemExit):
+            advance(order)
+        Order.objects.update(lease_until=None)
+    assert ca.calls["order_new"] == 3
+    order.refresh_from_db()
+    assert order.error_code == ledger.SPENT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AcmeRetry("busy", problem={"type": "urn:ietf:params:acme:error:serverInternal", "status": 503}),
+        AcmeRetry("a limit of the proxy", problem={"status": 429, "body": "slow down"}),
+        AcmeRetry("away", code="acme-unreachable"),
+    ],
+)
+def test_what_the_ca_did_not_make_is_not_counted(ca: FakeCa, account: AcmeAccount, error: AcmeRetry) -> None:
+    ca.fail["order_new"] = [error]
+    order = advance(order_create(certificate_at(account), reason="asked", actor="test"))
+    assert order.state == "registered"
+    assert not LedgerEntry.objects.filter(event="order").exists()
 
 
 def test_an_order_that_has_not_come_so_far_counts_as_if_it_had(account: AcmeAccount) -> None:
