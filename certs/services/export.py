@@ -12,7 +12,7 @@ import logging
 import pwd
 import stat
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from certs.domain.errors import BinderyError, CertificateRefused, ConflictError,
 from certs.domain.exporting import GENERATION, directory_name, generation_name, mode_parse
 from certs.domain.keys import key_from_pem, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import Certificate, CertificateVersion, NodeExport, PortalState, User
+from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, PortalState, User
 from certs.services.events import audit_record
 from certs.services.keys import key_open
 from certs.services.nodes import node_name
@@ -35,6 +35,7 @@ from portal import clock
 
 log = logging.getLogger("bindery.export")
 PERMISSION = "certs.export_keys"
+_CHANGED = "export.change"
 CHAIN, LEAF, FULL, KEY = "chain.pem", "cert.pem", "fullchain.pem", "privkey.pem"
 _SHOWN = 5  # troubles in one text
 _AS_GIVEN = -1
@@ -129,6 +130,16 @@ def export_signature() -> str:
     rows = Certificate.objects.order_by("pk").values_list("pk", "current_id", "deleted_at", "export_name")
     facts = [state.export_owner, state.export_group, state.export_mode, *rows]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def export_awaited() -> datetime | None:
+    """Since when what was switched on or changed waits for a first node to write it; None where nothing does."""
+    if not state_get().export:
+        return None
+    changed = AuditEvent.objects.filter(action=_CHANGED).values_list("at", flat=True).first()
+    if changed is None:  # forgotten long ago
+        return None
+    return None if NodeExport.objects.filter(finished_at__gte=changed).exists() else changed
 
 
 def export_warnings(state: PortalState) -> list[str]:
@@ -301,7 +312,7 @@ def _store(wanted: dict[str, Any], actor: Actor) -> None:
         return
     with transaction.atomic():
         state_update(**wanted)
-        audit_record(actor, "export.change", settings.EXPORT_DIR, before=before, after=wanted)
+        audit_record(actor, _CHANGED, settings.EXPORT_DIR, before=before, after=wanted)
 
 
 def _given() -> dict[str, Any]:

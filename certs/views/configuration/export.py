@@ -1,5 +1,7 @@
 """Configuration ➜ Export: certificates and keys as files on every node, for whom the permission allows it."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,11 +14,13 @@ from certs import selectors
 from certs.forms.export import ExportForm
 from certs.models import NodeExport, PortalState
 from certs.selectors import Shown
-from certs.services.export import PERMISSION, export_change, export_troubles, export_warnings
+from certs.services.export import PERMISSION, export_awaited, export_change, export_troubles, export_warnings
 from certs.services.portal_state import state_get
 from certs.views.access import actor_of
+from portal import clock
 
 _LISTED = 200
+_LATE = timedelta(minutes=2)  # a node looks every few seconds
 
 
 @login_required
@@ -47,6 +51,8 @@ def _change(request: HttpRequest) -> HttpResponse:
 def export_shown(state: PortalState) -> Shown:
     if not state.export:
         return Shown("unknown", "off")
+    if export_awaited():
+        return Shown("unknown", "on, not written yet")
     if export_troubles():
         return Shown("danger", "on, but not everything could be written")
     return Shown("warning", "on, but out of reach") if export_warnings(state) else Shown("ok", "on")
@@ -55,8 +61,11 @@ def export_shown(state: PortalState) -> Shown:
 def _page(request: HttpRequest, form: ExportForm) -> HttpResponse:
     state = state_get()
     exported = selectors.certificates_visible_to(actor_of(request)).exclude(export_name="").order_by("export_name")
+    since = export_awaited()
     context = {
         "form": form,
+        "since": since,
+        "is_late": since is not None and clock.now() - since > _LATE,
         "state": state,
         "may": actor_of(request).has_perm(PERMISSION),
         "place": settings.EXPORT_DIR,

@@ -1,6 +1,7 @@
 """Configuration: its pages with their state in words, the public URL and the accepted hosts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,6 +17,7 @@ from certs.forms.bindings import HostForm, PublicUrlForm
 from certs.models import Binding, PortalState
 from certs.selectors import Shown, certificate_shown
 from certs.services import addresses
+from certs.services.health import SWEEP_LATE
 from certs.services.https import force_ssl_is_on
 from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
@@ -23,6 +25,7 @@ from certs.services.portal_state import state_get
 from certs.services.public_url import public_url_change
 from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
+from certs.templatetags.bindery import ago
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
@@ -30,6 +33,7 @@ from certs.views.configuration.export import export_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
+from portal import clock
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,17 @@ def _https(state: PortalState) -> Shown:
 
 
 def _renewal(state: PortalState) -> Shown:
-    schedule = schedule_state()
-    words = f"within {state.renew_before_days} days of expiry, checked every {state.check_hours} hours"
-    return Shown("ok", words) if schedule.next_run else Shown("warning", f"{words}; the schedule has not begun")
+    """What has happened, not what is set: a number that nobody acts on is nothing to be green about."""
+    upcoming = schedule_state().next_run
+    if upcoming is None:
+        return Shown("warning", "the schedule has not begun: start the portal with manage.py up")
+    checked = f"last check {ago(state.sweep_finished_at)}"
+    if state.sweep_finished_at is None:
+        return Shown("unknown", f"not checked yet; the first check comes {_coming(upcoming)}")
+    if clock.now() - state.sweep_finished_at > SWEEP_LATE:
+        return Shown("danger", f"{checked}: nothing is renewed. Does the worker run?")
+    return Shown("ok", f"{checked}, the next {_coming(upcoming)}")
+
+
+def _coming(moment: datetime) -> str:
+    return ago(moment) if moment > clock.now() else "within moments"

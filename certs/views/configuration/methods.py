@@ -190,12 +190,19 @@ def _label(row: ChallengeMethod) -> str:
     return solver.label if solver else f"{row.kind} (not in this version)"
 
 
+_PROVES = {
+    (True, False): "Proves names and wildcards, no IP addresses.",
+    (False, True): "Proves names and IP addresses, no wildcards.",
+    (True, True): "Proves names, wildcards and IP addresses.",
+    (False, False): "Proves names; neither wildcards nor IP addresses.",
+}
+
+
 def _about(solver: type[Solver]) -> dict[str, Any]:
     return {
         "label": solver.label,
         "about": " ".join((solver.__doc__ or "").split()),
-        "wildcards": solver.wildcards,
-        "addresses": solver.addresses,
+        "proves": _PROVES[solver.wildcards, solver.addresses],
         "hooks_dir": settings.HOOKS_DIR if solver.runs_programs else "",
     }
 

@@ -1,5 +1,6 @@
 """Configuration ➜ Export."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django import Settings
 
-from certs.models import NodeExport, User
+from certs.models import AuditEvent, NodeExport, User
 from certs.services.export import export_run
 from certs.services.portal_state import state_get, state_update
+from portal import clock
 from tests import stock
 
 PAGE = "/configuration/export/"
@@ -26,8 +28,14 @@ def test_it_is_switched_on_and_shows_what_was_written(client: Client, tmp_path: 
     page = client.post(PAGE, ON, follow=True).content.decode()
     assert f"written to {tmp_path / 'acme'}" in page
     assert state_get().export
+    assert "on, not written yet" in page
+    assert "Each node begins within seconds" in page
+    assert "Nothing has been exported" not in page
+    assert 'hx-trigger="every 2s"' in page
     export_run()
     page = client.get(PAGE).content.decode()
+    assert "not written yet" not in page
+    assert "hx-trigger" not in page.split('id="export-now"')[1]
     assert "www.example.com/current" in page
     assert NodeExport.objects.get().node in page
     assert "Private keys leave the database." in page
@@ -38,6 +46,24 @@ def test_it_is_switched_off_and_the_files_stay(client: Client) -> None:
     page = client.post(PAGE, {**ON, "on": ""}, follow=True).content.decode()
     assert "The files stay where they are" in page
     assert not state_get().export
+
+
+def test_files_of_before_do_not_pass_for_those_of_now(client: Client) -> None:
+    client.post(PAGE, ON)
+    export_run()
+    client.post(PAGE, {**ON, "on": ""})
+    page = client.get(PAGE).content.decode()
+    assert "not written yet" not in page
+    page = client.post(PAGE, {**ON, "mode": "0640"}, follow=True).content.decode()
+    assert "on, not written yet" in page
+
+
+def test_a_node_that_never_writes_is_told(client: Client) -> None:
+    client.post(PAGE, ON)
+    AuditEvent.objects.update(at=clock.now() - timedelta(minutes=3))
+    page = client.get(PAGE).content.decode()
+    assert "No node has written anything since this was switched on or changed" in page
+    assert "Each node begins within seconds" not in page
 
 
 @pytest.mark.parametrize(

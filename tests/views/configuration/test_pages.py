@@ -90,7 +90,7 @@ def test_the_index_says_each_state_in_words(client: Client) -> None:
         "not configured",
         "placeholder",
         "Force SSL off, HSTS off",
-        "within 21 days of expiry",
+        "the schedule has not begun",
         f"{URL}:8443",
     ):
         assert words in page

@@ -1,10 +1,13 @@
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 
 from certs.schedule import schedules_ensure
 from certs.services.portal_state import state_get, state_update
+from certs.services.renewal_settings import TICK
 from portal import clock
 from tests import stock
 
@@ -64,3 +67,25 @@ def test_one_certificate_has_bounds_of_its_own(client: Client, onlooker: Client)
     assert "5 d, 24 h" in client.get(PAGE).content.decode()
     assert "from 1 to 168" in client.post(address, {"check_hours": "999"}).content.decode()
     assert client.get(reverse("renewal-override", args=["00000000-0000-4000-8000-00000000000f"])).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("hours", "kind", "words"),
+    [
+        (1, "ok", "last check 60 minutes ago, the next in"),
+        (25, "ok", "last check 25 hours ago, the next in"),
+        (27, "danger", "last check 27 hours ago: nothing is renewed"),
+        (None, "unknown", "not checked yet; the first check comes in"),
+    ],
+)
+def test_the_card_tells_what_happened_not_what_is_set(client: Client, hours: int | None, kind: str, words: str) -> None:
+    schedules_ensure()
+    Schedule.objects.filter(func=TICK).update(next_run=clock.now() + timedelta(minutes=4, seconds=30))
+    state_update(sweep_finished_at=None if hours is None else clock.now() - timedelta(hours=hours))
+    card = client.get("/configuration/").content.decode().split('id="entry-renewal"')[1].split("</section>")[0]
+    assert f'<span class="state state-{kind}">{words}' in card
+
+
+def test_without_a_schedule_nothing_is_promised(client: Client) -> None:
+    Schedule.objects.all().delete()
+    assert "the schedule has not begun" in client.get("/configuration/").content.decode()
