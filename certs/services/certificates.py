@@ -35,7 +35,8 @@ from certs.services.keys import key_create, key_import, key_open
 from certs.services.portal_state import generation_bump, state_get
 from portal import clock
 
-_EDITABLE = frozenset({"name", "names", "account", "key_type", "auto_renew", "renew_before_days", "check_hours"})
+# Not its names: who wishes for others asks for another certificate, and this one stays as long as it is bound.
+_EDITABLE = frozenset({"name", "account", "key_type", "auto_renew", "renew_before_days", "check_hours"})
 Actor = User | str | None
 
 
@@ -153,7 +154,7 @@ def version_add(
     existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
     if existing.exists():
         return existing.get()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         version = CertificateVersion.objects.create(
             certificate=certificate,
             key=key,
@@ -174,13 +175,16 @@ def version_add(
 
 
 def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any) -> None:
-    """Change settings of a certificate: name, names, account, key_type, auto_renew, renew_before_days, check_hours.
+    """Change settings of a certificate: name, account, key_type, auto_renew, renew_before_days, check_hours.
 
-    A change is weighed by the next tick: the certificate is looked at again at once.
+    A change is weighed by the next tick: the certificate is looked at again at once. Raises InputError.
     """
     unknown = fields.keys() - _EDITABLE
     if unknown:
-        raise InputError(f"{', '.join(sorted(unknown))} cannot be changed by hand.")
+        raise InputError(
+            f"{', '.join(sorted(unknown))} cannot be changed by hand.",
+            advice="Ask for a new certificate for other names." if "names" in unknown else "",
+        )
     before = _summary(certificate)
     for name, value in fields.items():
         setattr(certificate, name, value)

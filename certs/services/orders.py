@@ -54,14 +54,15 @@ def order_create(
         raise InputError(f"{certificate.name} has no names to ask for.", advice="Give it at least one DNS name.")
     try:
         with transaction.atomic():
-            if Certificate.objects.select_for_update().get(pk=certificate.pk).deleted_at is not None:
+            locked = Certificate.objects.select_for_update().get(pk=certificate.pk)
+            if locked.deleted_at is not None:
                 raise ConflictError(f"{certificate.name} was deleted.", advice="Ask for a new certificate.")
             order = Order.objects.create(
                 certificate=certificate,
                 account=account,
                 requested_by=actor if isinstance(actor, User) else None,
                 reason=reason[:40],
-                names=sorted(certificate.names),
+                names=sorted(locked.names),
                 bind=bind,
                 bind_address=bind_address,
                 bind_port=bind_port,

@@ -301,6 +301,15 @@ def test_settings_change_with_a_trace() -> None:
         certificate_update(certificate, actor="test", source="uploaded")
 
 
+def test_the_names_of_a_certificate_stay_what_its_orders_ask_for() -> None:
+    certificate = stock.issued("a.example")
+    with pytest.raises(InputError, match="names cannot be changed") as caught:
+        certificate_update(certificate, actor="test", names=["b.example"])
+    assert "new certificate" in caught.value.advice
+    certificate.refresh_from_db()
+    assert certificate.names == ["a.example"]
+
+
 def test_a_certificate_is_found_by_what_people_call_it() -> None:
     one = stock.issued("a.example", "www.a.example", name="Main site")
     two = stock.issued("b.example", "www.a.example", name="Second")

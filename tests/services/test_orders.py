@@ -637,6 +637,14 @@ def test_answers_that_were_lost_are_made_anew_rather_than_waited_for(ca: FakeCa,
     assert ca.calls["order_new"] > 1
 
 
+def test_an_order_asks_for_the_names_that_are_stored(ca: FakeCa, certificate: Certificate) -> None:
+    """Else what comes of it would not fit the certificate, and be refused."""
+    certificate.names = ["stale.example.test"]
+    order = advance(order_create(certificate, reason="asked", actor="test"))
+    assert order.state == states.DONE, order.error_message
+    assert order.names == ["a.example.test", "b.example.test"] == order.version.names
+
+
 def test_a_certificate_just_deleted_is_not_ordered(certificate: Certificate) -> None:
     stale = Certificate.objects.get(pk=certificate.pk)
     certificate_delete(certificate, actor="test")
