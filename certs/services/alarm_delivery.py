@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -53,8 +53,13 @@ class _Outcome:
 
 
 def alarms_deliver() -> int:
-    """Send what waits, side by side per channel; returns how many messages got through. Network, a minute at most."""
-    parcels = [parcel for channel, waiting in _waiting() if (parcel := _pack(channel, waiting))]
+    """Send what waits, side by side per channel; returns how many messages got through. Network, a minute at most.
+
+    Of more channels than there are lanes the rest keep their turn: one that waited here could lose it to another
+    process, which would send the same.
+    """
+    packed = (parcel for channel, waiting in _waiting() if (parcel := _pack(channel, waiting)))
+    parcels = list(islice(packed, _LANES))
     if not parcels:
         return 0
     with ThreadPoolExecutor(_LANES, thread_name_prefix="alarms") as pool:

@@ -64,6 +64,20 @@ def test_a_hundred_leave_as_one_message_on_each_channel(mail: MailServer) -> Non
     assert not AlarmDelivery.objects.filter(sent_at=None).exists()
 
 
+def test_no_channel_waits_for_a_lane_with_its_turn_taken() -> None:
+    """Eight that are silent for a minute each would let the turn of a later one lapse."""
+    with HookServer() as hook:
+        for number in range(10):
+            values = {"url": hook.url}
+            channel_create("webhook", name=f"Chat {number}", values=values, allow_private=True, actor="test")
+        raise_one()
+        assert alarms_deliver() == 8
+        assert Channel.objects.filter(last_sent_at=None, next_attempt_at=None).count() == 2
+        assert deliveries_due()
+        assert alarms_deliver() == 2
+        assert len(hook.received) == 10
+
+
 def test_no_network_inside_a_transaction(mail: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     mailing(mail)
     raise_one()
