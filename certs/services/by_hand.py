@@ -1,9 +1,14 @@
-"""What a person has to put in place for an order, and what is seen of it just now."""
+"""What a person has to put in place for an order, and what is seen of it just now.
+
+However many tabs are open, one look at a time is taken for an order, and none until the last is a few seconds old.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+
+from django.core.cache import cache
 
 from certs.domain import states
 from certs.domain.errors import BinderyError
@@ -13,14 +18,18 @@ from certs.services.order_advance import LONGEST_LIFE_BY_HAND
 from certs.solvers.base import Instruction, Solver, Task
 
 _AT_ONCE = 8
+_FRESH = 4  # seconds; a tab asks every five
+_KEPT = 60  # seconds: what a tab is told while another one looks
+_LONGEST_LOOK = 15  # seconds; after a kill in the middle of it the next one looks
 
 
 @dataclass(frozen=True)
 class ByHand:
-    """`until`: when the order is given up."""
+    """`until`: when the order is given up; `looking`: a first look is under way, so that nothing is known yet."""
 
     records: tuple[Instruction, ...]
     until: datetime
+    looking: bool = False
 
     @property
     def left(self) -> int:
@@ -35,15 +44,29 @@ def by_hand_awaited(order: Order) -> bool:
 
 
 def by_hand_look(order: Order) -> ByHand:
-    """The records of all its names. Network, 8 s or so for all together."""
+    """The records of all its names, as they were seen a few seconds ago at most, or while somebody else looks, at the
+    look before. Network, 8 s or so for all together."""
     until = order.created_at + LONGEST_LIFE_BY_HAND
     if not by_hand_awaited(order):
         return ByHand((), until)
+    fresh, kept, asking = (f"by-hand-{what}.{order.pk}" for what in ("fresh", "kept", "asking"))
+    if not cache.get(fresh) and cache.add(asking, True, _LONGEST_LOOK):
+        try:
+            records = _look(order)
+            cache.set(kept, records, _KEPT)
+            cache.set(fresh, True, _FRESH)
+        finally:
+            cache.delete(asking)
+    records = cache.get(kept)
+    return ByHand((), until, looking=True) if records is None else ByHand(records, until)
+
+
+def _look(order: Order) -> tuple[Instruction, ...]:
     rows = order.challenges.filter(clean_at=None).select_related("method", "order__account").order_by("name", "token")
     jobs = list(_jobs(rows))
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="by-hand") as pool:
         found = pool.map(lambda job: job[0].instructions(job[1]), jobs)
-        return ByHand(tuple(dict.fromkeys(record for records in found for record in records)), until)
+        return tuple(dict.fromkeys(record for records in found for record in records))
 
 
 def _jobs(rows: Iterable[Challenge]) -> Iterable[tuple[Solver, Task]]:

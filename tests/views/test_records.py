@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -11,6 +12,7 @@ from pytest_django import Settings
 from certs.domain import states
 from certs.domain.options import options_read
 from certs.models import Challenge, Order, User
+from certs.services import by_hand
 from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions
 from certs.services.methods import method_create
@@ -61,7 +63,10 @@ def order(alice: User, bind: Bind, settings: Settings) -> Order:
     return order
 
 
-def records(browser: Client, order: Order) -> str:
+def records(browser: Client, order: Order, *, later: bool = True) -> str:
+    """As a tab gets them; `later`: when the last look is not fresh any more."""
+    if later:
+        cache.delete(f"by-hand-fresh.{order.pk}")
     response = browser.get(reverse("job-records", args=[order.pk]), headers={"HX-Request": "true"})
     assert response.status_code == 200
     return response.content.decode()
@@ -130,3 +135,53 @@ def test_when_the_person_is_not_needed_any_more_nothing_is_asked(onlooker: Clien
 
 def test_strangers_see_nothing(stranger: Client, order: Order) -> None:
     assert stranger.get(reverse("job-records", args=[order.pk])).status_code == 302
+
+
+def test_many_tabs_ask_the_name_servers_once(
+    onlooker: Client, client: Client, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = _counted(monkeypatch)
+    first = records(onlooker, order)
+    for browser in (client, onlooker, client):
+        assert records(browser, order, later=False) == first
+    assert by_hand.by_hand_look(order).records  # the command line too
+    assert looks == [order.pk]
+    records(client, order)
+    assert len(looks) == 2
+
+
+def test_while_one_looks_the_others_see_what_was_seen_before(
+    onlooker: Client, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[str] = []
+    look = by_hand._look
+
+    def slow(row: Order) -> Any:
+        inside.append(records(onlooker, order))
+        return look(row)
+
+    monkeypatch.setattr(by_hand, "_look", slow)
+    shown = records(onlooker, order)
+    assert "Asking the name servers" in inside[0]  # nothing is known yet, which is not "nothing to be done"
+    assert "Nothing is to be done" not in inside[0]
+    assert records(onlooker, order) == shown == inside[1]
+
+
+def test_a_look_that_fails_lets_the_next_one_look(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(by_hand, "_look", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            by_hand.by_hand_look(order)
+    assert by_hand.by_hand_look(order).records
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    looks: list[Any] = []
+    look = by_hand._look
+
+    def counting(row: Order) -> Any:
+        looks.append(row.pk)
+        return look(row)
+
+    monkeypatch.setattr(by_hand, "_look", counting)
+    return looks

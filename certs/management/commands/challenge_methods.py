@@ -104,6 +104,8 @@ class Command(BinderyCommand):
         for order in waiting:
             found = by_hand_look(order)
             self.stdout.write(f"{', '.join(order.names)}: until {found.until:%Y-%m-%d %H:%M} UTC")
+            if found.looking:
+                self.stdout.write("  The name servers are being asked just now; look again in a few seconds.")
             for record in found.records:
                 self.stdout.write(f"  {record.what} {record.name} {record.value}")
                 for sight in record.sights:
