@@ -13,6 +13,7 @@ import pwd
 import stat
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ _AS_GIVEN = -1
 _FRESH = timedelta(hours=1)  # a node looks every few minutes
 _GONE = timedelta(days=30)
 Actor = User | str
+
+
+class _Overtaken(Exception):
+    """Renewed, deleted or switched off since it was read: whoever brought that about sees to the files."""
 
 
 @dataclass
@@ -173,10 +178,12 @@ def _write(shelf: Shelf, state: PortalState, result: ExportResult) -> None:
         name = certificate.export_name or _name_give(certificate)
         try:
             generation = generation_name(version.not_before, version.fingerprint_sha256)
-            if shelf.publish(name, generation, _files(version), _check):
+            if shelf.publish(name, generation, _files(version), partial(_check, version)):
                 result.written.append(name)
                 log.info("%s was exported to %s", certificate.name, shelf.root / name / generation)
             result.count += 1
+        except _Overtaken:
+            continue
         except OSError as error:
             result.troubles.append(f"{name}: {_refused(error, state)}")
         except BinderyError as error:
@@ -207,11 +214,14 @@ def _files(version: CertificateVersion) -> Files:
     }
 
 
-def _check(files: Files) -> None:
-    """What stands on the disk is a pair. Raises CertificateRefused, KeyRefused."""
+def _check(version: CertificateVersion, files: Files) -> None:
+    """What stands on the disk is a pair, and is what the database wants now. Raises CertificateRefused, KeyRefused,
+    _Overtaken."""
     pair_check(certificates_read(files[LEAF])[0], key_from_pem(files[KEY]))
     if files[FULL] != files[LEAF] + files[CHAIN]:
         raise CertificateRefused("What was written is not what was to be written.", advice="Check the disk.")
+    if not state_get().export or not Certificate.objects.filter(current=version, deleted_at=None).exists():
+        raise _Overtaken
 
 
 def _name_give(certificate: Certificate) -> str:

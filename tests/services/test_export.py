@@ -12,7 +12,8 @@ from pytest_django import Settings
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import AuditEvent, Certificate, NodeExport, User
+from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, User
+from certs.services import export
 from certs.services.certificates import certificate_delete, certificate_import
 from certs.services.export import (
     export_change,
@@ -27,6 +28,7 @@ from certs.services.health import portal_findings
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from certs.services.serving import placeholder_ensure
+from certs.transports.generations import Files
 from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
@@ -177,6 +179,37 @@ def test_a_key_that_does_not_fit_never_becomes_current(place: Path) -> None:
     assert any("does not belong" in trouble for trouble in result.troubles), result.troubles
     assert os.readlink(place / "a.example.com" / "current") == before
     assert not [name for name in os.listdir(place / "a.example.com") if name.startswith(".")]
+
+
+@pytest.mark.parametrize("change", ["renewed", "deleted", "off"])
+def test_who_comes_late_brings_nothing_back(place: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """After each order every node writes, and two processes of one node may do so at once."""
+    certificate = upload("www.example.com")
+    switch_on()
+    files = export._files
+
+    def meanwhile(version: CertificateVersion) -> Files:
+        monkeypatch.setattr(export, "_files", files)
+        if change == "renewed":
+            upload("www.example.com", into=certificate)
+            export_run()
+        elif change == "deleted":
+            certificate_delete(certificate, actor="test")
+        else:
+            export_change(on=False, owner="", group="", mode="0600", actor="test")
+            export_remove(actor="test")
+        return files(version)
+
+    monkeypatch.setattr(export, "_files", meanwhile)
+    late = export_run()
+    assert late is not None
+    assert (late.written, late.troubles) == ([], [])
+    if change == "renewed":
+        certificate.refresh_from_db()
+        assert certificate.current is not None
+        assert (place / "www.example.com/current/cert.pem").read_text() == certificate.current.leaf_pem
+    else:
+        assert not list(place.glob("www.example.com/*"))
 
 
 def test_a_node_that_is_gone_is_no_trouble_for_ever(place: Path, move_clock: Callable[[float], None]) -> None:
