@@ -1,13 +1,9 @@
 """BIND (Debian's bind9) on free loopback ports: a primary that takes signed updates, and a secondary that may lag."""
 
-import os
 import shutil
-import tempfile
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.exception
 import dns.flags
@@ -18,10 +14,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.zone
 
-from tests.harness import counterparts
-from tests.harness.artifacts import keep
-from tests.harness.ports import LOOPBACK, free_port, wait_until
-from tests.harness.process import Process
+from tests.harness.daemon import Daemon
+from tests.harness.ports import LOOPBACK, free_port
 
 KEY = "bindery"
 OTHER_KEY = "reader"  # known to the server, and allowed nothing
@@ -37,13 +31,15 @@ _ZONE_FILE = """$TTL 60
 """
 
 
-class Bind:
-    """Use as a context manager. `records` is zone -> lines of a zone file.
+class Bind(Daemon):
+    """`records` is zone -> lines of a zone file.
 
     `addresses` are where this server listens, all on `port`; a zone names one NS for each of them, or as `listed` says.
     `primary` makes it a secondary, which hears of changes only by `notify`. `recursive` follows aliases from zone to
     zone for whoever asks, as the resolver of a CA does; other names it asks of nobody.
     """
+
+    program = "named"
 
     def __init__(
         self,
@@ -56,6 +52,7 @@ class Bind:
         primary: "Bind | None" = None,
         recursive: bool = False,
     ) -> None:
+        super().__init__()
         self.zones = tuple(zones)
         self.addresses = addresses
         self.port = port or free_port()
@@ -63,21 +60,11 @@ class Bind:
         self._listed = listed or {}
         self._primary = primary
         self._recursive = recursive
-        self._directory = tempfile.TemporaryDirectory(prefix="bindery-bind-")
-        self._process: Process | None = None
-
-    @property
-    def home(self) -> Path:
-        return Path(self._directory.name)
 
     @property
     def address(self) -> str:
         """host:port of its first address."""
         return f"{self.addresses[0]}:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return self._process.log if self._process else ""
 
     def values(self, name: str, kind: str = "TXT") -> set[str]:
         """What this server itself says, TXT without quotes."""
@@ -104,47 +91,23 @@ class Bind:
             message.flags |= dns.flags.AA
             dns.query.udp(message, self.addresses[0], port=self.port, timeout=3)
 
-    def __enter__(self) -> Self:
+    def command(self, program: Path) -> Sequence[str | Path]:
         # A copy: where AppArmor confines the package's own path, it may read no directory of ours.
-        program = shutil.copy(counterparts.find("named"), self.home / "named")
+        own = shutil.copy(program, self.home / "named")
         for zone in self.zones:
             (self.home / f"{zone}.zone").write_text(self._zone_file(zone))
         (self.home / "named.conf").write_text(self._config())
-        self._process = Process(
-            [program, "-g", "-n", "1", "-c", self.home / "named.conf"],
-            self.home / "named.log",
-            env={**os.environ, "LC_ALL": "C"},
-            cwd=self.home,
-        )
-        try:
-            wait_until(self._answers, timeout=20, what="named")
-        except Exception as error:
-            error.add_note(self.log[-2000:])
-            self.__exit__(type(error), error, None)
-            raise
-        return self
+        return [own, "-g", "-n", "1", "-c", self.home / "named.conf"]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process:
-            self._process.stop(timeout=3)
-        if error is not None:
-            keep("named.log", self.home / "named.log")
-        self._directory.cleanup()
+    def answers(self) -> bool:
+        try:
+            return all(self._ask(zone, "SOA").rcode() == dns.rcode.NOERROR for zone in self.zones)
+        except (EOFError, dns.exception.DNSException):
+            return False
 
     def _ask(self, name: str, kind: str) -> dns.message.Message:
         query = dns.message.make_query(name, kind)
         return dns.query.tcp(query, self.addresses[0], port=self.port, timeout=3)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if not self._process.is_alive():
-            raise RuntimeError(f"named ended: {self._process.log[-2000:]}")
-        try:
-            return all(self._ask(zone, "SOA").rcode() == dns.rcode.NOERROR for zone in self.zones)
-        except (OSError, EOFError, dns.exception.DNSException):
-            return False
 
     def _zone_file(self, zone: str) -> str:
         servers = []

@@ -1,40 +1,32 @@
 """PowerDNS (Debian's pdns-server) on free loopback ports: a DNS provider with an HTTP API, which it really serves."""
 
-import os
 import sqlite3
-import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.exception
 import dns.message
 import dns.query
 import requests
 
-from tests.harness import counterparts
-from tests.harness.artifacts import keep
-from tests.harness.ports import LOOPBACK, free_port, wait_until
-from tests.harness.process import Process
+from tests.harness.daemon import Daemon
+from tests.harness.ports import LOOPBACK, free_port
 
 API_KEY = "pdns-api-key+with/odd=signs"
 SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 
 
-class PowerDns:
-    """Use as a context manager. Each zone has one name server: this one."""
+class PowerDns(Daemon):
+    """Each zone has one name server: this one."""
+
+    program = "powerdns"
 
     def __init__(self, zones: tuple[str, ...] = ("one.test", "two.test")) -> None:
+        super().__init__()
         self.zones = zones
         self.port = free_port()
         self.api_port = free_port()
-        self._directory = tempfile.TemporaryDirectory(prefix="bindery-powerdns-")
-        self._process: Process | None = None
-
-    @property
-    def home(self) -> Path:
-        return Path(self._directory.name)
 
     @property
     def address(self) -> str:
@@ -50,37 +42,22 @@ class PowerDns:
         response = dns.query.tcp(dns.message.make_query(name, "TXT"), LOOPBACK, port=self.port, timeout=3)
         return {b"".join(each.strings).decode() for rrset in response.answer for each in rrset if rrset.rdtype == 16}
 
-    def __enter__(self) -> Self:
-        program = counterparts.find("powerdns")
+    def command(self, program: Path) -> Sequence[str | Path]:
         with closing(sqlite3.connect(self.home / "pdns.sqlite3")) as database:
             database.executescript(SCHEMA.read_text())
         (self.home / "pdns.conf").write_text(self._config())
-        self._process = Process(
-            [program, f"--config-dir={self.home}"], self.home / "pdns.log", env={**os.environ, "LC_ALL": "C"}
-        )
-        wait_until(self._answers, timeout=20, what="pdns_server")
-        for zone in self.zones:
-            self._zone(zone)
-        return self
+        return [program, f"--config-dir={self.home}"]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process:
-            self._process.stop(timeout=3)
-        if error is not None:
-            keep("pdns.log", self.home / "pdns.log")
-        self._directory.cleanup()
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if not self._process.is_alive():
-            raise RuntimeError(f"pdns_server ended: {self._process.log[-2000:]}")
+    def answers(self) -> bool:
         try:
             dns.query.tcp(dns.message.make_query("one.test", "SOA"), LOOPBACK, port=self.port, timeout=3)
             return requests.get(f"{self.api}/api/v1/servers", headers=self._headers(), timeout=3).ok
-        except (OSError, EOFError, dns.exception.DNSException):
+        except (EOFError, dns.exception.DNSException):
             return False
+
+    def ready(self) -> None:
+        for zone in self.zones:
+            self._zone(zone)
 
     def _zone(self, zone: str) -> None:
         wanted = {"name": f"{zone}.", "kind": "Native", "nameservers": [f"ns1.{zone}."]}
