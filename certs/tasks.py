@@ -13,9 +13,12 @@ from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
 from certs.services.on_demand import on_demand_forget
+from certs.services.order_leftovers import leftovers_give_up
 from certs.services.order_proofs import orders_prove_again
 from certs.services.order_runner import orders_run
+from certs.services.orders import LEFTOVERS
 from certs.services.prune import prune_run
+from certs.services.queue import queue_begun
 from certs.services.renewal_info import renewal_info_refresh
 from certs.services.revocations import revocation_check_run
 from certs.services.sweeps import sweep_run
@@ -34,6 +37,7 @@ TICK: tuple[Callable[[], object], ...] = (
     on_demand_forget,
     export_run,
     method_tests_sweep,
+    leftovers_give_up,
     directories_check,
     orders_prove_again,
     alarms_sweep,
@@ -62,6 +66,11 @@ def _each(steps: Iterable[Callable[[], object]]) -> None:
             step()
         except Exception:  # whatever it was: /statusz tells when no sweep comes to its end
             log.exception("%s failed", step.__name__)
+
+
+def give_up_leftovers() -> int:
+    queue_begun(LEFTOVERS)
+    return leftovers_give_up()
 
 
 def run_method_test(method_id: str) -> None:

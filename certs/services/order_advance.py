@@ -22,6 +22,7 @@ from certs.services.order_answers import step_prepare, step_validate
 from certs.services.order_download import step_download, step_finalize
 from certs.services.order_finish import step_bind, step_prove
 from certs.services.order_flow import Flow, LeaseLost
+from certs.services.order_leftovers import leftover_keep
 from certs.services.order_start import step_order, step_register
 from certs.services.order_turns import issuer_turn_take, turn_take
 from certs.services.order_views import ChallengeFailed, OrderGone, step_look_again, step_restart
@@ -69,6 +70,8 @@ def order_advance(order_id: UUID, owner: UUID) -> None:
             challenges_clean(order_id)
         except LeaseLost:
             log.warning("The order is not ours any more; left alone.")
+            if flow.view is not None:
+                leftover_keep(order_id, flow.view.url)
         finally:
             flow.client_drop()
 

@@ -22,6 +22,7 @@ from certs.services.queue import queue_enqueue
 from portal import clock
 
 RUNNER = "certs.tasks.run_orders"
+LEFTOVERS = "certs.tasks.give_up_leftovers"
 # Tries of one step that made no way. The wait grows; a flow that kills its worker backs off by itself, too.
 _WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 15, 60, 300, 900))
 FREE_CLAIMS = 3  # a worker lost through no fault of the flow must not delay it
@@ -127,8 +128,11 @@ def order_cancel(order: Order, *, actor: User | str | None) -> None:
             updated_at=clock.now(),
             lease_owner=None,
             lease_until=None,
+            attempts=0,
+            next_attempt_at=clock.now(),
         )
         if taken:
+            transaction.on_commit(lambda: queue_enqueue(LEFTOVERS))
             challenges_clear(order.pk)
             job_event(order.pk, f"Cancelled by {actor or 'nobody'}.", level="warning")
             audit_record(actor, "order.cancel", order)

@@ -150,6 +150,7 @@ class FakeCa:
         self._begin("authorization_deactivate")
         self.deactivated.append(url)
         self.authorizations[url] = replace(self.authorizations[url], status="deactivated")
+        self._end("authorization_deactivate", None)
 
     def challenge_answer(self, url: str) -> None:
         self._begin("challenge_answer")
