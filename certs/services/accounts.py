@@ -141,12 +141,14 @@ def account_register(client: AcmeClient, account: AcmeAccount, *, actor: User | 
     """Register at the CA, or find the account of this key there again, and store its URL; drop the external account
     key, which has done its work.
 
-    Raises AcmeRefused, AcmeRetry. Asked twice, the CA gives the same account (RFC 8555 §7.3.1).
+    Raises AcmeRefused, also for terms that are not those that were accepted; AcmeRetry. Asked twice, the CA gives the
+    same account (RFC 8555 §7.3.1).
     """
     terms = client.info.terms_url
-    if terms and account.terms_agreed_at is None:
+    if terms and (account.terms_agreed_at is None or account.terms_url != terms):
+        done = "have changed since they were" if account.terms_agreed_at else "have not been"
         raise AcmeRefused(
-            f"The terms of {directory_label(account.directory_url)} have not been accepted.",
+            f"The terms of {directory_label(account.directory_url)} {done} accepted.",
             advice=f"Read them at {terms}, and accept them.",
             code="acme-terms",
         )

@@ -84,6 +84,15 @@ def test_registration_stores_the_accounts_address() -> None:
     assert client.told == [{"email": "a@example.test", "terms_agreed": True}]
 
 
+def test_other_terms_than_those_accepted_are_not_agreed_to() -> None:
+    """The CA may have changed them before it lost the account; its staging directory may name its own."""
+    account, client = make(terms_url="https://ca.example/terms"), Client("https://ca.example/terms/2")
+    with pytest.raises(AcmeRefused, match="have changed since") as caught:
+        account_register(client, account)  # type: ignore[arg-type]
+    assert "https://ca.example/terms/2" in caught.value.advice
+    assert client.told == []
+
+
 def test_terms_nobody_accepted_are_not_agreed_to() -> None:
     client = Client("https://ca.example/terms")
     with pytest.raises(AcmeRefused, match="have not been accepted") as caught:
