@@ -25,12 +25,14 @@ from certs.services.sweeps import sweep_run
 
 log = logging.getLogger("bindery.tasks")
 
-# In this order: the CAs are heard before it is decided, what was bound late is bound before HSTS is weighed, and people
-# are told last of what came out.
+TELL: tuple[Callable[[], object], ...] = (alarms_sweep, alarms_deliver)
+# In this order: the CAs are heard before it is decided, each within a minute, and people are told what came out before
+# anybody else's network is waited for. What was bound late is bound before HSTS is weighed.
 TICK: tuple[Callable[[], object], ...] = (
     renewal_info_refresh,
     revocation_check_run,
     sweep_run,
+    *TELL,
     lets_encrypt_settle,
     hsts_advance,
     challenges_clean,
@@ -40,12 +42,11 @@ TICK: tuple[Callable[[], object], ...] = (
     leftovers_give_up,
     directories_check,
     orders_prove_again,
-    alarms_sweep,
-    alarms_deliver,
     accounts_settle,
+    *TELL,
 )
 # What was just issued is exported and learns its next check, what just failed is told: now, not at the next tick.
-AFTER_ORDERS: tuple[Callable[[], object], ...] = (export_run, sweep_run, alarms_sweep, alarms_deliver)
+AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, *TELL, export_run)
 
 
 def run_orders() -> int:

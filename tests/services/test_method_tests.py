@@ -1,6 +1,7 @@
 """The test of a method really puts something in place, looks at it, and leaves nothing behind, whatever happens."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -244,3 +245,23 @@ def test_after_a_refusal_the_next_test_need_not_wait(powerdns: PowerDns, setting
     result = method_test_run(method.pk)
     assert result is not None
     assert result.ok
+
+
+def test_a_sweep_that_takes_long_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move_clock: Callable[[float], None]
+) -> None:
+    made = [
+        method_create(kind="http01_webroot", name=name, given={"webroot": str(tmp_path)}, actor="test") for name in "ab"
+    ]
+    for method in made:
+        method_test_begin(method, "localhost", actor="test")
+    move_clock(700)
+    clean = method_tests._clean_stale
+
+    def slow(method: ChallengeMethod) -> bool:
+        time.sleep(0.1)
+        return clean(method)
+
+    monkeypatch.setattr(method_tests, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(method_tests, "_clean_stale", slow)
+    assert [method_tests_sweep() for _ in range(3)] == [1, 1, 0]
