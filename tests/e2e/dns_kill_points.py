@@ -51,7 +51,7 @@ def main(directory_url: str, bundle_file: str, dns_port: str) -> None:
             email=f"{number}@example.test",
             ca_bundle=Path(bundle_file).read_text(),
             allow_private=True,
-            terms_url="accepted",
+            terms_url="data:text/plain,Do%20what%20thou%20wilt",
             actor="test",
         )
         order = _order(account, by, f"kill{number}.one.test")

@@ -37,7 +37,7 @@ def main(directory_url: str, bundle_file: str, refusing_url: str, refusing_bundl
             email=f"{number}@example.test",
             ca_bundle=Path(bundle).read_text(),
             allow_private=True,
-            terms_url="accepted",
+            terms_url="data:text/plain,Do%20what%20thou%20wilt",
             actor="test",
         )
 

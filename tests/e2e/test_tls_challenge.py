@@ -21,7 +21,7 @@ from certs.models import ChallengeMethod
 from certs.services.accounts import account_get_or_create
 from certs.services.issuing import certificate_order
 account = account_get_or_create(directory_url={url!r}, email="", ca_bundle=Path({bundle!r}).read_text(),
-    allow_private=True, terms_url="accepted", actor="test")
+    allow_private=True, terms_url="data:text/plain,Do%20what%20thou%20wilt", actor="test")
 method, _ = ChallengeMethod.objects.get_or_create(name="TLS", kind="tlsalpn01")
 wanted = dict(challenge_method=method) if {chosen} else None
 result = [str(certificate_order([name], account, actor="test", wanted=wanted).order.hex) for name in {names!r}]

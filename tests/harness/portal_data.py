@@ -131,6 +131,7 @@ def main() -> None:
             renewals,
             rebind,
             confirm,
+            lapse,
             challenge,
             challenge_end,
             plan,
@@ -172,7 +173,7 @@ def _account(directory_url: str, bundle_file: str) -> Any:
         email="",
         ca_bundle=Path(bundle_file).read_text(),
         allow_private=True,
-        terms_url="accepted",
+        terms_url="data:text/plain,Do%20what%20thou%20wilt",
         actor="test",
     )
 
@@ -243,6 +244,14 @@ def confirm(pk: str) -> str:
     from certs.services.rebinds import rebind_confirm
 
     return rebind_confirm(Rebind.objects.get(pk=pk), actor="test").state
+
+
+def lapse(pk: str) -> None:
+    """The time to confirm it is over: real time, which no test can move."""
+    from certs.models import Rebind
+    from portal import clock
+
+    Rebind.objects.filter(pk=pk, state="awaiting").update(deadline=clock.real())
 
 
 def challenge(name: str, key_authorization: str) -> None:
