@@ -36,7 +36,8 @@ from pathlib import Path
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.orders import order_create
-account = account_get_or_create(directory_url={ca.directory_url!r}, email="", allow_private=True, terms_url="data:text/plain,Do%20what%20thou%20wilt",
+account = account_get_or_create(directory_url={ca.directory_url!r}, email="", allow_private=True,
+    terms_url="data:text/plain,Do%20what%20thou%20wilt",
     ca_bundle=Path({str(ca.ca_bundle_file)!r}).read_text(), actor="test")
 certificate = certificate_new(name="", names=[{name!r}], account=account, actor="test")
 result = order_create(certificate, reason="asked", actor="test").pk.hex
