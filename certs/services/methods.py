@@ -80,7 +80,8 @@ def method_update(
     """The certificates that are affected. A secret left empty is kept, unless it is one to `forget`, or the choice
     that decides which options there are has changed: what was meant for one provider is never sent to another.
 
-    Raises InputError, OptionRefused, NotAllowed.
+    Raises InputError, OptionRefused, NotAllowed; ConflictError for another provider while an answer stands at this one,
+    which only this one can take away.
     """
     solver = method_kind(method.kind)
     _allowed(solver, actor)
@@ -90,6 +91,7 @@ def method_update(
     if given is not None:
         other = bool(solver.chooser) and given.get(solver.chooser) != method.options.get(solver.chooser)
         if other:
+            _refuse_while_needed(method, placed=True, advice="Make another method for the other one.")
             method.sealed = ""
         _options_set(method, solver, given, forget=forget)
     after = method_shown(method)
@@ -113,16 +115,8 @@ def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
                 advice="Choose another challenge for them first.",
                 code="method-used",
             )
+        _refuse_while_needed(method, advice="Try again in a few minutes.")
         left = Challenge.objects.filter(method=method)
-        waiting = {row.name for row in left if row.clean_tries < GIVEN_UP}
-        if method.trial and not method.trial.get("ended"):
-            waiting.add(method.trial["name"])
-        if waiting:
-            raise ConflictError(
-                f"{method.name} is still needed to take away its answer for {', '.join(sorted(waiting)[:_SHOWN])}.",
-                advice="Try again in a few minutes.",
-                code="method-cleaning",
-            )
         forgotten = sorted({row.name for row in left} | {each["name"] for each in method.trial.get("left", [])})
         left.delete()
         Certificate.objects.filter(challenge_method=method).update(challenge_method=None)  # deleted ones
@@ -161,6 +155,22 @@ def method_find(word: str) -> ChallengeMethod:
 def certificates_named(used: list[Certificate]) -> str:
     names = ", ".join(row.name for row in used[:_SHOWN])
     return names if len(used) <= _SHOWN else f"{names} and {len(used) - _SHOWN} more"
+
+
+def _refuse_while_needed(method: ChallengeMethod, *, advice: str, placed: bool = False) -> None:
+    """Raises ConflictError while it has answers to take away; with `placed`, those only that are in place for sure."""
+    answers = Challenge.objects.filter(method=method, clean_tries__lt=GIVEN_UP)
+    if placed:
+        answers = answers.exclude(presented_at=None)
+    waiting = set(answers.values_list("name", flat=True))
+    if method.trial and not method.trial.get("ended"):
+        waiting.add(method.trial["name"])
+    if waiting:
+        raise ConflictError(
+            f"{method.name} is still needed to take away its answer for {', '.join(sorted(waiting)[:_SHOWN])}.",
+            advice=advice,
+            code="method-cleaning",
+        )
 
 
 def _options_set(

@@ -97,6 +97,24 @@ def test_a_secret_is_never_handed_on_to_another_provider() -> None:
     assert "pdns_server" not in method.options
 
 
+def test_the_provider_stays_while_an_answer_stands_there() -> None:
+    """The next one would find nothing to take away, and the record would be forgotten."""
+    method = provider()
+    order = order_create(used_by(method, "a.example"), reason="test", actor="test")
+    answer = Challenge.objects.create(token="t", order=order, name="a.example", type="dns-01", method=method)
+    other = {"provider": "digitalocean", "auth_token": "token-of-digitalocean"}
+    answer.presented_at = clock.now()
+    answer.save()
+    with pytest.raises(ConflictError, match="still needed to take away its answer for a"):
+        method_update(method, given=other, actor="test")
+    method.refresh_from_db()
+    assert method.options["provider"] == "powerdns"
+    method_update(method, given={"provider": "powerdns", "pdns_server": "http://192.0.2.9"}, actor="test")
+    answer.presented_at = None  # it was never put in place: whoever chose the wrong one can mend that
+    answer.save()
+    method_update(method, given=other, actor="test")
+
+
 def test_a_change_of_another_parameter_keeps_the_providers_secret() -> None:
     method = provider()
     given = {"provider": "powerdns", "auth_token": "", "pdns_server": "http://192.0.2.9"}
