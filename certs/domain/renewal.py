@@ -26,6 +26,7 @@ HOUR = timedelta(hours=1)
 _FLOOR = timedelta(minutes=1)
 _REPLACED_APART = timedelta(hours=36)  # 5 per set of names and week, as Let's Encrypt allows, are one in 33.6 h
 _BACKOFF = (_FLOOR, timedelta(minutes=10), timedelta(minutes=100), timedelta(hours=6), timedelta(hours=24))
+_SHORTEST_ORDER = timedelta(minutes=30)
 _ARI_POLL = (HOUR, timedelta(hours=24))
 _JITTER = 0.1
 
@@ -115,6 +116,12 @@ def backoff(failures: int, time_left: timedelta) -> timedelta:
     """How long to wait after so many failures in a row; the nearer the expiry, the shorter."""
     step = _BACKOFF[min(max(failures, 1), len(_BACKOFF)) - 1]
     return max(_FLOOR, min(step, time_left / 8))
+
+
+def order_life(longest: timedelta, time_left: timedelta | None) -> timedelta:
+    """How long an order may make no way before it is given up: half of the time that was left when it was made, so that
+    the next one has as much again. `time_left` is None where nothing was issued yet."""
+    return longest if time_left is None else min(longest, max(_SHORTEST_ORDER, time_left / 2))
 
 
 def decide(given: RenewalInput, random: Callable[[], float]) -> Decision:

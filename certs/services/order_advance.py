@@ -12,7 +12,7 @@ from uuid import UUID
 
 from certs.domain import states
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, BinderyError
-from certs.domain.renewal import backoff
+from certs.domain.renewal import backoff, order_life
 from certs.models import Certificate, Order
 from certs.services.challenges import challenges_clean, solver_kinds
 from certs.services.events import job_said
@@ -99,7 +99,7 @@ def _advance(flow: Flow) -> None:
 
 
 def _postpone(flow: Flow, error: AcmeRetry) -> None:
-    """Come back later: as the CA says, else ever later. An order that makes no way for a day is given up."""
+    """Come back later: as the CA says, else ever later. An order that makes no way for too long is given up."""
     order = flow.order
     flow.client_drop()
     waiting = error.code == "acme-waiting"
@@ -132,8 +132,10 @@ def _patience(order: Order) -> timedelta:
 
 def _longest_life(order: Order) -> timedelta:
     """From when it was made. What a person was waited for is not taken from the time of what comes after."""
-    life = LONGEST_LIFE_ISSUED if order.state == states.FINALIZED else LONGEST_LIFE
-    life = LONGEST_LIFE_REHEARSAL if order.rehearsal else life
+    longest = LONGEST_LIFE_ISSUED if order.state == states.FINALIZED else LONGEST_LIFE
+    current = order.certificate.current
+    left = current.not_after - order.created_at if current else None
+    life = order_life(LONGEST_LIFE_REHEARSAL if order.rehearsal else longest, left)
     kind = solver_kinds().get(order.challenge_kind)
     if kind is None or not kind.by_hand or order.state in {states.NEW, states.REGISTERED}:
         return life

@@ -17,6 +17,7 @@ from certs.domain.renewal import (
     decide,
     due_at,
     next_check,
+    order_life,
     renew_before,
 )
 from tests.harness.rounds import property_hold, rounds
@@ -266,6 +267,24 @@ def test_a_hold_says_until_when_and_is_looked_at_then() -> None:
     held = decide(replace(issued(now=OLD), next_attempt_at=OLD + HOURS), half)
     assert "Held back until 9 February 2027, 10:17 UTC: the last try failed." in held.text
     assert OLD + HOURS <= held.next_check_at < OLD + 3 * HOURS
+
+
+def test_an_order_takes_no_more_than_half_of_the_time_that_is_left() -> None:
+    assert order_life(DAYS, None) == DAYS
+    assert order_life(DAYS, 21 * DAYS) == DAYS
+    assert order_life(DAYS, 6 * HOURS) == 3 * HOURS
+    assert order_life(HOURS, 6 * HOURS) == HOURS
+    for left in (10 * TICK, timedelta(0), -DAYS):
+        assert order_life(DAYS, left) == HOURS / 2
+
+
+@pytest.mark.parametrize(("life", "early"), TABLE)
+def test_there_is_time_for_several_orders_that_all_get_stuck(life: timedelta, early: timedelta) -> None:
+    left, orders = early, 0
+    while left > HOURS / 2:
+        left -= order_life(DAYS, left) + backoff(orders + 1, left)
+        orders += 1
+    assert orders >= 3, life
 
 
 def test_backoff_grows_by_count_and_shrinks_with_the_time_left() -> None:

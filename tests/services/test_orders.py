@@ -12,7 +12,7 @@ from django.db import connection
 from certs.acme.problems import Problem, failure
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputError, ServingError
-from certs.models import AcmeAccount, AuditEvent, Certificate, Challenge, JobEvent, Order, Rebind
+from certs.models import AcmeAccount, AuditEvent, Certificate, CertificateVersion, Challenge, JobEvent, Order, Rebind
 from certs.services import order_advance as advancing
 from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
@@ -190,6 +190,19 @@ def test_patience_for_more_than_a_day_is_a_failure_that_remembers_when(ca: FakeC
     assert abs(kept.retry_after_at - retry_at) < timedelta(seconds=5)
     assert kept.next_attempt_at is not None
     assert kept.next_attempt_at >= kept.retry_after_at
+
+
+def test_a_stuck_renewal_is_given_up_while_there_is_time_for_another(ca: FakeCa, order: Order) -> None:
+    advance(order)
+    CertificateVersion.objects.update(not_after=clock.now() + timedelta(hours=6))
+    renewal = order_create(Certificate.objects.get(), reason="due", actor="schedule")
+    for made, state in ((timedelta(hours=2), states.REGISTERED), (timedelta(hours=3), states.FAILED)):
+        Order.objects.filter(pk=renewal.pk).update(created_at=clock.now() - made)
+        CertificateVersion.objects.update(not_after=clock.now() - made + timedelta(hours=6))
+        ca.fail["order_new"] = [AcmeRetry("not now")]
+        renewal = advance(renewal)
+        assert renewal.state == state
+    assert renewal.certificate.next_attempt_at < clock.now() + timedelta(minutes=30)
 
 
 def test_an_order_that_makes_no_way_is_given_up(ca: FakeCa, order: Order) -> None:
