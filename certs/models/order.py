@@ -107,5 +107,13 @@ class Challenge(models.Model):
     answered_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
+    class Meta:
+        constraints = [
+            # A handshake carries one answer: the net under the check in the service.
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(type="tls-alpn-01", clean_at__isnull=True), name="one_tls_answer_per_name"
+            )
+        ]
+
     def __str__(self) -> str:
         return f"{self.name} {self.token[:8]}…"

@@ -34,6 +34,8 @@ _CLEAN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 36
 SWEEP_BATCH = 50
 CLEAN_SECONDS = 120.0  # alarms and the next sweep wait behind it, and the queue ends what takes ten minutes
 PRESENT_AGAIN = timedelta(minutes=15)
+TLS = "tls-alpn-01"
+TLS_TURN = timedelta(minutes=15)  # a CA that is told looks within seconds
 _LEFT = "left-"
 
 
@@ -91,10 +93,9 @@ def challenge_answer(token: str) -> str | None:
 def tls_challenge_answer(name: str) -> str | None:
     """The key authorization of the TLS challenge for a name or address, as often as asked; None where none waits.
 
-    A handshake can carry one answer only. Where two orders have the same name, it is the newer one's: what the older
-    one waits for was asked for before.
+    A handshake can carry one answer only: of two orders for a name, the second waits for the first.
     """
-    rows = Challenge.objects.filter(name=name, type="tls-alpn-01", clean_at=None).order_by("-created_at")
+    rows = Challenge.objects.filter(name=name, type=TLS, clean_at=None)
     return rows.values_list("key_authorization", flat=True).first()
 
 
@@ -102,10 +103,12 @@ def challenges_store(rows: Iterable[Challenge]) -> None:
     """Inside the caller's transaction, before anything is put in place. Stored again, as by the worker after a killed
     one, a row keeps what was done for it.
 
-    A CA may give the same pending authorization, and so the same token, to two orders. Raises AcmeRetry (code
-    "acme-waiting") while another order works on it: what that one proves holds for both.
+    A CA may give the same pending authorization, and so the same token, to two orders; and of the TLS challenge one
+    answer can be given for a name. Raises AcmeRetry (code "acme-waiting") while another order works on it: what that
+    one proves may hold for both.
     """
     rows = list(rows)
+    _await_turn([row for row in rows if row.type == TLS])
     there = Challenge.objects.in_bulk([row.token for row in rows])
     for row in rows:
         if (met := there.get(row.token)) is not None:
@@ -114,6 +117,15 @@ def challenges_store(rows: Iterable[Challenge]) -> None:
         Challenge.objects.bulk_create(row for row in rows if row.token not in there)
     except IntegrityError as error:  # another order was quicker by a moment
         raise _is_shared(rows[0]) from error
+
+
+def _await_turn(rows: list[Challenge]) -> None:
+    """An order that has come to a halt (its CA is away, say) does not keep the name for ever: it asks anew."""
+    for row in rows:
+        others = Challenge.objects.filter(name=row.name, type=TLS, clean_at=None).exclude(order=row.order_id)
+        others.filter(created_at__lt=clock.now() - TLS_TURN).delete()
+        if others.exists():
+            raise _is_shared(row)
 
 
 def _store_again(row: Challenge, met: Challenge) -> None:

@@ -268,6 +268,7 @@ def challenge(name: str, key_authorization: str) -> None:
     held = Order.objects.create(
         certificate=certificate, account=account, names=[name], next_attempt_at=timezone.now() + timedelta(days=9)
     )
+    Challenge.objects.filter(name=name).exclude(token=key_authorization).delete()
     Challenge.objects.update_or_create(
         token=key_authorization,
         defaults={

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from certs.domain.errors import AcmeRetry, Unavailable
 from certs.models import AcmeAccount, Challenge, Order
@@ -15,6 +15,7 @@ from certs.services import order_answers
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.challenges import (
+    TLS_TURN,
     challenge_answer,
     challenge_present,
     challenge_task,
@@ -22,6 +23,7 @@ from certs.services.challenges import (
     challenges_clear,
     challenges_store,
     solver_kinds,
+    tls_challenge_answer,
 )
 from certs.services.orders import order_cancel, order_create
 from certs.services.prune import prune_run
@@ -89,6 +91,43 @@ def test_a_token_shared_by_two_orders_is_one_after_the_other(account: AcmeAccoun
     order_cancel(order, actor="test")
     put(other)
     assert Challenge.objects.get().order == other
+
+
+TLS_ROW = {"kind": "tlsalpn01", "type": "tls-alpn-01"}
+
+
+def test_of_two_tls_challenges_for_a_name_the_second_waits_for_the_first(account: AcmeAccount, order: Order) -> None:
+    """A handshake carries one answer: that of the other order would fail it."""
+    put(order, "one", "one.thumb", **TLS_ROW)
+    other = another(account)
+    for _ in range(2):
+        with pytest.raises(AcmeRetry, match=r"Another order is proving a\.example\.test") as waiting:
+            put(other, "two", "two.thumb", **TLS_ROW)
+        assert waiting.value.code == "acme-waiting"
+        assert tls_challenge_answer("a.example.test") == "one.thumb"
+    put(order, "one", "one.thumb", **TLS_ROW)  # stored again, as after a kill
+    put(other, "three", "three.thumb")  # by HTTP there is room for both
+    challenges_clear(order.pk)
+    put(other, "two", "two.thumb", **TLS_ROW)
+    assert tls_challenge_answer("a.example.test") == "two.thumb"
+
+
+def test_an_order_that_came_to_a_halt_does_not_keep_the_name(
+    account: AcmeAccount, order: Order, move_clock: Any
+) -> None:
+    put(order, "one", "one.thumb", **TLS_ROW)
+    move_clock(TLS_TURN.total_seconds() + 1)
+    put(another(account), "two", "two.thumb", **TLS_ROW)
+    assert tls_challenge_answer("a.example.test") == "two.thumb"
+
+
+def test_one_that_was_quicker_by_a_moment_is_waited_for(
+    account: AcmeAccount, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certs.services.challenges._await_turn", lambda _: None)
+    put(order, "one", "one.thumb", **TLS_ROW)
+    with pytest.raises(AcmeRetry, match="Another order is proving"), transaction.atomic():
+        put(another(account), "two", "two.thumb", **TLS_ROW)
 
 
 def test_answers_go_with_their_order(order: Order) -> None:

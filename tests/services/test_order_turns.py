@@ -19,6 +19,7 @@ from certs.models import AcmeAccount, AcmeDirectory, Certificate, Challenge, Job
 from certs.services import order_flow
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
+from certs.services.challenges import tls_challenge_answer
 from certs.services.issue_options import IssueOptions
 from certs.services.orders import order_cancel, order_create
 from certs.services.portal_state import state_update
@@ -457,3 +458,20 @@ def test_an_order_waits_for_another_that_has_the_same_authorization(cas: Cas, ca
     assert advance(second[0]).state == states.DONE
     assert len(ca.issued) == (1 if cancelled else 2)
     assert not Challenge.objects.exists()
+
+
+def test_two_orders_for_a_name_by_the_tls_challenge_are_both_issued(cas: Cas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_flow, "POLL_DEADLINE_SECONDS", 0.02)
+    made = [order(at=account(number)) for number in (1, 2)]
+    for one in made:
+        cas.at(one.account).answers = {"tls-alpn-01"}
+        cas.at(one.account).pending_reads = 10**6
+    Order.objects.update(challenge_kind="tlsalpn01")
+    first, second = made
+    assert [advance(first).state, advance(second).state] == [states.CHALLENGED, states.ORDERED]
+    assert "Another order is proving" in JobEvent.objects.filter(job=second.pk).latest("pk").message
+    assert tls_challenge_answer("a.example.test") == Challenge.objects.get(order=first).key_authorization
+    for one in made:
+        cas.at(one.account).pending_reads = 0
+    assert [advance(each).state for each in (first, second)] == [states.DONE, states.DONE]
+    assert [len(cas.at(one.account).issued) for one in made] == [1, 1]
