@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from certs.models import AuditEvent, JobEvent, User
+from certs.models.statements import row_insert
 from portal import logs
 
 log = logging.getLogger("bindery.job")
@@ -16,7 +17,7 @@ def job_event(job: UUID, message: str, *, step: str = "", level: str = "info", *
     message = logs.mask(message)
     with logs.job(job):
         log.log(_LEVELS[level], message, extra={"step": step, **data} if step else data)
-    JobEvent.objects.create(job=job, message=message, step=step, level=level, data=data)
+    row_insert(JobEvent(job=job, message=message, step=step, level=level, data=data))
 
 
 def audit_record(

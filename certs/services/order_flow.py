@@ -22,6 +22,7 @@ from certs.acme.sessions import session
 from certs.domain import states
 from certs.domain.errors import AcmeRetry
 from certs.models import Order
+from certs.models.statements import row_update
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
 from certs.services.challenges import challenges_clear
@@ -126,8 +127,8 @@ class Flow:
             also()
 
     def _fenced(self, before: str, fields: dict[str, Any]) -> None:
-        mine = Order.objects.filter(pk=self.order.pk, state=before, lease_owner=self.owner, finished_at=None)
-        if not mine.update(**fields):
+        mine = {"pk": self.order.pk, "state": before, "lease_owner": self.owner, "finished_at": None}
+        if not row_update(Order, mine, fields):
             raise LeaseLost
 
     def poll(
