@@ -28,7 +28,7 @@ def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
     monkeypatch.setattr(order_flow, "session", fake.session)
     monkeypatch.setattr(accounts, "session", fake.session)
     monkeypatch.setattr(order_flow, "POLL_FIRST_SECONDS", 0.001)
-    monkeypatch.setattr(order_flow, "POLL_DEADLINE_SECONDS", 0.02)
+    monkeypatch.setattr(order_flow, "POLL_DEADLINE_SECONDS", 0.3)
     return fake
 
 
