@@ -15,7 +15,7 @@ from certs.acme.directories import DirectoryInfo, directory_label
 from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch, session
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
-from certs.models import AcmeAccount, User
+from certs.models import AcmeAccount, AcmeDirectory, User
 from certs.services.events import audit_record
 from certs.services.holds import directory_asked
 from certs.services.keys import key_create, key_open
@@ -146,6 +146,9 @@ def account_register(client: AcmeClient, account: AcmeAccount, *, actor: User | 
     """
     terms = client.info.terms_url
     if terms and (account.terms_agreed_at is None or account.terms_url != terms):
+        AcmeDirectory.objects.update_or_create(  # the page of the account asks for consent to these
+            directory_url=account.directory_url, defaults={"terms_url": terms}
+        )
         done = "have changed since they were" if account.terms_agreed_at else "have not been"
         raise AcmeRefused(
             f"The terms of {directory_label(account.directory_url)} {done} accepted.",

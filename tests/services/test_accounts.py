@@ -8,6 +8,7 @@ import pytest
 from certs.acme.directories import DirectoryInfo
 from certs.domain.errors import AcmeRefused, InputError
 from certs.models import AcmeAccount, AuditEvent, PrivateKey
+from certs.services.account_changes import account_terms_accept, account_terms_new
 from certs.services.accounts import account_get_or_create, account_register, account_session, trusted_roots
 from certs.transports.outbound import trust_context
 from tests.harness import pki
@@ -91,6 +92,10 @@ def test_other_terms_than_those_accepted_are_not_agreed_to() -> None:
         account_register(client, account)  # type: ignore[arg-type]
     assert "https://ca.example/terms/2" in caught.value.advice
     assert client.told == []
+    assert account_terms_new(account) == "https://ca.example/terms/2"
+    account_terms_accept(account, account_terms_new(account), actor="test")
+    account_register(client, account)  # type: ignore[arg-type]
+    assert client.told == [{"email": "a@example.test", "terms_agreed": True}]
 
 
 def test_terms_nobody_accepted_are_not_agreed_to() -> None:
