@@ -20,8 +20,10 @@ def pytest_sessionfinish() -> None:
     coverage.save()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    coverage.show(terminalreporter)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+    coverage.show(terminalreporter)  # first: the end of the output belongs to what failed
+    yield
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,8 +36,6 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        alone.forget()
     if os.environ.get("BINDERY_TEST_HOME_OF") == os.environ.get("PYTEST_XDIST_WORKER", "main"):
         shutil.rmtree(os.environ["BINDERY_HOME"], ignore_errors=True)
 

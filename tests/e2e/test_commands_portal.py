@@ -47,6 +47,7 @@ def test_issue_check_and_renew_are_served(portal: Portal, pebble: Pebble) -> Non
     first = served(portal)
     assert first != placeholder
 
+    portal.hold_schedule()
     assert manage(portal, "check_certificates")[0] == 0
     portal.move_clock(70 * DAY)
     code, told = manage(portal, "check_certificates")
@@ -83,7 +84,7 @@ def test_a_stopped_portal_is_told_at_once(portal: Portal) -> None:
     await_worker(portal)
     portal.stop()
     await_worker(portal, alive=False)  # its last sign of life counts for some seconds
-    done = portal.manage("check_certificates", check=False, timeout=20)
+    done = portal.manage("check_certificates", check=False)
     assert done.returncode == 4
     assert "No worker is running" in done.stderr
     assert portal.manage("check_certificates", "--inline").stdout.strip() == "None due."

@@ -117,7 +117,7 @@ def test_a_broken_pair_keeps_the_last_good_one(home: Path, data: PortalData) -> 
 
 
 def test_the_portal_starts_with_a_broken_binding(home: Path, data: PortalData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.harness.web.START_SECONDS", 4)
+    monkeypatch.setattr("tests.harness.web.START_SECONDS", 1.5)
     data.call("bind", "")
     good = data.call("bind", "a.test")
     data.call("spoil", "")

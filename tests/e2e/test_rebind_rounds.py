@@ -19,7 +19,8 @@ EVERY, ONE = ["0.0.0.0", "::"], [LOOPBACK]
 
 @pytest.fixture
 def portal() -> Iterator[Portal]:
-    with Portal(settings="tests.harness.short_confirm") as running:
+    environment = {"BINDERY_TEST_CONFIRM_SECONDS": "120"}
+    with Portal(settings="tests.harness.short_confirm", environment=environment) as running:
         yield running
 
 
@@ -38,8 +39,7 @@ def move(portal: Portal, data: PortalData, addresses: list[str], port: int, *, k
     rebind = data.call("rebind", addresses, port)
     wait_until(lambda: state(portal, rebind) not in {"wished", "opening"}, timeout=30, what="the new address")
     assert state(portal, rebind) == "awaiting", portal.log[-2000:]
-    if keep:
-        data.call("confirm", rebind)
+    data.call("confirm" if keep else "lapse", rebind)
     end = "settled" if keep else "returned"
     wait_until(lambda: state(portal, rebind) == end, timeout=60, what=f"the end of a change to be {end}")
 

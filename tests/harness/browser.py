@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.harness import counterparts
 from tests.harness.artifacts import artifact
@@ -24,6 +24,9 @@ ARGUMENTS = [
     "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,OptimizationHints,Translate",
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
+# A machine that does four other things answers late; only a failure takes so long.
+PATIENCE = 30_000  # milliseconds
+expect.set_options(timeout=PATIENCE)
 # Chromium reports as errors of the console: each refused request, and headers that plain HTTP cannot use.
 _HARMLESS = re.compile(
     r"Failed to load resource: the server responded with a status of [34]\d\d"
@@ -117,7 +120,7 @@ def visitor(browser: Browser, label: str = "", **options: Any) -> Iterator[Visit
     watch = Watch()
     usual = {"ignore_https_errors": True, "viewport": {"width": 1200, "height": 850}}
     context = browser.new_context(**{**usual, **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     watch.attach(context)
     person = Visitor(context, watch, label)
     try:

@@ -97,6 +97,8 @@ class Crawler:
         self.session = requests.Session()
         self.session.verify = False
         self.session.trust_env = False
+        # A kept connection may end between two requests, as the server is free to do; then who ended it is not known.
+        self.session.headers["Connection"] = "close"
 
     def get(self, path: str, **options: object) -> requests.Response:
         return self.session.get(urljoin(self.base, path), timeout=30, allow_redirects=False, **options)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import counterparts
+from tests.harness import counterparts, run
 from tests.harness.artifacts import ROOT
 
 INSIDE = "BINDERY_TEST_INSIDE"
@@ -35,7 +35,7 @@ def refusal() -> str:
     return "" if done.returncode == 0 else (done.stderr.strip() or "unshare failed")
 
 
-def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (), timeout: float = 180) -> None:
+def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (), timeout: float = 420) -> None:
     """Run the tests of `module` inside; `names` lead to loopback. Fails with their output, prints it otherwise."""
     reason = refusal()
     if reason:
@@ -51,6 +51,7 @@ def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (),
             "-m",
             "pytest",
             "-q",
+            "--tb=short",
             "-p",
             "no:cacheprovider",
             "-p",
@@ -61,7 +62,7 @@ def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (),
         done = subprocess.run(
             [*_unshare(), "sh", "-c", _PREPARE, hosts.name, *tests],
             cwd=ROOT,
-            env={**environment, INSIDE: "1"},
+            env={**environment, INSIDE: "1", run.NAME: os.environ[run.NAME]},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,6 +1,5 @@
 """The portal as people start it: `manage.py up` in a process of its own, with a data directory and ports of its own."""
 
-import json
 import os
 import re
 import shutil
@@ -21,7 +20,9 @@ import urllib3
 
 from tests.harness.artifacts import ROOT, keep
 from tests.harness.ports import LOOPBACK, free_ports, is_listening, wait_until
+from tests.harness.prepared import database_copy
 from tests.harness.process import Process
+from tests.harness.shell import Shell
 
 SETUP_LINK = re.compile(r"https?://\S+/setup/[A-Za-z0-9_-]+/")
 
@@ -34,7 +35,8 @@ class Portal:
     """Use as a context manager, or `start` and `stop`; it may be started again on the same data directory.
 
     `lock_port` gives the HTTPS port by BINDERY_HTTPS_PORT, which locks it on the pages; without it the port is a mere
-    default that a rebind may change. `environment` is added as it is.
+    default that a rebind may change. `environment` is added as it is. The first start is on an empty directory where
+    the home is given or the secrets are the portal's own, else on a database that has its tables.
     """
 
     def __init__(
@@ -68,6 +70,9 @@ class Portal:
             **(environment or {}),
         }
         self._process: Process | None = None
+        self._shell: Shell | None = None
+        if self._own_home and not own_secrets:
+            database_copy(self.home)
 
     # -- where it is ---------------------------------------------------------------------------------------------
 
@@ -98,6 +103,7 @@ class Portal:
 
     def stop(self, timeout: float = 20) -> int:
         """Returns the exit code of `manage.py up`."""
+        self._close_shell()
         return self.process.stop(timeout)
 
     def restart(self) -> None:
@@ -116,7 +122,13 @@ class Portal:
     ) -> None:
         self._end(failed=error is not None)
 
+    def _close_shell(self) -> None:
+        if self._shell:
+            self._shell.close()
+            self._shell = None
+
     def _end(self, *, failed: bool) -> None:
+        self._close_shell()
         if self._process:
             self._process.stop()
         if failed:
@@ -196,14 +208,14 @@ class Portal:
         return done
 
     def run(self, code: str) -> Any:
-        """Run Python inside the portal's Django (a new process); what it assigns to `result` comes back by JSON."""
-        script = f"result = None\n{code}\nimport json\nprint('\\n@@' + json.dumps(result, default=str))"
-        done = self.manage("shell", "-v", "0", "-c", script)
-        return json.loads(done.stdout.rsplit("@@", 1)[1])
+        """Run Python inside the portal's Django, each time in a new process; what it assigns to `result` comes back."""
+        if self._shell is None:
+            self._shell = Shell(self._environ())
+        return self._shell.run(code)
 
     def get(self, path: str, *, scheme: str = "http", **options: Any) -> requests.Response:
         """By loopback address, no certificate check, redirects not followed."""
-        options = {"timeout": 10, "allow_redirects": False, "verify": False, **options}
+        options = {"timeout": 30, "allow_redirects": False, "verify": False, **options}
         base = self.http_url if scheme == "http" else self.https_url
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
@@ -221,6 +233,16 @@ class Portal:
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+
+    def hold_schedule(self) -> None:
+        """From now on only the test orders and renews; what the schedule had begun has ended. Until the next start."""
+        self.run(
+            "from datetime import timedelta\n"
+            "from django.utils import timezone\n"
+            "from django_q.models import Schedule\n"
+            "Schedule.objects.update(next_run=timezone.now() + timedelta(days=1))"
+        )
+        wait_until(lambda: self.count("django_q_ormq") == 0, timeout=30, what="the end of what the schedule began")
 
     def move_clock(self, seconds: float | timedelta) -> None:
         """The portal's clock is this far ahead of real time (not added to an earlier move)."""

@@ -3,4 +3,4 @@
 from tests.settings import *  # noqa: F403 - the test settings, then what differs
 
 ALARM_WATCH_SECONDS = 0.5
-ALARM_AFTER_SECONDS = 2
+ALARM_AFTER_SECONDS = 3

@@ -3,23 +3,20 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import psutil
 
-from tests.harness.ports import wait_until
+from tests.harness.ports import PATIENCE, wait_until
+from tests.harness.prepared import database_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = "python:portal.server.gunicorn_conf"
@@ -38,22 +35,9 @@ def python_env(home: Path, **extra: str) -> dict[str, str]:
     }
 
 
-@cache
-def template_home() -> Path:
-    """A migrated data directory, made once per test run."""
-    home = Path(tempfile.mkdtemp(prefix="bindery-template-"))
-    for command in (["migrate", "--skip-checks"], ["createcachetable"]):
-        subprocess.run(
-            [sys.executable, "manage.py", *command, "--verbosity", "0"], cwd=ROOT, env=python_env(home), check=True
-        )
-    with contextlib.closing(sqlite3.connect(home / "bindery.sqlite3")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return home
-
-
 def make_home(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(template_home() / "bindery.sqlite3", folder / "bindery.sqlite3")
+    database_copy(folder)
     return folder
 
 
@@ -158,7 +142,7 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-def tls_connect(address: tuple[str, int], name: str | None = None, timeout: float = 5) -> ssl.SSLSocket:
+def tls_connect(address: tuple[str, int], name: str | None = None, timeout: float = 15) -> ssl.SSLSocket:
     raw = socket.create_connection(address, timeout=timeout)
     try:
         return client_context().wrap_socket(raw, server_hostname=name)
@@ -229,7 +213,7 @@ def get(path: str = "/", *, close: bool = False, host: str = "portal.test") -> b
 
 
 def ask(address: tuple[str, int], request: bytes, *, tls: bool = False, name: str | None = None) -> Reply:
-    sock = tls_connect(address, name) if tls else socket.create_connection(address, timeout=5)
+    sock = tls_connect(address, name) if tls else socket.create_connection(address, timeout=15)
     with sock:
         sock.sendall(request)
         return read_reply(sock)
@@ -237,7 +221,7 @@ def ask(address: tuple[str, int], request: bytes, *, tls: bool = False, name: st
 
 def eventually(condition: object, timeout: float = 5) -> None:
     """`condition` is called until it is true."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not condition():  # type: ignore[operator]  # a callable
         if time.monotonic() > deadline:
             raise AssertionError("did not come true in time")
