@@ -118,6 +118,16 @@ def test_what_another_order_may_be_proving_is_left_to_it(ca: FakeCa, cancelled: 
     assert ca.deactivated == PENDING[:1]
 
 
+def test_what_is_asked_for_anew_meanwhile_is_left_as_well(ca: FakeCa, cancelled: Order) -> None:
+    def again() -> None:
+        del ca.on["order_read"]
+        order_for("b.example.test")
+
+    ca.on["order_read"] = again
+    assert leftovers_give_up() == 1
+    assert ca.deactivated == PENDING[:1]
+
+
 def test_an_order_that_the_ca_made_during_the_cancel_is_given_up_as_well(ca: FakeCa) -> None:
     order = order_for("a.example.test", "b.example.test")
     ca.on["order_new"] = lambda: order_cancel(order, actor="test")
