@@ -1,17 +1,26 @@
 """A CA that loses, ends or refuses something between two steps of an order, and whether its Retry-After is obeyed."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
+from certs.acme.sessions import sessions_forget
 from certs.domain import states
-from certs.domain.errors import ConflictError
+from certs.domain.errors import AcmeRetry, ConflictError
 from certs.models import AcmeAccount, Certificate, JobEvent, LedgerEntry, Order
-from certs.services import order_flow
+from certs.services import holds, order_flow
+from certs.services.account_changes import account_contacts, account_register_now, account_rollover, accounts_settle
+from certs.services.directories import directories_check
 from certs.services.issuing import certificate_renew
+from certs.services.order_leftovers import leftovers_give_up
 from certs.services.order_runner import orders_run
-from certs.services.orders import order_create
+from certs.services.orders import order_cancel, order_create
+from certs.services.preflight import preflight_run
+from certs.services.preflight_names import Target
+from certs.services.renewal_info import renewal_info_refresh
+from certs.services.revocations import version_revoke
 from certs.services.sweeps import sweep_run
 from portal import clock
 from tests.harness.acme_server import AcmeServer, Dated, Fault
@@ -116,6 +125,47 @@ def test_nothing_is_asked_before_retry_after_however_often_it_is_started_again(c
         assert len(ca.calls) == asked, f"asked after {part:.1%} of the time"
     settle(order, ahead=ahead + 7200)
     assert order.state == states.DONE, order.error_message
+    nothing_lost(ca)
+
+
+def test_whatever_is_wanted_of_a_ca_nothing_is_asked_before_its_retry_after(
+    ca: AcmeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders, account pages, revocation, the look before an order and what the tick asks; after a restart too."""
+    first = order_for(account_at(ca))
+    ahead = settle(first)
+    version, account = first.version, first.account
+    failed = order_for(account)
+    stop_at(ca, failed, states.CHALLENGED)
+    order_cancel(failed, actor="test")
+    ca.fault("newOrder", Fault.UNAVAILABLE, retry_after=7200)
+    held = order_create(first.certificate, reason="forced", actor="test")
+    orders_run()
+    asked = len(ca.calls)
+    wanted: list[Callable[[], object]] = [
+        orders_run,
+        lambda: account_register_now(account, actor="test"),
+        lambda: account_contacts(account, "new@example.test", actor="test"),
+        lambda: account_rollover(account, actor="test"),
+        accounts_settle,
+        lambda: version_revoke(version, "superseded", actor="test"),
+        lambda: preflight_run(["a.example.test"], Target.of(account), seconds=0.1),
+        lambda: renewal_info_refresh(everything=True),
+        directories_check,
+        leftovers_give_up,
+    ]
+    for seconds in (1, 3600, 7190):
+        clock_to(ahead + seconds)
+        for ask in wanted:
+            sessions_forget()
+            monkeypatch.setattr(holds, "_told", {})  # what a restart forgets
+            with suppress(AcmeRetry, ConflictError):
+                ask()
+            assert len(ca.calls) == asked, ask
+    settle(held, ahead=ahead + 7300)
+    assert held.state == states.DONE, held.error_message
+    clock_to(ahead + 4 * 3600)
+    assert leftovers_give_up() == 1
     nothing_lost(ca)
 
 
