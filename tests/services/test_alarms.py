@@ -345,6 +345,18 @@ def test_what_was_renewed_but_is_not_served_is_told_until_a_handshake_shows_it(
     assert (order.served, order.error_message) == (True, "")
 
 
+def test_those_that_are_never_served_do_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        certificate = stock.issued(f"n{number}.example.com")
+        failed(certificate, failures=0, state=states.DONE, served=False, version=certificate.current)
+    monkeypatch.setattr(
+        order_proofs,
+        "served_now",
+        lambda found: ServedResult(found.name == "n6.example.com", "", "this server", "seen"),
+    )
+    assert sum(orders_prove_again() for _ in range(60)) == 1
+
+
 def test_what_was_not_served_is_no_matter_once_it_is_not_current() -> None:
     certificate = stock.issued("www.example.com")
     failed(certificate, failures=0, state=states.DONE, served=False, version=certificate.current)
