@@ -93,6 +93,13 @@ def accounts_all() -> QuerySet[AcmeAccount]:
     return AcmeAccount.objects.select_related("key").annotate(certificate_count=count).order_by(*order)
 
 
+def accounts_usable() -> QuerySet[AcmeAccount]:
+    """Those that can order, the oldest first: registered, or with the terms of the CA accepted. A CA without terms has
+    nothing to accept, and still registers us."""
+    ready = ~Q(account_url="") | Q(terms_agreed_at__isnull=False)
+    return AcmeAccount.objects.filter(ready, deactivated_at=None).order_by("created_at")
+
+
 def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:
     if not person.is_authenticated:
         return Order.objects.none()

@@ -10,6 +10,7 @@ from certs.domain.options import OptionRefused, options_of, options_read
 from certs.forms.base import PortalForm
 from certs.forms.options import option_fields, option_values
 from certs.models import AcmeAccount, ChallengeMethod
+from certs.selectors import accounts_usable
 from certs.services.challenges import solver_kinds
 from certs.services.issue_options import CA_KEY_TYPES, IssueOptions
 from certs.services.methods import NewMethod
@@ -64,8 +65,7 @@ class IssueOptionsForm(PortalForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._methods = {str(row.pk): row for row in ChallengeMethod.objects.all()}
-        usable = AcmeAccount.objects.filter(deactivated_at=None).exclude(terms_agreed_at=None)
-        self.accounts = {str(row.pk): row for row in usable.order_by("directory_url", "email")}
+        self.accounts = {str(row.pk): row for row in accounts_usable().order_by("directory_url", "email")}
         self._kinds = {kind: solver for kind, solver in solver_kinds().items() if not solver.chooser}
         for kind, solver in self._kinds.items():
             self.fields.update(option_fields(solver.Options, prefix=_prefix(kind)))

@@ -9,7 +9,7 @@ from django.http import QueryDict
 from certs.acme.directories import directory_label
 from certs.forms.base import PortalForm
 from certs.models import AcmeAccount, PortalState
-from certs.services.on_demand import on_demand_accounts
+from certs.selectors import accounts_usable
 
 _LOCKED = "Set by {} in the environment of the portal."
 
@@ -39,7 +39,8 @@ class OnDemandForm(PortalForm):
         queryset=AcmeAccount.objects.none(),
         required=False,
         empty_label="Choose an account",
-        help_text="Only those whose terms of service are accepted. They are made under Configuration ➜ CA accounts.",
+        help_text="Those that are registered, or whose terms of service are accepted. They are made under "
+        "Configuration ➜ CA accounts.",
     )
 
     def __init__(self, data: QueryDict | None = None, *, state: PortalState) -> None:
@@ -51,7 +52,7 @@ class OnDemandForm(PortalForm):
         super().__init__(data, initial=given)
         account = self.fields["account"]
         if isinstance(account, AccountField):
-            account.queryset = on_demand_accounts()
+            account.queryset = accounts_usable()
         for name, variable, locked in (
             ("on", "BINDERY_ON_DEMAND", settings.ON_DEMAND_LOCKED),
             ("hosts", "BINDERY_ON_DEMAND_HOSTS", settings.ON_DEMAND_HOSTS_LOCKED),

@@ -17,6 +17,7 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 from certs.domain.preflight import Finding
 from certs.domain.renewal import Code, Decision
 from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order, User
+from certs.selectors import accounts_usable
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new, certificate_options_change
 from certs.services.directories import directory_named
@@ -57,12 +58,11 @@ def directory_usual() -> str:
 
 
 def account_fallback(word: str) -> AcmeAccount:
-    """The account to fall back on, by the key or the address of its CA: one that is there, its terms accepted.
+    """The account to fall back on, by the key or the address of its CA: one that is there and can order.
 
     Raises InputError.
     """
-    usable = AcmeAccount.objects.filter(directory_url=directory_named(word), deactivated_at=None)
-    found = usable.exclude(terms_agreed_at=None).order_by("created_at").first()
+    found = accounts_usable().filter(directory_url=directory_named(word)).first()
     if found is None:
         raise InputError(
             f"There is no account at {word} to fall back on.", advice="Make one first: manage.py accounts."
@@ -250,10 +250,10 @@ def _known_account(choice: CaChoice) -> AcmeAccount | None:
     own = portal_account()
     if own is not None and own.directory_url == choice.directory_url and choice.email in {"", own.email}:
         return own
-    rows = AcmeAccount.objects.filter(directory_url=choice.directory_url, deactivated_at=None)
+    here = {"directory_url": choice.directory_url}
     if choice.email:
-        return rows.filter(email=choice.email).first()
-    return rows.exclude(terms_agreed_at=None).order_by("created_at").first()
+        return AcmeAccount.objects.filter(**here, email=choice.email, deactivated_at=None).first()
+    return accounts_usable().filter(**here).first()
 
 
 def _known_certificate(names: Sequence[str], account: AcmeAccount) -> Certificate | None:

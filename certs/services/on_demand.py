@@ -12,13 +12,13 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 
 from certs.domain.certinfo import covers
 from certs.domain.errors import BinderyError, ConflictError, InputError, NameRefused
 from certs.domain.names import name_parse
 from certs.domain.on_demand import HostList, hosts_parse
 from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Order, PortalState, User
+from certs.selectors import accounts_usable
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_delete
 from certs.services.events import audit_record
@@ -41,11 +41,6 @@ class Asked:
 
     code: str
     text: str
-
-
-def on_demand_accounts() -> QuerySet[AcmeAccount]:
-    """Those that orders may go to: their terms are accepted, and they are not given up."""
-    return AcmeAccount.objects.filter(deactivated_at=None).exclude(terms_agreed_at=None).order_by("created_at")
 
 
 def on_demand_hosts() -> HostList:
@@ -71,9 +66,9 @@ def on_demand_change(*, on: bool, hosts: Sequence[str], account: AcmeAccount | N
         raise _locked("BINDERY_ON_DEMAND_HOSTS")
     if on and not wanted:
         raise InputError("No host is listed.", advice="Type the names that may get a certificate.", code="hosts")
-    if on and (account is None or not on_demand_accounts().filter(pk=account.pk).exists()):
+    if on and (account is None or not accounts_usable().filter(pk=account.pk).exists()):
         raise InputError(
-            "An account is needed whose terms of service are accepted.",
+            "An account is needed that is registered, or whose terms of service are accepted.",
             advice="Request a certificate once, or choose an account.",
             code="account",
         )
@@ -97,7 +92,7 @@ def on_demand_problem(state: PortalState) -> str:
     if not state.on_demand_hosts:
         return "No host is listed, so nothing is ordered."
     if _account(state) is None:
-        return "No account with accepted terms is chosen, so nothing is ordered."
+        return "No registered account is chosen, so nothing is ordered."
     return ""
 
 
@@ -157,9 +152,7 @@ def _ask(name: str, state: PortalState) -> "Asked | Certificate":
 
 def _account(state: PortalState) -> AcmeAccount | None:
     account = state.on_demand_account
-    if account is None or account.terms_agreed_at is None or account.deactivated_at is not None:
-        return None
-    return account
+    return accounts_usable().filter(pk=account.pk).first() if account else None
 
 
 def _is_served(name: str) -> bool:

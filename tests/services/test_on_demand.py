@@ -94,7 +94,7 @@ def test_switched_off_or_without_terms_nothing_is_started(account: AcmeAccount) 
     AcmeAccount.objects.update(terms_agreed_at=None)
     assert on_demand_ask(NAME).code == "refused"
     assert not on_demand_hosts()
-    assert "accepted terms" in on_demand_problem(state_get())
+    assert "No registered account" in on_demand_problem(state_get())
     AcmeAccount.objects.update(terms_agreed_at=clock.now(), deactivated_at=clock.now())
     assert on_demand_ask(NAME).code == "refused"
     assert not Order.objects.exists()

@@ -7,8 +7,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from certs.models import AuditEvent, Binding, Certificate, Order, PrivateKey, User
+from certs.domain.errors import InputError
+from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order, PrivateKey, User
 from certs.services.bindings import binding_set
+from certs.services.issuing import account_fallback
+from certs.services.keys import key_create
 from certs.services.portal_state import state_get, state_update
 from portal import clock
 from tests import stock
@@ -247,3 +250,19 @@ class TestList:
             client.get(reverse("certificates"))
         assert len(many) == len(few)
         assert not any("leaf_pem" in query["sql"] for query in many.captured_queries)
+
+
+def test_a_ca_without_terms_can_be_asked_too(client: Client) -> None:
+    """Many private CAs name none: there is nothing to accept, and we are registered all the same."""
+    plain = AcmeAccount.objects.create(
+        directory_url="https://plain.example/dir", key=key_create("ec-p256"), account_url="https://plain.example/acct/1"
+    )
+    AcmeAccount.objects.create(
+        directory_url="https://new.example/dir", key=key_create("ec-p256")
+    )  # nobody has said yes yet
+    page = client.get(reverse("certificate-request")).content.decode()
+    assert "plain.example" in page
+    assert "new.example" not in page
+    assert account_fallback("https://plain.example/dir") == plain
+    with pytest.raises(InputError):
+        account_fallback("https://new.example/dir")

@@ -7,8 +7,9 @@ from certs.domain.on_demand import hosts_parse
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
 from certs.models import AcmeAccount, PortalState
+from certs.selectors import accounts_usable
 from certs.services.directories import directory_named
-from certs.services.on_demand import on_demand_accounts, on_demand_change, on_demand_problem
+from certs.services.on_demand import on_demand_change, on_demand_problem
 from certs.services.portal_state import state_get
 
 
@@ -57,7 +58,7 @@ def _account(directory: str | None, email: str) -> AcmeAccount | None:
     """None where nothing was said. Raises InputError."""
     if not directory and not email:
         return None
-    rows = on_demand_accounts()
+    rows = accounts_usable()
     if directory:
         rows = rows.filter(directory_url=directory_named(directory))
     found = (rows.filter(email=email) if email else rows).first()
