@@ -24,6 +24,7 @@ from certs.domain.urls import url_split
 from certs.models import AcmeAccount
 from certs.services.addresses import url_make
 from certs.transports import outbound
+from certs.transports.dns import Resolver
 
 VANTAGE = "this server, through its DNS"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
@@ -95,6 +96,8 @@ def reach_probe(name: str, *, address: str = "", allow_private: bool = False) ->
     token = probe_token()
     url = url_make("http", name, settings.PROBE_PORT) + CHALLENGE_PATH + token
     addresses = [address] if address else _resolve(name)
+    if settings.DNS_RESOLVERS and addresses:
+        address = addresses[0]  # what the system's resolver says is not asked for
     if not addresses:
         return ReachResult(name, NO_ADDRESS, url, f"{name} has no address in DNS, as far as this server can see.")
     inside = not all(address_is_public(each) for each in addresses)
@@ -171,11 +174,23 @@ def _seen(asked: ReachResult, token: str, answer: outbound.Answer) -> ReachResul
 
 
 def _resolve(name: str) -> list[str]:
+    """As the system does; by the resolvers of the settings where there are any, as a look before the order does."""
+    if settings.DNS_RESOLVERS:
+        return _resolve_as_set(name)
     try:
         found = socket.getaddrinfo(name, settings.PROBE_PORT, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _resolve_as_set(name: str) -> list[str]:
+    resolver = Resolver(tuple(settings.DNS_RESOLVERS), tuple(settings.DNS_AUTHORITIES), _TIMEOUT)
+    try:
+        ipv4, ipv6 = resolver.addresses(name)
+    except (Unavailable, InputError):
+        return []
+    return [*ipv6.values, *ipv4.values]
 
 
 def _unanswered(name: str) -> ReachResult:

@@ -13,6 +13,8 @@ from certs.services import reachability
 from certs.services.reachability import private_allowed, probe_answer, probe_token, reach_probe, reach_probe_all
 from portal import clock
 from tests import stock
+from tests.harness.bind import Bind
+from tests.harness.need import need
 from tests.harness.ports import free_port
 
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
@@ -241,3 +243,14 @@ def test_private_addresses_are_permitted_for_a_ca_in_use(settings: Settings) -> 
     assert not private_allowed()
     settings.ALLOW_PRIVATE_CA = True
     assert private_allowed()
+
+
+def test_the_resolvers_of_the_settings_are_asked_where_there_are_any(settings: Settings) -> None:
+    need("named")
+    records = {"test": [], "one.test": ["here A 127.0.0.1", "gone TXT nothing"]}
+    with Bind(zones=records, records=records) as bind, server(portal) as port:
+        settings.PROBE_PORT = port
+        settings.DNS_RESOLVERS = settings.DNS_AUTHORITIES = [bind.address]
+        assert reach_probe("here.one.test", allow_private=True).ok  # no other DNS knows it
+        assert reach_probe("gone.one.test").outcome == "no-address"
+    assert reach_probe("here.one.test").outcome == "no-address"
