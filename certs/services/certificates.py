@@ -154,7 +154,7 @@ def version_add(
     existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
     if existing.exists():
         return existing.get()
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         version = CertificateVersion.objects.create(
             certificate=certificate,
             key=key,

@@ -9,7 +9,8 @@ from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, Unavailable
 from certs.domain.names import is_address
 from certs.models import Challenge
 from certs.services.challenges import challenge_present, challenge_task, challenges_store
-from certs.services.order_flow import POLL_FIRST_SECONDS, Flow
+from certs.services.events import job_event
+from certs.services.order_flow import POLL_FIRST_SECONDS, STEP_OF_STATE, Flow
 from certs.services.order_views import (
     OrderGone,
     challenge_failed,
@@ -120,6 +121,8 @@ def step_validate(flow: Flow) -> None:
     # The order first: where the CA was quick, that is all there is to ask, however many names there are.
     flow.view = flow.client.order_read(flow.order.order_url) if told else None
     if flow.view is None or flow.view.status in {"pending", "invalid"}:
+        if told:
+            flow.keep()
         _await_names(flow, flow.authorizations, again=told)
     view = order_await(flow, {"ready", "processing", "valid", "invalid"})
     if not order_follow(flow, view):
@@ -128,7 +131,7 @@ def step_validate(flow: Flow) -> None:
 
 def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
     """Tell the CA of every answer it does not know of yet; False where it was told of all before, as on a resume."""
-    stored = flow.order.challenges.filter(clean_at=None).only("challenge_url", "name")
+    stored = flow.order.challenges.filter(clean_at=None).only("order", "challenge_url", "name")
     rows = {row.challenge_url: row for row in stored}
     told: list[Challenge] = []
     for authorization in authorizations:
@@ -141,9 +144,10 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
 
         def write() -> None:
             Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
-            flow.note(f"Told {flow.ca} to look: {', '.join(row.name for row in told)}.")
+            said = f"Told {flow.ca} to look: {', '.join(row.name for row in told)}."
+            job_event(flow.order.pk, said, step=STEP_OF_STATE[states.CHALLENGED])
 
-        flow.keep(write)
+        flow.later(write)
         time.sleep(POLL_FIRST_SECONDS)
     return bool(told)
 

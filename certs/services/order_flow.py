@@ -53,6 +53,7 @@ class Flow:
     authorizations: list[AuthorizationView] | None = None
     reregistered: bool = False
     looked_again: str = ""  # the state in which the order was looked at once more
+    _later: list[Callable[[], None]] = field(default_factory=list)
     _client: AcmeClient | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -103,33 +104,47 @@ class Flow:
         if states.ORDER.is_final(after):
             fields |= {"finished_at": now, "lease_owner": None, "lease_until": None}
         with transaction.atomic():
-            self._fenced(before, fields)
+            self._save(before, fields)
             if also:
                 also()
             if states.ORDER.is_final(after):
                 challenges_clear(self.order.pk)
             job_event(self.order.pk, message, step=STEP_OF_STATE.get(before, before), level=level)
+        self._later.clear()
         for name, value in fields.items():
             setattr(self.order, name, value)
 
     def note(self, message: str, *, level: str = "info", **data: Any) -> None:
+        for write in self._later:
+            write()
+        self._later.clear()
         job_event(self.order.pk, message, step=STEP_OF_STATE.get(self.order.state, ""), level=level, **data)
 
     def release(self, **fields: Any) -> None:
         """Let go of the lease without a step; `fields` say when to come back and why."""
         fields |= {"lease_owner": None, "lease_until": None, "updated_at": clock.now()}
-        self._fenced(self.order.state, fields)
+        with transaction.atomic():
+            self._save(self.order.state, fields)
+        self._later.clear()
 
-    def keep(self, also: Callable[[], None]) -> None:
+    def keep(self, also: Callable[[], None] | None = None) -> None:
         """Write what `also` writes, without a step, while the order is still ours. Raises LeaseLost."""
         with transaction.atomic():
-            self._fenced(self.order.state, {"updated_at": clock.now()})
-            also()
+            self._save(self.order.state, {"updated_at": clock.now()})
+            if also:
+                also()
+        self._later.clear()
 
-    def _fenced(self, before: str, fields: dict[str, Any]) -> None:
+    def later(self, write: Callable[[], None]) -> None:
+        """To be written with the next save or note, without a transaction of its own: a kill before may lose it."""
+        self._later.append(write)
+
+    def _save(self, before: str, fields: dict[str, Any]) -> None:
         mine = {"pk": self.order.pk, "state": before, "lease_owner": self.owner, "finished_at": None}
         if not row_update(Order, mine, fields):
             raise LeaseLost
+        for write in self._later:
+            write()
 
     def poll(
         self,
