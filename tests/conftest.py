@@ -50,8 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _starts_early(item: pytest.Item) -> bool:
-    """Not those on this process's own database: emptying its tables, they must come after all that roll back."""
-    return item.get_closest_marker("e2e") is not None and item.get_closest_marker("django_db") is None
+    """Not those on this process's own database: emptying its tables, they must come after all that roll back. Nor those
+    that are alone: between short tests they wait for less."""
+    late = ("django_db", "alone")
+    return item.get_closest_marker("e2e") is not None and not any(item.get_closest_marker(each) for each in late)
 
 
 _unblock = pytest.StashKey[Callable[[], AbstractContextManager[None]]]()

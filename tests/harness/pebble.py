@@ -100,7 +100,7 @@ class Pebble:
 
     def management(self, method: str, path: str, **options: Any) -> requests.Response:
         response = requests.request(
-            method, self.management_url + path, verify=str(self.ca_bundle_file), timeout=10, **options
+            method, self.management_url + path, verify=str(self.ca_bundle_file), timeout=30, **options
         )
         response.raise_for_status()
         return response

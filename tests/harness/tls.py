@@ -25,7 +25,7 @@ def client_context(roots_pem: str = "") -> ssl.SSLContext:
 def served(port: int, name: str, *, address: str = LOOPBACK, roots_pem: str = "") -> x509.Certificate:
     """The leaf a handshake with this server name gets. With roots, chain and name are verified too."""
     with (
-        socket.create_connection((address, port), timeout=10) as plain,
+        socket.create_connection((address, port), timeout=30) as plain,
         client_context(roots_pem).wrap_socket(plain, server_hostname=name) as secure,
     ):
         der = secure.getpeercert(binary_form=True)
@@ -48,7 +48,7 @@ class KeptConnection:
     """One TLS connection used again and again: it fails where a server closes it in between."""
 
     def __init__(self, port: int, name: str) -> None:
-        self._connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=10, context=client_context())
+        self._connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=30, context=client_context())
         self._name = name
         self._connection.connect()
         self._socket = self._connection.sock

@@ -248,7 +248,7 @@ def test_silent_servers_end_within_the_time_allowed() -> None:
         started = time.monotonic()
         with pytest.raises(Unavailable, match="could not be asked"):
             Resolver((address,), (address, address, address), seconds=0.5).txt("www.one.test")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
 
 
 def test_a_server_older_than_edns_is_asked_without() -> None:

@@ -372,7 +372,7 @@ def test_a_server_that_drips_is_left_at_the_deadline(
         url = f"{'https' if encrypted else 'http'}://a.example:{server.port}/"
         start = time.monotonic()
         unavailable("timeout", url, seconds=0.4, address="127.0.0.1", trust=trust_context(root.pem))
-        assert 0.3 < time.monotonic() - start < 1.5
+        assert 0.3 < time.monotonic() - start < 5
 
 
 def test_continue_without_end_is_left_at_the_deadline() -> None:
@@ -393,28 +393,28 @@ def test_redirects_share_one_deadline() -> None:
     with serving(handle) as server:
         start = time.monotonic()
         unavailable("timeout", server.url, seconds=0.5, redirects=50)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 5
 
 
 def test_a_handshake_that_stalls_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         start = time.monotonic()
         unavailable("timeout", f"https://127.0.0.1:{listener.getsockname()[1]}/", seconds=0.4)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 5
 
 
 def test_a_resolver_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
     def hang(*_: Any, **__: Any) -> Any:
-        over.wait(5)
+        over.wait(30)
         raise OSError
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     start = time.monotonic()
     unavailable("timeout", "http://slow.example/", seconds=0.3)
     over.set()
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 5
 
 
 def test_a_host_that_is_not_found_is_named(names: dict[str, list[list[str]]]) -> None:
@@ -462,7 +462,7 @@ def test_a_dead_family_does_not_stop_it(names: dict[str, list[list[str]]], monke
         start = time.monotonic()
         answer = get(f"http://two.example:{port}/")
         assert answer.address == "::1"
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 def test_families_are_tried_by_turns(names: dict[str, list[list[str]]]) -> None:

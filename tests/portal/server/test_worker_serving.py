@@ -28,7 +28,7 @@ Connect = Callable[[], socket.socket]
 @pytest.fixture(params=["http", "https"])
 def connect(web: Web, request: pytest.FixtureRequest) -> Connect:
     def plain() -> socket.socket:
-        return socket.create_connection(web.plain, timeout=5)
+        return socket.create_connection(web.plain, timeout=15)
 
     return plain if request.param == "http" else lambda: tls_connect(web.secure)
 
@@ -36,7 +36,7 @@ def connect(web: Web, request: pytest.FixtureRequest) -> Connect:
 @contextmanager
 def many(address: tuple[str, int], count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(count)]
+        yield [stack.enter_context(socket.create_connection(address, timeout=15)) for _ in range(count)]
 
 
 def post(body: bytes, *, path: str = "/", headers: str = "") -> bytes:
@@ -173,7 +173,7 @@ def test_failing_application_is_answered_with_500(connect: Connect) -> None:
 
 
 def test_client_that_ends_its_side_gets_its_answer(web: Web) -> None:
-    with socket.create_connection(web.plain, timeout=5) as sock:
+    with socket.create_connection(web.plain, timeout=15) as sock:
         sock.sendall(get("/half"))
         sock.shutdown(socket.SHUT_WR)
         assert read_reply(sock).json["path"] == "/half"
@@ -194,6 +194,7 @@ def test_slow_reader_gets_everything(connect: Connect) -> None:
         assert read_reply(sock).json["path"] == "/behind"
 
 
+@pytest.mark.alone
 def test_slow_readers_hold_no_thread(web: Web) -> None:
     held = []
     try:
@@ -211,6 +212,7 @@ def test_slow_readers_hold_no_thread(web: Web) -> None:
             sock.close()
 
 
+@pytest.mark.alone
 def test_streamed_bodies_hold_only_a_share_of_the_threads(web: Web) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"
     with many(web.plain, THREADS * 4) as held:
