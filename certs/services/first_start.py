@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
 from certs.acme.directories import DirectoryInfo, directory_label
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
@@ -24,7 +25,7 @@ from certs.services.listeners import local_addresses
 from certs.services.on_demand import on_demand_change
 from certs.services.orders import order_create
 from certs.services.own_certificate import own_certificate_is_there
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.sweeps import renewal_decision
 from portal import clock
 
@@ -97,16 +98,20 @@ def certificate_request(wish: CertificateWish) -> str:
         terms_url=directory.terms_url,
         actor=ACTOR,
     )
-    certificate = known or certificate_new(name=wish.names[0], names=wish.names, account=account, actor=ACTOR)
-    state_update(portal_certificate=certificate)
-    # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
-    decision = renewal_decision(certificate, asked=True)
-    if decision.code in {Code.HELD_BACK, Code.LAST_ONE}:
-        return f"Nothing was requested. {decision.text}"
-    try:
-        order_create(certificate, reason="asked", actor=ACTOR, bind=True)
-    except ConflictError:
-        return f"An order for {', '.join(wish.names)} is under way."
+    with transaction.atomic():
+        state_lock()  # two nodes may start at the same moment
+        certificate = _certificate_of(wish) or certificate_new(
+            name=wish.names[0], names=wish.names, account=account, actor=ACTOR
+        )
+        state_update(portal_certificate=certificate)
+        # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
+        decision = renewal_decision(certificate, asked=True)
+        if decision.code in {Code.HELD_BACK, Code.LAST_ONE}:
+            return f"Nothing was requested. {decision.text}"
+        try:
+            order_create(certificate, reason="asked", actor=ACTOR, bind=True)
+        except ConflictError:
+            return f"An order for {', '.join(wish.names)} is under way."
     return f"A certificate for {', '.join(wish.names)} was requested from {directory_label(wish.directory_url)}."
 
 

@@ -24,7 +24,7 @@ from certs.services.directories import directory_named
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.ledger import budgets_shown
 from certs.services.orders import order_create
-from certs.services.portal_state import state_get
+from certs.services.portal_state import state_get, state_lock
 from certs.services.preflight import preflight_run
 from certs.services.preflight_names import Target
 from certs.services.rehearsals import rehearsal_ask
@@ -127,38 +127,40 @@ def certificate_order(
     limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token"). `on_demand`: a
     visitor brought it about, not a person.
     """
-    known = _known_certificate(names, account)
-    if known is not None:
-        certificate_options_change(known, replace(issue_options_of(known), **wanted or {}), actor=actor)
-        decision = renewal_decision(known)
-        if known.current is not None and not decision.due and not force and decision.code == Code.NOT_DUE:
-            return _line(known, decision, text=f"A good one is there. {decision.text}")
-    try:
-        with transaction.atomic():
-            certificate = known or certificate_new(
-                name=names[0],
-                names=names,
-                account=account,
-                actor=actor,
-                options=IssueOptions(**wanted or {}),
-                on_demand=on_demand,
-            )
-            decision = renewal_decision(certificate, asked=True, force=force, use_last=use_last)
-            if not decision.due and known is None:  # and the new certificate is not kept
-                raise _asks_first(decision) if decision.code == Code.LAST_ONE else NotAllowed(decision.text)
-            if not decision.due:
-                return _line(certificate, decision)
-            reason = ON_DEMAND if on_demand else FORCED if force else str(Code.ASKED)
-            order = order_create(certificate, reason=reason, actor=actor, bind=bind)
-    except ConflictError as error:
-        if known is None:
-            raise
-        return _line(known, decision, code=str(Code.BUSY), text=str(error))
-    except BinderyError as error:
-        if known is None:
-            raise
-        return _line(known, decision, code=FAILED, text=str(error))
-    return _line(certificate, decision, order=order)
+    with transaction.atomic():
+        state_lock()  # of two who ask for the same names at once, the second finds what the first has made
+        known = _known_certificate(names, account)
+        if known is not None:
+            certificate_options_change(known, replace(issue_options_of(known), **wanted or {}), actor=actor)
+            decision = renewal_decision(known)
+            if known.current is not None and not decision.due and not force and decision.code == Code.NOT_DUE:
+                return _line(known, decision, text=f"A good one is there. {decision.text}")
+        try:
+            with transaction.atomic():
+                certificate = known or certificate_new(
+                    name=names[0],
+                    names=names,
+                    account=account,
+                    actor=actor,
+                    options=IssueOptions(**wanted or {}),
+                    on_demand=on_demand,
+                )
+                decision = renewal_decision(certificate, asked=True, force=force, use_last=use_last)
+                if not decision.due and known is None:  # and the new certificate is not kept
+                    raise _asks_first(decision) if decision.code == Code.LAST_ONE else NotAllowed(decision.text)
+                if not decision.due:
+                    return _line(certificate, decision)
+                reason = ON_DEMAND if on_demand else FORCED if force else str(Code.ASKED)
+                order = order_create(certificate, reason=reason, actor=actor, bind=bind)
+        except ConflictError as error:
+            if known is None:
+                raise
+            return _line(known, decision, code=str(Code.BUSY), text=str(error))
+        except BinderyError as error:
+            if known is None:
+                raise
+            return _line(known, decision, code=FAILED, text=str(error))
+        return _line(certificate, decision, order=order)
 
 
 def certificate_renew(certificate: Certificate, *, actor: User | str, use_last: bool = False) -> Order:

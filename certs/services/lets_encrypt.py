@@ -28,7 +28,7 @@ from certs.services.issue_options import IssueOptions
 from certs.services.issuing import certificate_renew, order_ask
 from certs.services.listeners import address_is_local, address_usable, listener_get
 from certs.services.orders import order_cancel
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 
 log = logging.getLogger("bindery.lets-encrypt")
 Actor = User | str
@@ -72,10 +72,8 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
         eab=wish.eab,
         actor=actor,
     )
-    state_get()
     with transaction.atomic():
-        # Of two presses of the button one waits here and then finds what the other made.
-        state = PortalState.objects.select_for_update().get(pk=1)
+        state = state_lock()  # of two presses of the button one waits here and then finds what the other made
         made = _order_of_form(wish.form_id)
         if made is not None:
             return made

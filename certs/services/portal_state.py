@@ -17,6 +17,12 @@ def state_update(**fields: Any) -> None:
     PortalState.objects.filter(pk=1).update(**fields)
 
 
+def state_lock() -> PortalState:
+    """Inside a transaction: whoever else asks for it waits until that ends, and sees what it has done."""
+    state_get()
+    return PortalState.objects.select_for_update().get(pk=1)
+
+
 def generation_bump() -> None:
     """Call inside the transaction that changed what is to be served."""
     state_get()
