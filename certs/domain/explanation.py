@@ -15,7 +15,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Failure:
     """`evidence` is what was seen where the CA looked: {"name", "url", "curl", "seen", "right"}; `findings` what was
-    found out about the names: {"code", "level", "name", "sentence", "proof", "advice"}."""
+    found out about the names: {"code", "level", "name", "sentence", "proof", "advice", "record"}."""
 
     code: str
     message: str = ""
@@ -63,6 +63,7 @@ class Explanation:
     proofs: tuple[Proof, ...] = ()
     names: tuple[tuple[str, str], ...] = ()  # name, what the CA says of it: where it speaks of single names
     by_itself: bool = False  # there is nothing to do but wait
+    record: str = ""  # what to put into DNS, verbatim
 
     @property
     def has_command(self) -> bool:
@@ -91,19 +92,24 @@ def explain(failure: Failure) -> Explanation:
         words = {"name": failure.name, "ca": failure.ca, "detail": failure.detail or failure.message, **groups}
         action = rule.action.format_map(words) if rule.action else failure.advice or _LOOK
         return Explanation(
-            rule.cause.format_map(words), action, _proofs(failure), _subproblems(failure.problem), rule.by_itself
+            rule.cause.format_map(words),
+            action,
+            _proofs(failure),
+            _subproblems(failure.problem),
+            rule.by_itself,
+            record=groups.get("record", ""),
         )
     return Explanation(failure.message, failure.advice or _LOOK, _proofs(failure), _subproblems(failure.problem))
 
 
 def _finding(*codes: str) -> Callable[[Failure], Mapping[str, str] | None]:
-    """The sentence and the advice of a finding with one of these codes."""
+    """The sentence, the advice and the record of a finding with one of these codes."""
 
     def fits(failure: Failure) -> Mapping[str, str] | None:
         found = failure.finding(*codes)
         if found is None:
             return None
-        return {name: str(found.get(name) or "") for name in ("name", "sentence", "advice")}
+        return {name: str(found.get(name) or "") for name in ("name", "sentence", "advice", "record")}
 
     return fits
 
@@ -310,8 +316,11 @@ def _proofs(failure: Failure) -> tuple[Proof, ...]:
             where = f"{item['url']}: " if item.get("url") else ""
             proofs.append(Proof("This server", f"{where}{item['seen']}", str(item.get("curl") or "")))
     for finding in failure.findings:
-        if finding.get("level") in ("error", "warning", "unknown") and finding.get("proof"):
-            proofs.append(Proof("This server", f"{finding.get('name') or ''} {finding['proof']}".strip()))
+        # Of records that may or may not forbid this CA it is told only where the CA says that they do.
+        beside = (finding.get("code"), finding.get("level")) == ("caa", "unknown") and failure.code != "acme-caa"
+        if finding.get("level") in ("error", "warning", "unknown") and finding.get("proof") and not beside:
+            about = f"{finding['name']}: " if finding.get("name") else ""
+            proofs.append(Proof("This server", f"{about}{finding['proof']}"))
     return tuple(dict.fromkeys(proofs))
 
 

@@ -18,8 +18,9 @@ from portal import clock
 log = logging.getLogger("bindery.order")
 _LOOKED_AT = 5  # names; a failure seldom has more than one cause
 _TELLING = (Level.WARNING, Level.ERROR)
-# An address where nothing answered from here either bears out what the CA says of it.
-_TELLING_CODES = {(Level.UNKNOWN, "ipv4"), (Level.UNKNOWN, "ipv6")}
+# An address where nothing answered from here either bears out what the CA says of it; so do CAA records of which it is
+# not known whether they mean this CA.
+_TELLING_CODES = {(Level.UNKNOWN, "ipv4"), (Level.UNKNOWN, "ipv6"), (Level.UNKNOWN, "caa")}
 _BESIDE = {"terms", "budget"}  # no cause of a challenge that failed
 FINDING = "finding"  # in Order.evidence: what was found out about a name, rather than seen where the CA looked
 

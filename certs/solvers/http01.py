@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from certs.domain.errors import InputError, Unavailable
+from certs.domain.names import is_address
 from certs.domain.urls import url_split
 from certs.solvers.base import Evidence, Site, Solver, Task
+from certs.transports.dns import Resolver
 from certs.transports.outbound import PROBE, Answer, fetch
 
 PATH = "/.well-known/acme-challenge/"
@@ -79,6 +81,7 @@ def _seen_inside(url: str, expected: str, site: Site, why: str) -> str:
 def _ask(url: str, site: Site, *, allow_private: bool) -> Answer:
     return fetch(
         url,
+        address=_address_of(url_split(url).hostname or "", site),
         purpose=PROBE,
         version=site.version,
         plain_http=True,
@@ -88,6 +91,17 @@ def _ask(url: str, site: Site, *, allow_private: bool) -> Answer:
         whole=False,
         seconds=LOOK_SECONDS,
     )
+
+
+def _address_of(host: str, site: Site) -> str:
+    """Where the resolvers of the settings are to be asked instead of the system's. Raises Unavailable."""
+    if not site.resolvers or is_address(host):
+        return ""
+    ipv4, ipv6 = Resolver(site.resolvers, site.authorities, LOOK_SECONDS).addresses(host)
+    found = [*ipv6.values, *ipv4.values]
+    if not found:
+        raise Unavailable(f"{host} has no address in DNS.", code="host-unknown")
+    return found[0]
 
 
 def _describe(answer: Answer, expected: str) -> str:

@@ -167,7 +167,7 @@ def test_what_is_proven_comes_from_the_ca_and_from_here() -> None:
             f"http://{NAME}/.well-known/acme-challenge/t: HTTP 404 with something else: nginx",
             f"curl -i http://{NAME}/.well-known/acme-challenge/t",
         ),
-        ("This server", f"{NAME} 2001:db8::1 answered", ""),
+        ("This server", f"{NAME}: 2001:db8::1 answered", ""),
     ]
 
 
@@ -218,3 +218,17 @@ def test_whatever_a_ca_sends_there_is_something_to_say(
     )
     assert told.cause
     assert told.action
+
+
+def test_the_record_that_mends_it_is_told_verbatim() -> None:
+    record = f'{NAME}. CAA 0 issue "ca.example"'
+    told = explain(Failure("acme-caa", findings=[{**finding("caa"), "record": record}]))
+    assert (told.action, told.record) == ("Do it.", record)
+    assert told.proofs[-1].says == f"{NAME}: 2001:db8::1 answered"
+    assert explain(Failure("acme-caa", message="No.")).record == ""
+
+
+@pytest.mark.parametrize(("code", "shown"), [("acme-caa", True), ("acme-connection", False)])
+def test_records_of_which_nobody_knows_whom_they_mean_are_told_where_the_ca_names_them(code: str, shown: bool) -> None:
+    told = explain(Failure(code, findings=[finding("caa", level="unknown")]))
+    assert any("answered" in proof.says for proof in told.proofs) is shown

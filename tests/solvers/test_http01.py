@@ -10,6 +10,8 @@ import pytest
 
 from certs.solvers.base import Site, Task
 from certs.solvers.http01 import PATH, Http01
+from tests.harness.bind import Bind
+from tests.harness.need import need
 from tests.harness.ports import LOOPBACK, free_port
 
 TASK = Task("localhost", "tok-en", "tok-en.thumbprint")
@@ -121,3 +123,19 @@ def test_only_the_challenges_own_place_is_looked_at_whatever_the_ca_names(
     monkeypatch.setattr("certs.solvers.http01._seen", lambda url, expected, site: url)
     evidence = Http01().look(Task("localhost", "tok-en", "tok-en.x", asked))
     assert evidence.seen == "http://localhost/.well-known/acme-challenge/tok-en"
+
+
+def test_the_resolvers_of_the_settings_are_asked_instead_of_the_systems(server: Server) -> None:
+    need("named")
+    records = {"test": [], "one.test": ["here A 127.0.0.1", "gone TXT nothing"]}
+    with Bind(zones=records, records=records) as bind:
+        site = Site(resolvers=(bind.address,), authorities=(bind.address,), allow_private=True)
+
+        def seen(name: str, asked: Site) -> str:
+            place = f"http://{name}:{server.port}{PATH}token"
+            task = Task(name=name, token="token", key_authorization="token.thumb", asked=place)
+            return Http01(site=asked).look(task).seen
+
+        assert "cannot find" in seen("here.one.test", Site(allow_private=True))
+        assert seen("here.one.test", site).startswith("HTTP ")
+        assert "cannot find" in seen("gone.one.test", site)
