@@ -103,15 +103,15 @@ def certificate_request(wish: CertificateWish) -> str:
         certificate = _certificate_of(wish) or certificate_new(
             name=wish.names[0], names=wish.names, account=account, actor=ACTOR
         )
-        state_update(portal_certificate=certificate)
-        # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
-        decision = renewal_decision(certificate, asked=True)
-        if decision.code in {Code.HELD_BACK, Code.LAST_ONE}:
-            return f"Nothing was requested. {decision.text}"
-        try:
-            order_create(certificate, reason="asked", actor=ACTOR, bind=True)
-        except ConflictError:
-            return f"An order for {', '.join(wish.names)} is under way."
+    state_update(portal_certificate=certificate)
+    # A start may be repeated by whatever starts the portal, again and again: it is no reason to ask earlier.
+    decision = renewal_decision(certificate, asked=True)
+    if decision.code in {Code.HELD_BACK, Code.LAST_ONE}:
+        return f"Nothing was requested. {decision.text}"
+    try:
+        order_create(certificate, reason="asked", actor=ACTOR, bind=True)
+    except ConflictError:
+        return f"An order for {', '.join(wish.names)} is under way."
     return f"A certificate for {', '.join(wish.names)} was requested from {directory_label(wish.directory_url)}."
 
 

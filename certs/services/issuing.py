@@ -127,9 +127,11 @@ def certificate_order(
     limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token"). `on_demand`: a
     visitor brought it about, not a person.
     """
+    known = _known_certificate(names, account)
     with transaction.atomic():
-        state_lock()  # of two who ask for the same names at once, the second finds what the first has made
-        known = _known_certificate(names, account)
+        if known is None:
+            state_lock()  # of two who ask for the same names at once, the second finds what the first has made
+            known = _known_certificate(names, account)
         if known is not None:
             certificate_options_change(known, replace(issue_options_of(known), **wanted or {}), actor=actor)
             decision = renewal_decision(known)

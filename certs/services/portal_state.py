@@ -18,7 +18,10 @@ def state_update(**fields: Any) -> None:
 
 
 def state_lock() -> PortalState:
-    """Inside a transaction: whoever else asks for it waits until that ends, and sees what it has done."""
+    """Inside a transaction: whoever else asks for it waits until that ends, and sees what it has done.
+
+    Do not change a certificate after it that others may be changing: a renewal locks the certificate first, then this.
+    """
     state_get()
     return PortalState.objects.select_for_update().get(pk=1)
 
