@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from certs.models import AcmeAccount, Certificate, JobEvent, Order
-from certs.models.statements import row_insert, row_update
+from certs.models.statements import row_delete, row_insert, row_update
 from certs.services.keys import key_create
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +52,14 @@ def test_only_the_rows_meant_are_changed(missed: dict[str, object]) -> None:
     assert row_update(Order, {"pk": row.pk, "state": "new"}, {"attempts": 9}) == 1
     other.refresh_from_db()
     assert other.attempts == 0
+
+
+def test_only_the_rows_meant_are_deleted() -> None:
+    job, other = uuid4(), uuid4()
+    for each in (job, job, other):
+        JobEvent.objects.create(job=each, message="x")
+    assert row_delete(JobEvent, {"job": job}) == 2
+    assert [event.job for event in JobEvent.objects.filter(job__in=[job, other])] == [other]
 
 
 def test_an_insert_does_what_django_would() -> None:

@@ -23,6 +23,7 @@ from certs.models import (
     PrivateKey,
     User,
 )
+from certs.models.statements import row_delete, row_update
 from certs.services.events import audit_record
 from certs.services.issue_options import (
     IssueOptions,
@@ -286,29 +287,21 @@ def _name_from(info: CertInfo) -> str:
 
 def version_make_current(certificate: Certificate, version: CertificateVersion) -> None:
     """Inside the caller's transaction; whether it may be served is the caller's question."""
-    moment = clock.now()
-    certificate.current = version
-    certificate.last_renewed_at = version.created_at
-    certificate.failures = 0
-    certificate.next_attempt_at = None
-    certificate.retry_after_at = None
-    certificate.next_check_at = moment
-    certificate.ari = {}  # a window of the CA belongs to one version
+    fields: dict[str, Any] = {
+        "current": version,
+        "last_renewed_at": version.created_at,
+        "failures": 0,
+        "next_attempt_at": None,
+        "retry_after_at": None,
+        "next_check_at": clock.now(),
+        "ari": {},  # a window of the CA belongs to one version
+    }
     if certificate.source != Certificate.Source.ACME:
-        certificate.names = version.names
-    certificate.save(
-        update_fields=[
-            "current",
-            "last_renewed_at",
-            "failures",
-            "next_attempt_at",
-            "retry_after_at",
-            "next_check_at",
-            "ari",
-            "names",
-        ]
-    )
-    certificate.name_rows.all().delete()
+        fields["names"] = version.names
+    for name, value in fields.items():
+        setattr(certificate, name, value)
+    row_update(Certificate, {"pk": certificate.pk}, fields)
+    row_delete(CertificateName, {"certificate": certificate})
     CertificateName.objects.bulk_create(
         CertificateName(certificate=certificate, name=name, reversed=name_reversed(name)) for name in version.names
     )

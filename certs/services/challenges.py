@@ -19,6 +19,7 @@ from certs.domain.errors import AcmeRetry, BinderyError, InputError, Unavailable
 from certs.domain.options import NoOptions
 from certs.domain.registry import plugins
 from certs.models import AcmeAccount, Certificate, Challenge, ChallengeMethod, Order
+from certs.models.statements import row_update
 from certs.services.alone import alone
 from certs.services.options import options_load
 from certs.services.reachability import private_allowed
@@ -168,9 +169,9 @@ def challenges_clear(order_id: UUID) -> None:
 
     No network, for the caller's transaction; `challenges_clean` does the work.
     """
-    rows = Challenge.objects.filter(order_id=order_id)
-    rows.filter(kind__in=[kind for kind, solver in solver_kinds().items() if solver.by_portal]).delete()
-    rows.filter(clean_at=None).update(clean_at=clock.now())
+    by_portal = [kind for kind, solver in solver_kinds().items() if solver.by_portal]
+    Challenge.objects.filter(order_id=order_id, kind__in=by_portal).delete()
+    row_update(Challenge, {"order": order_id, "clean_at": None}, {"clean_at": clock.now()})
 
 
 def challenges_clean(order_id: UUID | None = None) -> int:
