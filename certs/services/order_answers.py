@@ -138,7 +138,11 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
         challenge = next((one for one in authorization.challenges if one.url in rows), None)
         if authorization.status != "pending" or challenge is None or challenge.status != "pending":
             continue
-        flow.client.challenge_answer(challenge.url)
+        try:
+            flow.client.challenge_answer(challenge.url)
+        except AcmeRefused:
+            if not _is_told(flow, authorization.url, challenge.url):
+                raise
         told.append(rows[challenge.url])
     if told:
 
@@ -150,6 +154,13 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
         flow.later(write)
         time.sleep(POLL_FIRST_SECONDS)
     return bool(told)
+
+
+def _is_told(flow: Flow, authorization_url: str, challenge_url: str) -> bool:
+    """Some CAs refuse to be told twice: a request whose answer was lost, or another worker's, has arrived."""
+    authorization = flow.client.authorization_read(authorization_url)
+    waiting = any(one.url == challenge_url and one.status == "pending" for one in authorization.challenges)
+    return authorization.status != "pending" or not waiting
 
 
 def _await_names(flow: Flow, authorizations: list[AuthorizationView], *, again: bool) -> None:

@@ -416,7 +416,11 @@ class Ca:
         )
         if not isinstance(found, Challenge) or parent is None or parent.account is not signed.account:
             raise Refused("malformed", "There is no such challenge.", 404)
-        if signed.payload and found.status == "pending" and parent.status == "pending":
+        if signed.payload:
+            if (
+                found.status != "pending" or parent.status != "pending"
+            ):  # as pebble does; others answer as if it were new
+                raise Refused("malformed", f"Cannot update challenge with status {found.status}.")
             found.status = "processing"
             key_authorization = f"{found.token}.{encoded(signed.jwk.thumbprint())}"
             threading.Thread(target=self._validate, args=(parent, found, key_authorization), daemon=True).start()

@@ -640,6 +640,21 @@ def test_of_many_claimers_exactly_one_wins_each_order(ca: FakeCa, account: AcmeA
         assert Order.objects.get(pk=pk).lease_owner == owner
 
 
+def test_a_ca_that_refuses_to_be_told_twice_is_looked_at(ca: FakeCa, order: Order) -> None:
+    """As pebble does; a request whose answer was lost is sent again."""
+    refusal = failure(Problem(code="malformed", status=400, detail="Cannot update challenge"), "Our CA")
+    ca.on["challenge_answer"] = raise_once(ca, "challenge_answer", refusal)
+    done = advance(order)
+    assert done.state == states.DONE, done.error_message
+    assert ca.calls["challenge_answer"] == 2
+
+
+def test_a_ca_that_refuses_to_be_told_at_all_has_refused(ca: FakeCa, order: Order) -> None:
+    ca.fail["challenge_answer"] = [failure(Problem(code="malformed", status=400, detail="no"), "Our CA")]
+    order = advance(order)
+    assert (order.state, order.error_code) == (states.FAILED, "acme-malformed")
+
+
 def test_answers_that_were_lost_are_made_anew_rather_than_waited_for(ca: FakeCa, order: Order) -> None:
     ca.on["challenge_answer"] = lambda: Challenge.objects.all().delete()
     ca.fail["authorization_read"] = []
