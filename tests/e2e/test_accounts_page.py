@@ -95,7 +95,7 @@ def test_a_certificate_is_revoked_and_replaced() -> None:
         assert pebble.revocation(serial) == ("Revoked", 1)
 
         address = page.url
-        for _ in range(60):
+        for _ in range(180):
             if pebble.issued() == 2:
                 break
             page.wait_for_timeout(500)

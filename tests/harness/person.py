@@ -68,7 +68,7 @@ def fill_request(
     page.fill("[name=email]", EMAIL)
     if port is not None:
         page.fill("[name=port]", str(port))
-    expect(page.locator("#terms")).to_contain_text(re.compile("(Terms|names no terms) of service"), timeout=15_000)
+    expect(page.locator("#terms")).to_contain_text(re.compile("(Terms|names no terms) of service"), timeout=60_000)
     page.check("[name=accept_terms]")
 
 
@@ -92,7 +92,7 @@ def wait_for_certificate(person: Visitor) -> None:
 def go_to_https(person: Visitor, address: str) -> None:
     """By the button the page offers: it takes the whole window there, logged in."""
     person.page.get_by_role("button", name=f"Go to {address}").click()
-    person.page.wait_for_url(f"{address}/**", timeout=20_000)
+    person.page.wait_for_url(f"{address}/**", timeout=60_000)
 
 
 def obtain(person: Visitor, base: str, ca: Directory, names: Sequence[str], *, anyway: bool = True) -> None:

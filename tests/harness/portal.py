@@ -190,7 +190,7 @@ class Portal:
         return self.http_url + path
 
     def manage(
-        self, *arguments: str, check: bool = True, timeout: float = 90, environment: dict[str, str] | None = None
+        self, *arguments: str, check: bool = True, timeout: float = 240, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """A command of manage.py beside the running portal."""
         done = subprocess.run(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.harness.ports import PATIENCE
+
 
 class Process:
     """Started by the constructor; `stop` may be called twice. Output of both streams is in `log_file`."""
@@ -67,10 +69,10 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 self.popen.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.popen.wait(timeout)
+                self.popen.wait(timeout * PATIENCE)
         self.kill(family)
         atexit.unregister(self.stop)
-        return self.popen.wait(5)
+        return self.popen.wait(30)
 
     def kill(self, family: Sequence[psutil.Process] = ()) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
