@@ -1,10 +1,15 @@
-"""What is tried next, within the same order, where the CA has refused: another challenge, then another issuer.
+"""What is tried next, within the same order, where the CA has refused: the same once more where that was our fault,
+another challenge, then another issuer.
 
 The order goes back to an earlier state with its key; what failed is kept in `Order.tried`, so that nothing is tried
 twice and the person sees all of it.
 """
 
+import time
 from typing import Any
+
+import psutil
+from django.db.models import Min
 
 from certs.acme.directories import directory_label
 from certs.domain import states
@@ -15,11 +20,14 @@ from certs.services.addresses import public_url
 from certs.services.challenges import AUTOMATIC, challenge_kind_first, challenges_clear, solver_kinds
 from certs.services.explanations import issuer_refusal
 from certs.services.ledger import SPENT
+from certs.services.nodes import node_name
 from certs.services.order_flow import Flow
-from certs.services.order_views import ChallengeFailed
+from certs.services.order_views import RESTARTS, ChallengeFailed, OrderGone, step_restart
+from certs.services.serving import processes_live
 from portal import clock
 
 CHALLENGE, ISSUER = "challenge", "issuer"
+STARTING_SECONDS = 2.0  # until a process is there again
 HTTPS_PORT = 443  # where a CA makes the tls-alpn-01 handshake (RFC 8737 §3)
 # Another way to the same name may do better; a broken DNS or a refused name would fail there as well.
 _OTHER_WAY = frozenset({"acme-connection", "acme-unauthorized", "acme-incorrectResponse", "acme-tls"})
@@ -31,7 +39,8 @@ def turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
     """Whether the order goes on in another way. `told` is what would be said of its failure. Raises LeaseLost."""
     if flow.order.state not in _BEFORE_ISSUE:
         return False
-    return _other_challenge(flow, error, told) or issuer_turn_take(flow, error, told)
+    again = _once_more(flow, error)
+    return again or _other_challenge(flow, error, told) or issuer_turn_take(flow, error, told)
 
 
 def issuer_turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
@@ -43,6 +52,34 @@ def issuer_turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> b
 
 def turn_failures(order: Order, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in order.tried if entry["kind"] == kind]
+
+
+def _once_more(flow: Flow, error: BinderyError) -> bool:
+    """A CA that met the portal while it was being started anew has judged that, and not the name."""
+    order = flow.order
+    if not isinstance(error, ChallengeFailed) or error.code not in _OTHER_WAY or order.restarts >= RESTARTS:
+        return False
+    if not solver_kinds()[order.challenge_kind].by_portal or not _was_starting(order):
+        return False
+    time.sleep(STARTING_SECONDS)
+    step_restart(flow, OrderGone(f"{error.message} The portal was being started anew when the CA looked."))
+    return True
+
+
+def _was_starting(order: Order) -> bool:
+    """Whether a serving process has begun since the answers were stored, or is gone and not replaced yet."""
+    stored = order.challenges.aggregate(at=Min("created_at"))["at"]
+    if stored is None:
+        return False
+    own = processes_live(node_name())
+    return any(each.started_at >= stored for each in processes_live()) or not all(_runs(each.pid) for each in own)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _other_challenge(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:

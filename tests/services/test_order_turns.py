@@ -1,5 +1,6 @@
 """What is tried next: another challenge, another issuer, a rehearsal. One order, one certificate, one key."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,12 +16,14 @@ from certs.acme.problems import Problem, failure
 from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, Unavailable
 from certs.domain.preflight import Finding, Level
-from certs.models import AcmeAccount, AcmeDirectory, Certificate, Challenge, JobEvent, Order, PrivateKey
-from certs.services import order_flow
+from certs.models import AcmeAccount, AcmeDirectory, Certificate, Challenge, JobEvent, NodeProcess, Order, PrivateKey
+from certs.services import order_flow, order_turns
 from certs.services.accounts import account_get_or_create
 from certs.services.certificates import certificate_new
 from certs.services.challenges import tls_challenge_answer
 from certs.services.issue_options import IssueOptions
+from certs.services.nodes import node_name
+from certs.services.order_views import RESTARTS
 from certs.services.orders import order_cancel, order_create
 from certs.services.portal_state import state_update
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account, rehearsal_ask
@@ -476,3 +479,48 @@ def test_two_orders_for_a_name_by_the_tls_challenge_are_both_issued(cas: Cas, mo
         cas.at(one.account).pending_reads = 0
     assert [advance(each).state for each in (first, second)] == [states.DONE, states.DONE]
     assert [len(cas.at(one.account).issued) for one in made] == [1, 1]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> NodeProcess:
+    """A serving process that was there long before."""
+    monkeypatch.setattr(order_turns, "STARTING_SECONDS", 0.0)
+    long_ago = clock.now() - timedelta(hours=1)
+    return NodeProcess.objects.create(node=node_name(), pid=os.getpid(), started_at=long_ago)
+
+
+def fails(cas: Cas, times: int) -> FakeCa:
+    """The CA finds the first answers wrong, so many of them."""
+    ca = cas.at(account(1))
+    ca.verdict = "invalid"
+
+    def judge() -> None:
+        ca.verdict = "invalid" if ca.calls["order_new"] <= times else "valid"
+
+    ca.on["order_new"] = judge
+    return ca
+
+
+@pytest.mark.parametrize("how", ["began", "is gone"])
+def test_a_name_is_not_judged_by_a_portal_that_was_being_started_anew(cas: Cas, started: NodeProcess, how: str) -> None:
+    """Its web process was killed, say, while it answered the CA."""
+    ca = fails(cas, 1)
+    changed = {"started_at": clock.now() + timedelta(minutes=1)} if how == "began" else {"pid": 2**22 + 1}
+    NodeProcess.objects.filter(pk=started.pk).update(**changed)
+    done = advance(order())
+    assert (done.state, done.restarts, done.tried) == (states.DONE, 1, []), done.error_message
+    assert ca.calls["order_new"] == 2
+    assert JobEvent.objects.filter(job=done.pk, message__contains="started anew").exists()
+
+
+def test_a_portal_that_is_started_anew_all_the_time_does_not_ask_for_ever(cas: Cas, started: NodeProcess) -> None:
+    ca = fails(cas, 99)
+    NodeProcess.objects.filter(pk=started.pk).update(started_at=clock.now() + timedelta(minutes=1))
+    assert advance(order()).state == states.FAILED
+    assert ca.calls["order_new"] == RESTARTS + 1
+
+
+def test_a_portal_that_was_there_all_the_time_takes_the_verdict(cas: Cas, started: NodeProcess) -> None:
+    ca = fails(cas, 1)
+    assert advance(order()).state == states.FAILED
+    assert ca.calls["order_new"] == 1
