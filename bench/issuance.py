@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.issuance [COUNT …]
 
 A throw-away data directory, pebble that neither sleeps nor asks anybody to wait between polls (Retry-After 0; with 1,
-as the tests have it, each order takes the second that we obey), one qcluster with two workers that advance up to eight
+as the tests have it, each order takes the second that we obey), the queue with two workers that advance up to eight
 orders each. CPU is user + system of the cluster's processes; what answers the challenges is counted apart. Rows: 1 and
 100 certificates of one name each. Beside them, in the same run and under the same conditions, lego as Debian has it: a
 process for each certificate, with an account that is registered before. (It first looks after 5 s where the CA
@@ -29,6 +29,7 @@ COUNTS = (1, 100)
 ONE_REPEATED = 5  # a single certificate is measured so often; the median is shown
 AIM_ONE_SECONDS, AIM_MANY, AIM_PER_SECOND, AIM_CPU_MS = 0.6, 50, 20.0, 30.0
 GIVE_UP_SECONDS = 180
+QUEUE = "import django; django.setup(); from portal.server.cluster import main; main()"  # as the supervisor's child
 
 
 def main(counts: tuple[int, ...]) -> int:
@@ -56,7 +57,7 @@ def measure(counts: tuple[int, ...]) -> int:
 
     port = free_port()
     answers = start("-c", "from tests.e2e.answers import main; main()", str(port))
-    cluster = start("manage.py", "qcluster", "--skip-checks")
+    cluster = start("-c", QUEUE)
     rows = []
     try:
         with Pebble(http_port=port, retry_after=0) as ca:
