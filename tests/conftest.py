@@ -3,8 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.harness.dns import DnsServer
 from tests.harness.need import need as need_counterparts
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
+from tests.harness.prepared import database_copy
 
 
 @pytest.hookimpl(trylast=True)
@@ -56,12 +57,36 @@ def _starts_early(item: pytest.Item) -> bool:
     return item.get_closest_marker("e2e") is not None and not any(item.get_closest_marker(each) for each in late)
 
 
-_unblock = pytest.StashKey[Callable[[], AbstractContextManager[None]]]()
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest, django_db_modify_db_settings: None) -> bool:
+    """SQLite is given a database that has its tables; elsewhere as the command line says."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return bool(request.config.getvalue("reuse_db"))
+    database_copy(Path(database["TEST"]["NAME"]))
+    return True
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _keep_unblock(request: pytest.FixtureRequest) -> None:
-    request.config.stash[_unblock] = request.getfixturevalue("django_db_blocker").unblock
+_restore = pytest.StashKey[Callable[[], None]]()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> None:
+    from django.db import connection
+
+    from tests.harness.rows import Rows
+
+    with django_db_blocker.unblock():
+        rows = Rows()
+    connection._test_serialized_contents = "[]"  # type: ignore[attr-defined]  # not by Django a second time
+
+    def restore() -> None:
+        with django_db_blocker.unblock():
+            rows.restore()
+
+    request.config.stash[_restore] = restore
 
 
 def _restore_rows(item: pytest.Item) -> None:
@@ -70,13 +95,10 @@ def _restore_rows(item: pytest.Item) -> None:
     if marker is None or not marker.kwargs.get("transaction"):
         return
     from django.contrib.contenttypes.models import ContentType
-    from django.db import connection
 
-    with item.config.stash[_unblock]():
-        contents = getattr(connection, "_test_serialized_contents", None)
-        if contents is not None:
-            connection.creation.deserialize_db_from_string(contents)
-        ContentType.objects.clear_cache()
+    if _restore in item.config.stash:  # else there is no database yet
+        item.config.stash[_restore]()
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture

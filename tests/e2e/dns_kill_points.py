@@ -35,10 +35,8 @@ def main(directory_url: str, bundle_file: str, dns_port: str) -> None:
 
     django.setup()
     settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS = 0.6, 0.2
-    from django.core.management import call_command
     from django.db import connections
 
-    call_command("migrate", verbosity=0)
     from certs.models import Challenge
     from certs.services.accounts import account_get_or_create
     from certs.services.challenges import challenges_clean

@@ -23,11 +23,9 @@ def main(directory_url: str, bundle_file: str, refusing_url: str, refusing_bundl
 
     django.setup()
     settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS = 0.6, 0.2
-    from django.core.management import call_command
-    from django.db import connections
-
-    call_command("migrate", verbosity=0)
     from pathlib import Path
+
+    from django.db import connections
 
     from certs.services.accounts import account_get_or_create
 

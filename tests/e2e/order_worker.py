@@ -25,11 +25,8 @@ def main(what: str, directory_url: str = "", bundle_file: str = "") -> None:
 
 
 def make(directory_url: str, bundle_file: str) -> None:
-    from django.core.management import call_command
-
     from tests.harness.issuing import account_at, order_for
 
-    call_command("migrate", verbosity=0)
     ca = SimpleNamespace(directory_url=directory_url, ca_bundle_pem=Path(bundle_file).read_text())
     order_for(account_at(ca), NAME)
 

@@ -14,6 +14,7 @@ from tests.harness.bind import Bind
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.ports import free_port
+from tests.harness.prepared import database_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,7 @@ def test_a_worker_killed_around_any_change_of_the_zone_leaves_nothing_there() ->
         Bind(zones=("one.test",)) as bind,
         Pebble(http_port=free_port(), dns=bind, nonce_reject=0, retry_after=0) as ca,
     ):
+        database_copy(Path(home) / "bindery.sqlite3")
         done = subprocess.run(
             [
                 sys.executable,
@@ -39,7 +41,7 @@ def test_a_worker_killed_around_any_change_of_the_zone_leaves_nothing_there() ->
             env={**os.environ, "BINDERY_HOME": home},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]

@@ -12,7 +12,8 @@ import pytest
 from tests.e2e.kill_points import POINTS, REHEARSALS
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
-from tests.harness.ports import free_port
+from tests.harness.ports import free_port, wait_for_port
+from tests.harness.prepared import database_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,7 @@ def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
         Pebble(http_port=answers.port, tls_port=free_port(), nonce_reject=0, retry_after=0) as ca,
         Pebble(http_port=answers.port, nonce_reject=0, retry_after=0, blocked=("example.test",)) as refusing,
     ):
+        database_copy(Path(home) / "bindery.sqlite3")
         done = subprocess.run(
             [
                 sys.executable,
@@ -37,7 +39,7 @@ def test_a_worker_killed_at_any_step_costs_nothing_but_time() -> None:
             env={**os.environ, "BINDERY_HOME": home, "BINDERY_PUBLIC_URL": "https://portal.test"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]
@@ -71,6 +73,11 @@ class Answers:
             cwd=ROOT,
             env={**os.environ, "BINDERY_HOME": self._home},
         )
+        try:
+            wait_for_port(self.port)
+        except TimeoutError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

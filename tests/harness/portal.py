@@ -72,7 +72,7 @@ class Portal:
         self._process: Process | None = None
         self._shell: Shell | None = None
         if self._own_home and not own_secrets:
-            database_copy(self.home)
+            database_copy(self.home / "bindery.sqlite3")
 
     # -- where it is ---------------------------------------------------------------------------------------------
 

@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = "bindery.sqlite3"
 
 
-def database_copy(home: Path) -> None:
-    """Put one into a data directory; it holds its tables and no more, not even the canary of a key ring."""
-    shutil.copyfile(_template(), home / FILE)
-    (home / FILE).chmod(0o600)
+def database_copy(file: Path) -> None:
+    """It holds its tables and no more, not even the canary of a key ring."""
+    shutil.copyfile(_template(), file)
+    file.chmod(0o600)
 
 
 @cache

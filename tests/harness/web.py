@@ -37,7 +37,7 @@ def python_env(home: Path, **extra: str) -> dict[str, str]:
 
 def make_home(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    database_copy(folder)
+    database_copy(folder / "bindery.sqlite3")
     return folder
 
 
