@@ -152,13 +152,19 @@ def _state(row: AcmeAccount) -> str:
     return "registered" if row.account_url else "not registered yet"
 
 
+def _terms(row: AcmeAccount) -> str:
+    if row.terms_agreed_at:
+        return f"terms accepted {row.terms_agreed_at:%Y-%m-%d}"
+    return "no terms" if row.account_url else "terms not accepted"
+
+
 def _line(row: AcmeAccount) -> str:
     facts = [
         str(row.pk),
         directory_label(row.directory_url),
         row.email or "no e-mail",
         row.account_url or _state(row),
-        f"terms accepted {row.terms_agreed_at:%Y-%m-%d}" if row.terms_agreed_at else "terms not accepted",
+        _terms(row),
     ]
     facts += [f"external account {row.eab_kid}"] if row.eab_kid else []
     facts += ["given up"] if row.deactivated_at else [trouble] if (trouble := account_trouble(row)) else []
