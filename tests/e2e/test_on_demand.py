@@ -129,8 +129,8 @@ django.setup()
 import sys
 from certs.services.on_demand import on_demand_ask
 print("ready", flush=True)
-sys.stdin.readline()
-print(on_demand_ask(sys.argv[1]).code, flush=True)
+for line in sys.stdin:
+    print(on_demand_ask(line.strip()).code, flush=True)
 """
 PREPARE = """
 from certs.models import AcmeAccount
@@ -172,26 +172,25 @@ def shell(environment: dict[str, str], *words: str) -> str:
 def test_processes_that_ask_at_once_make_one_certificate_and_one_order(database: dict[str, str], names: int) -> None:
     every = [f"n{number}.example.com" for number in range(names)]
     shell(database, "shell", "-v", "0", "-c", PREPARE.format(names=", ".join(map(repr, every))))
-    for name in every:
-        with contextlib.ExitStack() as stack:
-            asking = [
-                stack.enter_context(
-                    subprocess.Popen(
-                        [sys.executable, "-c", ASK, name],
-                        cwd=ROOT,
-                        env=database,
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        text=True,
-                    )
+    with contextlib.ExitStack() as stack:
+        asking = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", ASK],
+                    cwd=ROOT,
+                    env=database,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
                 )
-                for _ in range(6)
-            ]
-            for each in asking:
-                assert each.stdout is not None
-                assert each.stdout.readline() == "ready\n"
-            answers = [each.communicate(timeout=60)[0].strip() for each in started_together(asking)]
-        assert sorted(answers) == ["busy"] * 5 + ["ordered"]
+            )
+            for _ in range(6)
+        ]
+        for each in asking:
+            assert said(each) == "ready"
+        for name in every:
+            ask_together(asking, name)
+            assert sorted(said(each) for each in asking) == ["busy"] * 5 + ["ordered"]
     assert shell(database, "shell", "-v", "0", "-c", COUNT).split() == [str(names)] * 2
 
 
@@ -218,13 +217,17 @@ def test_any_node_answers_and_serves_what_another_has_ordered(ca: Pebble) -> Non
             assert "A CA validates" not in worker.log
 
 
-def started_together(asking: list["subprocess.Popen[str]"]) -> list["subprocess.Popen[str]"]:
-    """Let all go within a millisecond; what they say is read afterwards."""
+def ask_together(asking: list["subprocess.Popen[str]"], name: str) -> None:
+    """Within a millisecond; what they say is read afterwards."""
     for each in asking:
         assert each.stdin is not None
-        each.stdin.write("go\n")
+        each.stdin.write(f"{name}\n")
         each.stdin.flush()
-    return asking
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def test_a_name_nobody_may_have_is_no_work(tmp_path: Path) -> None:
