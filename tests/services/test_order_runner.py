@@ -71,12 +71,12 @@ def test_flows_go_side_by_side_and_a_stall_holds_one_lane_only(monkeypatch: pyte
 
 @transactional
 def test_leases_are_kept_while_a_flow_takes_long(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS = 0.6, 0.1
+    settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS = 1.5, 0.1
     make_orders(1)
     lapsed = []
 
     def advance(pk: UUID, owner: UUID) -> None:
-        for _ in range(15):
+        for _ in range(20):
             time.sleep(0.1)
             row = Order.objects.get(pk=pk)
             lapsed.append(row.lease_owner != owner or not row.lease_until or row.lease_until.timestamp() < time.time())
