@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max, Q
+from django.db.models import Case, F, Max, Q, Value, When
 
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
@@ -309,9 +309,11 @@ def _order(row: Certificate, decision: Decision, reason: str, actor: User | str 
 
 
 def _write(row: Certificate, code: str, text: str, decision: Decision, actor: User | str | None) -> None:
+    # Whoever wants it looked at again since it was read (a key became known, it was renewed) is not overruled.
+    unasked = When(next_check_at=row.next_check_at, then=Value(decision.next_check_at))
     Certificate.objects.filter(pk=row.pk).update(
         last_check_at=clock.now(),
-        next_check_at=decision.next_check_at,
+        next_check_at=Case(unasked, default=F("next_check_at")),
         last_decision=code,
         last_decision_text=text,
     )

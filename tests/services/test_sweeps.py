@@ -39,6 +39,27 @@ def decisions(**options: Any) -> dict[str, str]:
     return {line.name: line.code for line in sweep_run(**options)}
 
 
+@pytest.mark.parametrize("read", [timedelta(0), None])
+def test_a_look_that_is_wanted_during_a_sweep_is_not_put_off(
+    monkeypatch: pytest.MonkeyPatch, read: timedelta | None
+) -> None:
+    """The sweep has read the row already: a key that becomes known to others now would wait for a day."""
+    stock.issued("fresh.example")
+    Certificate.objects.update(next_check_at=read if read is None else clock.now() - read)
+    decide = sweeps.decide
+
+    def meanwhile(*words: Any) -> Any:
+        Certificate.objects.update(next_check_at=clock.now())
+        return decide(*words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeps, "decide", meanwhile)
+        assert decisions(everything=True) == {"fresh.example": "not-due"}
+    assert certificates_due_for_check(clock.now()).exists()
+    assert decisions() == {"fresh.example": "not-due"}
+    assert not certificates_due_for_check(clock.now()).exists()
+
+
 def test_each_certificate_gets_a_decision_and_what_is_due_an_order() -> None:
     fresh, due = stock.issued("fresh.example"), stock.issued("due.example", age=80)
     own = stock.uploaded("own.example")
