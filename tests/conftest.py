@@ -47,14 +47,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         proofs = [item for item in items if item.get_closest_marker("proof")]
         config.hook.pytest_deselected(items=proofs)
         items[:] = [item for item in items if not item.get_closest_marker("proof")]
-    items.sort(key=lambda item: not _starts_early(item))
+    items.sort(key=_place)
 
 
-def _starts_early(item: pytest.Item) -> bool:
-    """Not those on this process's own database: emptying its tables, they must come after all that roll back. Nor those
-    that are alone: between short tests they wait for less."""
-    late = ("django_db", "alone")
-    return item.get_closest_marker("e2e") is not None and not any(item.get_closest_marker(each) for each in late)
+def _place(item: pytest.Item) -> int:
+    """Those on this process's own database are not early: emptying its tables, they come after all that roll back.
+    Those that are alone are last: they wait for whatever runs, and short tests run then."""
+    if item.get_closest_marker("e2e") is None or item.get_closest_marker("django_db") is not None:
+        return 1
+    return 2 if item.get_closest_marker("alone") is not None else 0
 
 
 @pytest.fixture(scope="session")
