@@ -109,6 +109,22 @@ def test_a_ca_that_is_away_for_hours_costs_nothing_but_time(ca: AcmeServer, stat
     nothing_lost(ca)
 
 
+def test_what_was_issued_while_nobody_could_fetch_it_is_taken_by_the_next_order(ca: AcmeServer) -> None:
+    order = order_for(account_at(ca))
+    stop_at(ca, order, states.FINALIZED)
+    ca.stop()
+    ahead = settle(order)
+    assert (order.state, order.error_code) == (states.FAILED, "acme-unreachable")
+    ca.start()
+    clock_to(ahead := ahead + 3600)
+    again = order_create(order.certificate, reason="due", actor="schedule")
+    settle(again, ahead=ahead)
+    assert again.state == states.DONE, again.error_message
+    assert (len(ca.orders), len(ca.issued)) == (1, 1)
+    assert again.version.key == order.key
+    nothing_lost(ca)
+
+
 @pytest.mark.parametrize("state", [states.REGISTERED, states.CHALLENGED, states.READY, states.FINALIZED])
 def test_nothing_is_asked_before_retry_after_however_often_it_is_started_again(ca: AcmeServer, state: str) -> None:
     order = order_for(account_at(ca))
