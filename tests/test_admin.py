@@ -72,7 +72,7 @@ def stocked() -> Certificate:
     limits_set(stock.DIRECTORY, [Limit(Event.CERTIFICATE, Scope.SET, 5, timedelta(days=7))], actor="test")
     Listener.objects.get_or_create(node="here", protocol="https", defaults={"port": 443, "addresses": ["::"]})
     NodeProcess.objects.create(node="here", pid=1)
-    channel_create("webhook", name="Chat", values={"url": "https://hooks.example/T0P"}, actor="test")
+    channel_create("webhook", name="Chat", values={"url": "https://hooks.example/T0P-of-this-webhook"}, actor="test")
     tsig = {"server": "192.0.2.1", "key": "k", "secret": "VDBQVDBQ"}
     method_create(kind="dns01_rfc2136", name="Own DNS", given=tsig, actor="test")
     alarm_raise(Trouble("sweep", Level.NOTICE, "Check: overdue", "The CA is away."))
@@ -93,7 +93,13 @@ def act(browser: Client, action: str, *rows: Certificate, **fields: str) -> list
 @pytest.mark.usefixtures("stocked")
 @pytest.mark.parametrize("model", SHOWN)
 def test_every_list_and_page_opens_and_holds_no_secret(model: str, browser: Client, alice: User) -> None:
-    secrets = [*PrivateKey.objects.values_list("sealed", flat=True), alice.password, "PRIVATE KEY", "T0P", "VDBQVDBQ"]
+    secrets = [
+        *PrivateKey.objects.values_list("sealed", flat=True),
+        alice.password,
+        "PRIVATE KEY",
+        "T0P-of-this-webhook",
+        "VDBQVDBQ",
+    ]
     secrets += ChallengeMethod.objects.values_list("sealed", flat=True)
     pages = [reverse(f"admin:certs_{model}_changelist")]
     pages += [f"{pages[0]}?q=example"]
