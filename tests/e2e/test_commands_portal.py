@@ -1,5 +1,6 @@
 """The commands beside a running portal: through the real queue, with exit codes as the shell sees them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import pty
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -68,16 +70,29 @@ def test_a_terminal_gets_a_progress_display(portal: Portal, pebble: Pebble) -> N
     ours, theirs = pty.openpty()
     command = [sys.executable, str(ROOT / "manage.py"), "issue", "a.example.test", *words, "--accept-terms"]
     environment = {**portal._environ(), "TERM": "xterm", "COLUMNS": "100"}
-    done = subprocess.run(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=90, check=False
-    )
-    os.close(theirs)
-    shown = os.read(ours, 65536).decode()
+    with ThreadPoolExecutor(1) as pool:
+        screen = pool.submit(read_terminal, ours)
+        try:
+            done = subprocess.run(
+                command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=240, check=False
+            )
+        finally:
+            os.close(theirs)
+        shown = screen.result()
     os.close(ours)
     assert done.returncode == 0, done
     assert done.stdout.decode().splitlines()[-1] == "1 renewed."
     assert "a.example.test: " in shown
     assert "/7" in shown
+
+
+def read_terminal(descriptor: int) -> str:
+    """To its end; a terminal holds 4 KiB, and who writes more waits until it is read."""
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+        while piece := os.read(descriptor, 65536):
+            said += piece
+    return said.decode()
 
 
 def test_a_stopped_portal_is_told_at_once(portal: Portal) -> None:
