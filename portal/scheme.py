@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from certs.services.addresses import host_normalize
-from certs.services.https import HttpsPolicy, policy_read
+from certs.services.https import HttpsPolicy, force_ssl_just_now, policy_read
 from portal.plainhttp import is_plain_http_path
 
 HEADER = "Strict-Transport-Security"
@@ -31,7 +31,8 @@ class SchemePolicy:
             return self.get_response(request)
         policy = self._current(self.KEEP_SECONDS)
         if not request.is_secure():
-            policy = policy if policy.redirect_to else self._current(0)
+            if not policy.redirect_to and force_ssl_just_now():
+                policy = self._current(0)
             if policy.redirect_to:
                 return _redirect(policy.redirect_to + request.get_full_path())
         response = self.get_response(request)

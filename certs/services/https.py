@@ -64,6 +64,12 @@ def force_ssl_is_on(state: PortalState) -> bool:
     return state.force_ssl and (state.force_ssl_confirm_by is None or state.force_ssl_confirm_by > clock.now())
 
 
+def force_ssl_just_now() -> bool:
+    """As the database has it: asked before each page over plain HTTP, in one query."""
+    wish = PortalState.objects.only("force_ssl", "force_ssl_confirm_by").filter(pk=1).first()
+    return wish is not None and force_ssl_is_on(wish)
+
+
 def force_ssl_enable(arrival: Arrival, *, actor: Actor) -> None:
     """Begins the trial. Raises NotAllowed unless the request came over HTTPS by the public URL."""
     arrival_require(arrival)
