@@ -12,16 +12,23 @@ from certs.models import PrivateKey
 from certs.services.secrets import secret_open, secret_seal
 from portal import clock
 
-# A key is stored before the row that points at it.
+# A key may be stored before the row that points at it.
 _GRACE = timedelta(days=1)
 
 
 def key_create(key_type: str) -> PrivateKey:
     """Make a key and store it sealed. Raises KeyRefused for an unknown type, RuntimeError inside atomic()."""
+    row = key_new(key_type)
+    row.save(force_insert=True)
+    return row
+
+
+def key_new(key_type: str) -> PrivateKey:
+    """The same, sealed but not stored yet: for a caller who stores it together with what it is for."""
     blocks = connection.atomic_blocks
     if blocks and not getattr(blocks[-1], "_from_testcase", False):
         raise RuntimeError("A key was to be made inside a transaction, which would hold SQLite's only write lock.")
-    return _key_make(keys.key_generate(key_type))
+    return _key_row(keys.key_generate(key_type))
 
 
 def key_import(key: keys.Key) -> PrivateKey:
@@ -30,7 +37,9 @@ def key_import(key: keys.Key) -> PrivateKey:
     if row is None:
         try:
             with transaction.atomic():
-                return _key_make(key)
+                row = _key_row(key)
+                row.save(force_insert=True)
+                return row
         except IntegrityError:  # another was quicker by a moment
             row = PrivateKey.objects.get(spki_sha256=keys.spki_sha256(key.public_key()))
     if not row.sealed:
@@ -68,9 +77,9 @@ def keys_prune() -> int:
     return count
 
 
-def _key_make(key: keys.Key) -> PrivateKey:
+def _key_row(key: keys.Key) -> PrivateKey:
     uid = uuid.uuid4()
-    return PrivateKey.objects.create(
+    return PrivateKey(
         id=uid,
         spki_sha256=keys.spki_sha256(key.public_key()),
         key_type=keys.key_type_of(key),

@@ -9,7 +9,7 @@ from certs.domain import states
 from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.errors import AcmeFailure, CertificateRefused
 from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
-from certs.models import Certificate, PrivateKey
+from certs.models import PrivateKey
 from certs.services.certificates import version_add
 from certs.services.keys import key_open
 from certs.services.ledger import ledger_issued
@@ -48,10 +48,9 @@ def step_download(flow: Flow) -> None:
     if order.rehearsal:
         _rehearsed(flow, info)
         return
-    certificate = Certificate.objects.get(pk=order.certificate_id)
     with transaction.atomic():
         version = version_add(
-            certificate,
+            order.certificate,
             leaf=chain.leaf,
             chain=chain.intermediates,
             key=order.key,
@@ -64,7 +63,6 @@ def step_download(flow: Flow) -> None:
             certificate_url=view.certificate,
             version=version,
         )
-    order.certificate = certificate
     flow.client_return()
 
 

@@ -1,5 +1,6 @@
 """The first steps of an order: an account, a key and a request, and the order at the CA."""
 
+from functools import partial
 from http import HTTPStatus
 
 from certs.acme.client import OrderView
@@ -8,7 +9,7 @@ from certs.domain import states
 from certs.domain.csr import csr_make
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry
 from certs.models import Order, PrivateKey
-from certs.services.keys import key_create, key_is_here, key_open
+from certs.services.keys import key_is_here, key_new, key_open
 from certs.services.ledger import ledger_order, ledger_order_refused, order_budget_check
 from certs.services.order_earlier import earlier_take
 from certs.services.order_flow import Flow
@@ -26,7 +27,13 @@ def step_register(flow: Flow) -> None:
         flow.note(f"Registered at {flow.ca}.")
     key = order.key or _key(order)
     csr = order.csr_pem or csr_make(key_open(key), order.names)
-    flow.move(states.REGISTERED, f"The account at {flow.ca} is ready.", key=key, csr_pem=csr)
+    flow.move(
+        states.REGISTERED,
+        f"The account at {flow.ca} is ready.",
+        also=partial(key.save, force_insert=True) if key._state.adding else None,
+        key=key,
+        csr_pem=csr,
+    )
 
 
 def _key(order: Order) -> PrivateKey:
@@ -35,10 +42,10 @@ def _key(order: Order) -> PrivateKey:
     version = certificate.current
     kept = version.key if version is not None and certificate.reuse_key and not order.rehearsal else None
     if kept is None or kept.compromised_at is not None or (version and version.revocation_reason == COMPROMISED):
-        return key_create(certificate.key_type)
+        return key_new(certificate.key_type)
     if kept.key_type == certificate.key_type and key_is_here(kept):
         return kept
-    return key_create(certificate.key_type)
+    return key_new(certificate.key_type)
 
 
 def step_order(flow: Flow) -> None:

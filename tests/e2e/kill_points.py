@@ -69,7 +69,7 @@ POINTS = [
     ("after", "challenge_answer", "order"),
     ("after", "order_finalize", "order"),
     ("after", "certificate_read", "order"),
-    *(("after", what, "order") for what in ("key_create", "challenges_store", "challenges_clean")),
+    *(("after", what, "order") for what in ("key_new", "challenges_store", "challenges_clean")),
     *((when, "_other_challenge", "challenge") for when in ("before", "after")),
     *((when, "_other_issuer", "fallback") for when in ("before", "after")),
     *((when, what, "rehearsal") for what in ("rehearsal_follow", "done") for when in ("before", "after")),
@@ -77,7 +77,7 @@ POINTS = [
 REHEARSALS = sum(kind == "rehearsal" for _, _, kind in POINTS)
 # Where what is called between two saves is looked up.
 FUNCTIONS = {
-    "key_create": "order_start",
+    "key_new": "order_start",
     "challenges_store": "order_answers",  # inside its transaction
     "challenges_clean": "order_advance",
     "_other_challenge": "order_turns",
