@@ -45,7 +45,10 @@ class LeaseLost(Exception):
 
 @dataclass
 class Flow:
-    """`view` and `authorizations` are what the CA said in this run; None after a resume: look again first."""
+    """`view` and `authorizations` are what the CA said in this run; None after a resume: look again first.
+
+    `order` may be a step ahead of its row, which is then in the state `_saved` and gets `_unsaved` with the next save.
+    """
 
     order: Order
     owner: UUID
@@ -53,9 +56,14 @@ class Flow:
     authorizations: list[AuthorizationView] | None = None
     reregistered: bool = False
     looked_again: str = ""  # the state in which the order was looked at once more
+    _saved: str = ""
+    _unsaved: dict[str, Any] = field(default_factory=dict)
     _later: list[Callable[[], None]] = field(default_factory=list)
     _client: AcmeClient | None = None
     _open: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self._saved = self.order.state
 
     @property
     def ca(self) -> str:
@@ -91,9 +99,13 @@ class Flow:
         *,
         level: str = "info",
         also: Callable[[], None] | None = None,
+        at_once: bool = True,
         **fields: Any,
     ) -> None:
-        """Save the step: state, fields, what `also` writes, and the event, in one transaction. Raises LeaseLost."""
+        """Save the step: state, fields, what `also` writes, and the event, in one transaction. Raises LeaseLost.
+
+        Not `at_once`: with the next save, for a step whose repetition after a kill costs nothing.
+        """
         before = self.order.state
         if after != before and not states.ORDER.allows(before, after):
             raise ValueError(f"an order does not go from {before} to {after}")
@@ -103,48 +115,52 @@ class Flow:
         fields = {**reset, "attempts": 0, "next_attempt_at": now, **fields, "state": after, "updated_at": now}
         if states.ORDER.is_final(after):
             fields |= {"finished_at": now, "lease_owner": None, "lease_until": None}
-        with transaction.atomic():
-            self._save(before, fields)
+
+        def beside() -> None:
             if also:
                 also()
             if states.ORDER.is_final(after):
                 challenges_clear(self.order.pk)
             job_event(self.order.pk, message, step=STEP_OF_STATE.get(before, before), level=level)
-        self._later.clear()
+
+        if at_once:
+            self._save(fields, beside)
+        else:
+            self._unsaved |= fields
+            self.later(beside)
         for name, value in fields.items():
             setattr(self.order, name, value)
 
     def note(self, message: str, *, level: str = "info", **data: Any) -> None:
-        for write in self._later:
-            write()
-        self._later.clear()
+        while self._later:
+            self._later.pop(0)()
         job_event(self.order.pk, message, step=STEP_OF_STATE.get(self.order.state, ""), level=level, **data)
 
     def release(self, **fields: Any) -> None:
         """Let go of the lease without a step; `fields` say when to come back and why."""
-        fields |= {"lease_owner": None, "lease_until": None, "updated_at": clock.now()}
-        with transaction.atomic():
-            self._save(self.order.state, fields)
-        self._later.clear()
+        self._save({**fields, "lease_owner": None, "lease_until": None})
 
     def keep(self, also: Callable[[], None] | None = None) -> None:
         """Write what `also` writes, without a step, while the order is still ours. Raises LeaseLost."""
-        with transaction.atomic():
-            self._save(self.order.state, {"updated_at": clock.now()})
-            if also:
-                also()
-        self._later.clear()
+        self._save({}, also)
 
     def later(self, write: Callable[[], None]) -> None:
         """To be written with the next save or note, without a transaction of its own: a kill before may lose it."""
         self._later.append(write)
 
-    def _save(self, before: str, fields: dict[str, Any]) -> None:
-        mine = {"pk": self.order.pk, "state": before, "lease_owner": self.owner, "finished_at": None}
-        if not row_update(Order, mine, fields):
-            raise LeaseLost
-        for write in self._later:
-            write()
+    def _save(self, fields: dict[str, Any], also: Callable[[], None] | None = None) -> None:
+        mine = {"pk": self.order.pk, "state": self._saved, "lease_owner": self.owner, "finished_at": None}
+        changed = {**self._unsaved, "updated_at": clock.now(), **fields}
+        with transaction.atomic():
+            if not row_update(Order, mine, changed):
+                raise LeaseLost
+            for write in self._later:
+                write()
+            if also:
+                also()
+        self._saved = changed.get("state", self._saved)
+        self._unsaved.clear()
+        self._later.clear()
 
     def poll(
         self,

@@ -31,6 +31,7 @@ def step_register(flow: Flow) -> None:
         states.REGISTERED,
         f"The account at {flow.ca} is ready.",
         also=partial(key.save, force_insert=True) if key._state.adding else None,
+        at_once=False,  # but before newOrder, as that is written down first
         key=key,
         csr_pem=csr,
     )

@@ -31,7 +31,7 @@ STARTING_SECONDS = 2.0  # until a process is there again
 HTTPS_PORT = 443  # where a CA makes the tls-alpn-01 handshake (RFC 8737 §3)
 # Another way to the same name may do better; a broken DNS or a refused name would fail there as well.
 _OTHER_WAY = frozenset({"acme-connection", "acme-unauthorized", "acme-incorrectResponse", "acme-tls"})
-_AT_THE_CA = {"order_url": "", "finalize_url": "", "certificate_url": ""}
+_AT_THE_CA: dict[str, Any] = {"order_url": "", "finalize_url": "", "certificate_url": ""}
 _BEFORE_ISSUE = frozenset({states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY})
 
 

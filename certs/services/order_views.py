@@ -97,7 +97,7 @@ def order_follow(flow: Flow, view: OrderView) -> bool:
     if view.status == "pending":
         return False
     if view.status == "ready":
-        flow.move(states.READY, f"{flow.ca} has validated every name.")
+        flow.move(states.READY, f"{flow.ca} has validated every name.", at_once=False)
         return True
     if view.status in {"processing", "valid"}:
         flow.move(states.FINALIZED, f"{flow.ca} is issuing already.")
