@@ -31,6 +31,7 @@ from certs.domain.budget import (
 )
 from certs.domain.errors import AcmeRetry, InputError
 from certs.models import AcmeAccount, AcmeDirectory, Certificate, LedgerEntry, Order, User
+from certs.models.statements import row_insert
 from certs.services.events import audit_record
 from portal import clock
 
@@ -317,16 +318,16 @@ def _terms_of(ari: object, current: Collection[str] | None, names: Collection[st
 
 def _write(order: Order, event: Event, keys: Collection[str], terms: _Terms = _Terms()) -> None:
     at = clock.now()
-    LedgerEntry.objects.bulk_create(
-        LedgerEntry(
-            directory_url=order.account.directory_url,
-            account=order.account_id,
-            event=event,
-            key=key[:255],
-            order=order.pk,
-            exempt=terms.exempt,
-            renewal=terms.renewal,
-            at=at,
+    for key in keys:
+        row_insert(
+            LedgerEntry(
+                directory_url=order.account.directory_url,
+                account=order.account_id,
+                event=event,
+                key=key[:255],
+                order=order.pk,
+                exempt=terms.exempt,
+                renewal=terms.renewal,
+                at=at,
+            )
         )
-        for key in keys
-    )

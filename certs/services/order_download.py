@@ -13,6 +13,7 @@ from certs.models import PrivateKey
 from certs.services.certificates import version_add
 from certs.services.keys import key_open
 from certs.services.ledger import ledger_issued
+from certs.services.order_finish import end_unbound, is_to_bind
 from certs.services.order_flow import Flow
 from certs.services.order_views import order_await, order_follow, order_look, order_refused
 from certs.services.rehearsals import rehearsal_follow
@@ -34,7 +35,8 @@ def step_finalize(flow: Flow) -> None:
 
 
 def step_download(flow: Flow) -> None:
-    """finalized → issued: the certificate is proven to be what was asked for, then kept for good."""
+    """finalized → issued: the certificate is proven to be what was asked for, then kept for good. Where it is not to be
+    bound, that is all, and saved as such."""
     order = flow.order
     view = order_await(flow, {"ready", "valid", "invalid"})
     if view.status == "ready":
@@ -48,6 +50,7 @@ def step_download(flow: Flow) -> None:
     if order.rehearsal:
         _rehearsed(flow, info)
         return
+    bind = is_to_bind(order)
     with transaction.atomic():
         version = version_add(
             order.certificate,
@@ -60,9 +63,12 @@ def step_download(flow: Flow) -> None:
             states.ISSUED,
             f"Issued by {info.issuer}, valid until {info.not_after:%Y-%m-%d %H:%M} UTC.",
             also=lambda: ledger_issued(order),
+            at_once=bind,
             certificate_url=view.certificate,
             version=version,
         )
+        if not bind:
+            end_unbound(flow)
     flow.client_return()
 
 

@@ -25,9 +25,8 @@ def step_bind(flow: Flow) -> None:
     """issued → bound, or done where nothing on our listener uses the certificate."""
     flow.client_return()
     order = flow.order
-    bound = Binding.objects.filter(certificate=order.certificate_id).exists()
-    if not order.bind and not bound:
-        flow.move(states.DONE, "Done: the certificate is issued. It is not bound to the listener.")
+    if not is_to_bind(order):
+        end_unbound(flow)
         return
     if not order.bind:
         flow.move(states.BOUND, "The listener takes it over.")
@@ -48,6 +47,15 @@ def step_bind(flow: Flow) -> None:
         )
         return
     flow.move(states.BOUND, "Bound to the listener.")
+
+
+def is_to_bind(order: Order) -> bool:
+    """Whether anything on our listener is to use what was issued."""
+    return order.bind or Binding.objects.filter(certificate=order.certificate_id).exists()
+
+
+def end_unbound(flow: Flow) -> None:
+    flow.move(states.DONE, "Done: the certificate is issued. It is not bound to the listener.")
 
 
 def step_prove(flow: Flow) -> None:
