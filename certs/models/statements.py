@@ -4,6 +4,7 @@ They do what `objects.filter(**where).update(**fields)`, `.delete()` and `create
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 from django.db import connection, models
@@ -45,16 +46,19 @@ def _execute(
         return int(cursor.rowcount)
 
 
+@cache
 def _table(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
+@cache
 def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
     if name == "pk":
         return model._meta.pk
     return cast("models.Field[Any, Any]", model._meta.get_field(name))
 
 
+@cache
 def _name(field: "models.Field[Any, Any]") -> str:
     return connection.ops.quote_name(str(field.column))
 

@@ -103,9 +103,9 @@ def limits_of(directory_url: str) -> list[Limit]:
 
 def limits_own(directory_url: str) -> list[Limit]:
     """The operator's; what is stored and makes no sense is as if it were not there."""
-    row = AcmeDirectory.objects.filter(directory_url=directory_url).only("limits").first()
+    limits = AcmeDirectory.objects.filter(directory_url=directory_url).values_list("limits", flat=True).first()
     own: list[Limit] = []
-    for stored in row.limits if row and isinstance(row.limits, list) else []:
+    for stored in limits if isinstance(limits, list) else []:
         with suppress(InputError):
             own.append(Limit.from_json(stored))
     return own

@@ -40,6 +40,7 @@ def step_prepare(flow: Flow) -> None:
     said = "The answers to the challenges are in place."
     if solver.by_portal:  # stored is in place
         flow.move(states.CHALLENGED, said, also=lambda: challenges_store(wanted))
+        flow.answers = wanted
         return
     flow.keep(lambda: challenges_store(wanted))
     rows = list(flow.order.challenges.filter(clean_at=None).select_related("order__account"))
@@ -131,8 +132,8 @@ def step_validate(flow: Flow) -> None:
 
 def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
     """Tell the CA of every answer it does not know of yet; False where it was told of all before, as on a resume."""
-    stored = flow.order.challenges.filter(clean_at=None).only("order", "challenge_url", "name")
-    rows = {row.challenge_url: row for row in stored}
+    stored, flow.answers = flow.answers, None
+    rows = {row.challenge_url: row for row in stored or flow.order.challenges.filter(clean_at=None)}
     told: list[Challenge] = []
     for authorization in authorizations:
         challenge = next((one for one in authorization.challenges if one.url in rows), None)

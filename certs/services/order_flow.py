@@ -21,7 +21,7 @@ from certs.acme.problems import poll_delay
 from certs.acme.sessions import session
 from certs.domain import states
 from certs.domain.errors import AcmeRetry
-from certs.models import Order
+from certs.models import Challenge, Order
 from certs.models.statements import row_update
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_session
@@ -45,7 +45,8 @@ class LeaseLost(Exception):
 
 @dataclass
 class Flow:
-    """`view` and `authorizations` are what the CA said in this run; None after a resume: look again first.
+    """`view` and `authorizations` are what the CA said in this run, `answers` what was stored then; None after a
+    resume: look again first.
 
     `order` may be a step ahead of its row, which is then in the state `_saved` and gets `_unsaved` with the next save.
     """
@@ -54,6 +55,7 @@ class Flow:
     owner: UUID
     view: OrderView | None = None
     authorizations: list[AuthorizationView] | None = None
+    answers: list[Challenge] | None = None
     reregistered: bool = False
     looked_again: str = ""  # the state in which the order was looked at once more
     _saved: str = ""
