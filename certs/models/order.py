@@ -104,7 +104,6 @@ class Challenge(models.Model):
     clean_at = models.DateTimeField(null=True, blank=True, db_index=True)  # set: to be taken away, not before this
     clean_tries = models.PositiveSmallIntegerField(default=0)
     trouble = models.TextField(blank=True)  # why it could not be taken away
-    answered_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

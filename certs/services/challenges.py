@@ -133,7 +133,7 @@ def _store_again(row: Challenge, met: Challenge) -> None:
     if met.clean_at is None:
         if met.order_id != row.order_id:
             raise _is_shared(row)
-        row.data, row.presented_at, row.answered_at = met.data, met.presented_at, met.answered_at
+        row.data, row.presented_at = met.data, met.presented_at
     elif (met.kind, met.method_id) == (row.kind, row.method_id):
         row.data = met.data  # it may be gone already, or going: it is put in place anew
     else:

@@ -21,7 +21,6 @@ from certs.services.order_views import (
     order_solver,
 )
 from certs.solvers.base import Solver
-from portal import clock
 
 PRESENT_SECONDS = 240.0
 AWAITED_SECONDS = 3.0  # what takes longer takes minutes or days, and must not hold one of the few places
@@ -134,7 +133,7 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
     """Tell the CA of every answer it does not know of yet; False where it was told of all before, as on a resume."""
     stored, flow.answers = flow.answers, None
     rows = {row.challenge_url: row for row in stored or flow.order.challenges.filter(clean_at=None)}
-    told: list[Challenge] = []
+    told: list[str] = []
     for authorization in authorizations:
         challenge = next((one for one in authorization.challenges if one.url in rows), None)
         if authorization.status != "pending" or challenge is None or challenge.status != "pending":
@@ -144,12 +143,11 @@ def _answer(flow: Flow, authorizations: list[AuthorizationView]) -> bool:
         except AcmeRefused:
             if not _is_told(flow, authorization.url, challenge.url):
                 raise
-        told.append(rows[challenge.url])
+        told.append(rows[challenge.url].name)
     if told:
 
         def write() -> None:
-            Challenge.objects.filter(pk__in=[row.pk for row in told]).update(answered_at=clock.now())
-            said = f"Told {flow.ca} to look: {', '.join(row.name for row in told)}."
+            said = f"Told {flow.ca} to look: {', '.join(told)}."
             job_event(flow.order.pk, said, step=STEP_OF_STATE[states.CHALLENGED])
 
         flow.later(write)

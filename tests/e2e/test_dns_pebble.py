@@ -113,11 +113,13 @@ def test_the_ca_is_not_told_before_the_last_server_shows_the_record(
         assert waiting.state == states.ORDERED
         said = JobEvent.objects.filter(job=waiting.pk).values_list("message", flat=True)
         assert f"Waiting until {secondary.address} shows the TXT record _acme-challenge.one.test." in said
-        assert not Challenge.objects.exclude(answered_at=None).exists()
+        told = JobEvent.objects.filter(job=waiting.pk, message__contains="to look: ")
+        assert not told.exists()
         assert not ca.issued()
         secondary.notify()
         done = advance_until_done(waiting)
     assert done.state == states.DONE, (done.error_message, done.problem)
+    assert told.count() == 1
 
 
 def test_orders_for_the_same_names_at_once_do_not_take_each_others_records(bind: Bind, ca: Pebble) -> None:
