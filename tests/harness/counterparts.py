@@ -56,8 +56,17 @@ COUNTERPARTS = {
             places=("/usr/sbin",),
             needed_for="a DNS provider with an API",
         ),
+        Counterpart(
+            "haproxy",
+            "haproxy",
+            "haproxy",
+            places=("/usr/sbin",),
+            needed_for="HAProxy in front, and names that point to it",
+        ),
         Counterpart("lego", "lego", "lego", ("",), needed_for="a peer beside our issuance in `make bench`"),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
+        Counterpart("nginx", "nginx", "nginx", places=("/usr/sbin",), needed_for="nginx in front of the portal"),
+        Counterpart("apache2", "apache2", "apache2", places=("/usr/sbin",), needed_for="Apache in front of the portal"),
     )
 }
 
