@@ -11,10 +11,12 @@ import dns.message
 import dns.query
 import dns.rcode
 import pytest
+import requests
 
 from tests.harness import counterparts
 from tests.harness.balancer import Balancer
 from tests.harness.dns import DnsServer
+from tests.harness.haproxy import Haproxy
 from tests.harness.need import need
 from tests.harness.ports import free_ports, is_listening
 
@@ -95,3 +97,22 @@ def test_every_name_leads_to_loopback_unless_told_otherwise(ask: object) -> None
         assert sorted(values("any.test", "TXT")) == ['"one"', '"two"']
         assert values("none.test", "A") == []
         assert values("broken.test", "CAA") == ["SERVFAIL"]
+
+
+def test_haproxy_serves_other_sections_after_a_reload_and_keeps_its_own_where_they_are_refused() -> None:
+    need("haproxy")
+    port = free_ports(1)[0]
+
+    def says(status: int) -> str:
+        return f"frontend web\n    bind 127.0.0.1:{port}\n    http-request return status {status}\n"
+
+    def asked() -> int:
+        return requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code
+
+    with Haproxy(says(200), port=port) as haproxy:
+        assert asked() == 200
+        haproxy.reload(says(403))
+        assert asked() == 403
+        with pytest.raises(ValueError, match="nonsense"):
+            haproxy.reload("frontend web\n    nonsense\n")
+        assert asked() == 403
