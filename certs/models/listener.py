@@ -24,6 +24,9 @@ class Listener(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices, default=Source.DEFAULT)
     managed = models.BooleanField(default=True)  # False: another server owns the socket, the page is read-only
     updated_at = models.DateTimeField(default=clock.now)
+    # What handshakes of this node with its own listener showed, for nodes that cannot ask there (services/proofs.py).
+    proofs = models.JSONField(default=dict)  # server name -> {"fingerprint": SHA-256 hex or "", "detail": sentence}
+    proven_at = models.DateTimeField(null=True, blank=True)  # real time
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["node", "protocol"], name="listener_once_per_node")]
