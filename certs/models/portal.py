@@ -32,6 +32,14 @@ class PortalState(models.Model):
     hsts_step_since = models.DateTimeField(null=True, blank=True)  # every check since then was healthy
     hsts_checked_at = models.DateTimeField(null=True, blank=True)  # the last healthy one
     hsts_clearing_until = models.DateTimeField(null=True, blank=True)  # after switching off: max-age=0 until then
+    # Configuration ➜ TLS in front.
+    tls_in_front = models.BooleanField(default=False)
+    trusted_proxies = models.JSONField(default=list, blank=True)  # addresses and networks
+    front_before = models.JSONField(null=True, blank=True)  # {"on", "proxies"}: returns unless the change is confirmed
+    front_confirm_by = models.DateTimeField(null=True, blank=True)  # set: the change is on trial until then
+    front_noticed = models.JSONField(default=dict, blank=True)  # peer -> {"headers", "at", "dismissed"}
+    front_silent_at = models.DateTimeField(null=True, blank=True)  # a trusted proxy last sent no X-Forwarded-Proto
+    front_seen = models.JSONField(default=dict, blank=True)  # the last look at the public address
     # Configuration ➜ Renewal.
     renew_before_days = models.PositiveSmallIntegerField(default=21)
     check_hours = models.PositiveSmallIntegerField(default=24)
