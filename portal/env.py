@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError
+from certs.domain.forwarded import network_shown, proxies_parse
+from certs.transports.roots import roots_read
 
 
 class EnvError(Exception):
@@ -74,6 +76,14 @@ def servers(name: str) -> list[str]:
         except InputError as error:
             raise EnvError(f"{name}: {error}") from error
     return found
+
+
+def proxies(name: str) -> list[str]:
+    """A comma-separated list of addresses and networks: 192.0.2.10, 10.0.0.0/8."""
+    try:
+        return [network_shown(network) for network in proxies_parse(words(name))]
+    except InputError as error:
+        raise EnvError(f"{name}: {error}") from error
 
 
 def zone(name: str, default: str) -> str:

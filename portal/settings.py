@@ -195,6 +195,11 @@ WEB_WORKERS = env.integer("BINDERY_WEB_WORKERS", 2, low=1, high=64)
 WEB_THREADS = env.integer("BINDERY_WEB_THREADS", 16, low=2, high=256)
 NODE = env.text("BINDERY_NODE")  # the name of this machine in a cluster; the host name where empty
 PUBLIC_ROOTS = env.text("BINDERY_PUBLIC_ROOTS")  # PEM file of the roots browsers trust; the system's store where empty
+# TLS that ends in front of the portal. The environment wins over the page, and locks it.
+TLS_IN_FRONT = env.boolean("BINDERY_TLS_IN_FRONT")
+TLS_IN_FRONT_LOCKED = env.is_set("BINDERY_TLS_IN_FRONT")
+TRUSTED_PROXIES = env.proxies("BINDERY_TRUSTED_PROXIES")
+TRUSTED_PROXIES_LOCKED = env.is_set("BINDERY_TRUSTED_PROXIES")
 ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
 CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
 # The environment wins over the page, and locks it.
@@ -237,6 +242,7 @@ REBIND_CONFIRM_SECONDS = 120
 FORCE_SSL_CONFIRM_SECONDS = 120
 IMPORT_SCAN_SECONDS = 60
 TICK_MINUTES = 5
+FRONT_CONFIRM_SECONDS = 300  # to log in by the other way, perhaps with a password
 PROBE_PORT, PROBE_TLS_PORT = 80, 443  # where a CA asks for the answer; tests have no right to them
 
 LOG_LEVEL = env.choice("BINDERY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
