@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import TypeVar
@@ -17,13 +18,25 @@ def plugins(package: str, base: type[T]) -> dict[str, type[T]]:
     Raises TypeError for a module with two of them, since its name could only mean one.
     """
     found: dict[str, type[T]] = {}
-    for entry in sorted(pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda item: item.name):
-        classes = _subclasses(importlib.import_module(f"{package}.{entry.name}"), base)
+    for name, module in _modules(package):
+        classes = _subclasses(module, base)
         if len(classes) > 1:
-            raise TypeError(f"{package}.{entry.name} holds more than one {base.__name__}.")
+            raise TypeError(f"{package}.{name} holds more than one {base.__name__}.")
         if classes:
-            found[entry.name] = classes[0]
+            found[name] = classes[0]
     return found
+
+
+@cache
+def declared(package: str, kind: type[T]) -> tuple[T, ...]:
+    """Every instance of `kind` at the top of a module, in the order in which it stands there, by modules' names."""
+    return tuple(member for _, module in _modules(package) for member in vars(module).values() if type(member) is kind)
+
+
+def _modules(package: str) -> Iterator[tuple[str, ModuleType]]:
+    place = importlib.import_module(package).__path__
+    for entry in sorted(pkgutil.iter_modules(place), key=lambda item: item.name):
+        yield entry.name, importlib.import_module(f"{package}.{entry.name}")
 
 
 def _subclasses(module: ModuleType, base: type[T]) -> list[type[T]]:

@@ -24,10 +24,17 @@ def secret_open(purpose: str, uid: object, sealed: str) -> bytes:
 
 def canary_check() -> None:
     """Make the canary in a new database; in any other, prove that this ring is its ring. Raises SecretError."""
+    if KeyRingCanary.objects.exists():
+        canary_prove()
+        return
+    sealed = secret_seal(KeyRingCanary.PURPOSE, KeyRingCanary.UID, b"bindery")
+    KeyRingCanary.objects.create(sealed=sealed, created_at=clock.now())
+
+
+def canary_prove() -> None:
+    """That this ring is the database's ring, where one is tied to it. Raises SecretError; writes nothing."""
     canary = KeyRingCanary.objects.first()
     if canary is None:
-        sealed = secret_seal(KeyRingCanary.PURPOSE, KeyRingCanary.UID, b"bindery")
-        KeyRingCanary.objects.create(sealed=sealed, created_at=clock.now())
         return
     try:
         secret_open(KeyRingCanary.PURPOSE, KeyRingCanary.UID, canary.sealed)

@@ -29,7 +29,7 @@ REFUSED = {
     "revoke": [("nothing.example",)],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
 }
-WORDLESS = {"alarms", "break_glass", "check_certificates", "new_secrets", "setup_link"}
+WORDLESS = {"alarms", "break_glass", "check_certificates", "doctor", "new_secrets", "setup_link"}
 
 
 def test_no_command_is_forgotten() -> None:

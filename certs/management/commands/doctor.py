@@ -1,0 +1,45 @@
+"""`manage.py doctor`: what is wrong with this portal and its surroundings, and what mends it."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+
+from certs.domain.diagnosis import TOPICS, State, document, worst_state
+from certs.management.base import BinderyCommand
+from certs.management.diagnosis import colours_wanted, diagnosis_text
+from certs.services.diagnoses import diagnosis_run
+from certs.services.nodes import node_name
+from portal import clock
+
+WRONG = 3  # exit code where a line is red
+
+
+class Command(BinderyCommand):
+    help = (
+        "Look at the portal, its files, database, ports, names, network and CAs, and say what is wrong and what "
+        "mends it. It changes nothing, needs no running portal, and takes 20 seconds at most."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--topic",
+            dest="topics",
+            action="append",
+            choices=list(TOPICS),
+            default=[],
+            help="only this; may be given often",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+
+    def run(self, *args: Any, **options: Any) -> int:
+        lines = diagnosis_run(options["topics"])
+        if options["json"]:
+            told = document(lines, node=node_name(), version=settings.VERSION, made_at=clock.real())
+            self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
+        else:
+            colours = colours_wanted(terminal=self.stdout.isatty()) and not options["no_color"]
+            for text in diagnosis_text(lines, colours=colours):
+                self.stdout.write(text)
+        return WRONG if worst_state(lines) == State.BAD else 0

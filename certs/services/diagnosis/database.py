@@ -1,0 +1,93 @@
+"""The database, its schema, and the key ring that opens what lies in it."""
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note
+from certs.domain.errors import BinderyError
+from certs.models import KeyRingCanary
+from certs.services.database import database_lock_problem
+from certs.services.migrations import migrations_pending
+from certs.services.portal_state import state_get
+from certs.services.secrets import canary_prove
+from portal import env, home
+
+
+@look("database", database=False)
+def database(situation: Situation) -> Iterator[Line]:
+    """Whether the database can be read and written."""
+    if situation.database is not None:
+        yield bad_for("database", situation.database)
+    elif (locked := database_lock_problem()) is not None:
+        yield bad_for("database-locked", locked)
+    else:
+        kind = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
+        yield fine("database", f"The database answers and can be written ({kind}).")
+
+
+@look("database")
+def migrations(situation: Situation) -> Iterator[Line]:
+    """Whether the database fits this version."""
+    try:
+        pending = migrations_pending()
+    except BinderyError as error:
+        yield bad_for("migrations", error)
+        return
+    if pending:
+        sentence = f"The database is older than this version: {len(pending)} migrations are pending."
+        mend = "Restart the portal: `manage.py up` brings the database up to date, after a copy of it was made."
+        yield bad("migrations", sentence, mend, evidence=", ".join(pending[:5]))
+    else:
+        yield fine("migrations", "The database fits this version.")
+
+
+@look("database", database=False)
+def key_ring(situation: Situation) -> Iterator[Line]:
+    """Whether the key ring is there and can be read."""
+    try:
+        ring = home.key_ring()
+    except BinderyError as error:
+        yield bad_for("key-ring", error)
+        return
+    place = "BINDERY_KEY_RING" if env.is_set("BINDERY_KEY_RING") else str(home.key_ring_file())
+    keys = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
+    yield fine("key-ring", "The key ring is there and can be read.", evidence=f"{place}, {keys}")
+
+
+@look("database")
+def key_ring_fits(situation: Situation) -> Iterator[Line]:
+    """Whether the key ring opens what is sealed in this database."""
+    if not KeyRingCanary.objects.exists():
+        yield note("key-ring-fits", "No key ring is tied to this database yet.", "The first `manage.py up` does it.")
+        return
+    try:
+        canary_prove()
+    except BinderyError as error:
+        yield bad_for("key-ring-fits", error)
+        return
+    yield fine("key-ring-fits", "The key ring opens what is sealed in this database.")
+
+
+@look("database")
+def key_ring_copy(situation: Situation) -> Iterator[Line]:
+    """Whether a copy of the key ring is kept apart."""
+    if env.is_set("BINDERY_KEY_RING"):
+        return
+    if state_get().ring_saved_at is None:
+        sentence = "Nobody has said that a copy of the key ring is kept apart from this machine."
+        mend = f"Copy {home.key_ring_file()} to a safe place, then press “I have a safe copy” in the portal."
+        yield note("key-ring-copy", sentence, mend)
+    else:
+        yield fine("key-ring-copy", "A copy of the key ring is kept, as an administrator said.")
+
+
+@look("database", database=False)
+def secret_key(situation: Situation) -> Iterator[Line]:
+    """Whether the secret key is there."""
+    if home.secret_key():
+        yield fine("secret-key", "The secret key is there and can be read.")
+    else:
+        sentence = f"The secret key is missing, or this user may not read it: {home.secret_key_file()}."
+        mend = "Put the saved copy back, or name it with BINDERY_SECRET_KEY_FILE; is BINDERY_HOME the portal's?"
+        yield bad("secret-key", sentence, mend)
