@@ -4,6 +4,7 @@ from certs.models.account import AcmeAccount, AcmeDirectory
 from certs.models.alarm import Alarm, AlarmDelivery, Channel
 from certs.models.audit import AuditEvent, JobEvent
 from certs.models.certificate import Certificate, CertificateName, CertificateVersion, FallbackIssuer
+from certs.models.diagnosis import NodeDiagnosis
 from certs.models.identity import PortalIdentity
 from certs.models.keyring import KeyRingCanary
 from certs.models.ledger import LedgerEntry
@@ -35,6 +36,7 @@ __all__ = [
     "KeyRingCanary",
     "LedgerEntry",
     "Listener",
+    "NodeDiagnosis",
     "NodeExport",
     "NodeProcess",
     "OneTimeLink",
