@@ -2,8 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# PYTHON=… names another interpreter for the virtual environment.
-PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
+# PYTHON=… names the interpreter for the virtual environment; without it the newest on PATH that will do is taken.
+export PYTHON
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # Three workers suit two cores, since much of a test is waiting; a module stays on one, with what it has started.
 # ARGS go to the command behind the target, as in `make unit ARGS="-k renewal"`.
@@ -20,6 +20,8 @@ help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 run: $(VENV)/ready-run ## Start the portal; makes all it needs the first time
+	@[ "$$(id -u)" != 0 ] || echo "bindery: this is root. It works, but everything that is made in the data directory will be root's." \
+	  "\`make install\` gives the portal a user of its own." >&2
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: $(VENV)/ready-dev ## Lint, types, unit and end-to-end tests: all that continuous integration runs
@@ -72,26 +74,24 @@ clean: ## Remove the virtual environment, caches and artefacts; the data directo
 	@rm -rf $(VENV) .cache artifacts static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/ready-run: requirements.txt | $(VENV)/made
+# `unfinished` is left behind where packages were being installed when all ended: then nothing there can be relied on.
+packages = touch $(VENV)/unfinished && $(PIP) install -r $(1); code=$$?; rm -f $(VENV)/unfinished; exit $$code
+
+$(VENV)/ready-run: requirements.txt $(VENV)/made
 	@echo "Installing Bindery's packages into $(VENV) …" >&2
-	@$(PIP) install -r requirements.txt
+	@$(call packages,requirements.txt)
 	@touch $@
 
-$(VENV)/ready-dev: requirements.txt requirements-dev.txt | $(VENV)/made
+$(VENV)/ready-dev: requirements.txt requirements-dev.txt $(VENV)/made
 	@echo "Installing Bindery's packages and the developer tools into $(VENV) …" >&2
-	@$(PIP) install -r requirements-dev.txt
+	@$(call packages,requirements-dev.txt)
 	@touch $@ $(VENV)/ready-run
 
-$(VENV)/made:
-	@if $(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then touch $@; exit 0; fi; \
-	for each in $(PYTHONS); do \
-	  "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
-	  "$$each" -c 'import ensurepip, venv' >/dev/null 2>&1 || { lacks="$$each"; continue; }; \
-	  "$$each" -m venv --clear $(VENV) && touch $@ && exit 0; \
-	  echo "bindery: $$each could not make the virtual environment $(VENV); its message is above." >&2; exit 1; \
-	done; \
-	if [ -n "$$lacks" ]; then \
-	  echo "bindery: $$lacks has no venv module. Install it (on Debian and Ubuntu: apt install python3-venv) and try again." >&2; \
-	else \
-	  echo "bindery: Python 3.11 or newer is needed. Install it, or name it: make PYTHON=/path/to/python3 run" >&2; \
-	fi; exit 1
+# Looked at each time: an upgrade of the system may have taken its Python away.
+$(VENV)/made: FORCE
+	@if [ -e $@ ] && [ ! -e $(VENV)/unfinished ] && $(BIN)/python -c 'import pip' >/dev/null 2>&1; then exit 0; fi; \
+	python=$$(deploy/find_python.sh) || exit 1; \
+	"$$python" -m venv --clear $(VENV) && touch $@ && exit 0; \
+	echo "bindery: $$python could not make the virtual environment $(VENV); its message is above." >&2; exit 1
+
+FORCE:
