@@ -7,14 +7,17 @@ from datetime import timedelta
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
+from certs.domain.errors import SchemaError
 from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
 from certs.services.export import export_troubles
 from certs.services.listeners import listener_get
+from certs.services.migrations import schema_check
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted, state_get
 from certs.services.queue import worker_alive
-from certs.services.serving import processes_live, served_now
+from certs.services.served import served_now
+from certs.services.serving import processes_live
 from portal import clock
 
 SWEEP_LATE = timedelta(hours=26)
@@ -30,11 +33,15 @@ class Finding:
 
 
 def node_findings() -> list[Finding]:
-    """Whether this node can answer at all: its database, and TLS contexts of its own in this process."""
+    """Whether this node can answer at all: its database, tables that fit its code, and TLS contexts of its own in this
+    process."""
     try:
+        schema_check()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM certs_portalstate")
         return [Finding("database", True, "The database answers."), _listener()]
+    except SchemaError as error:
+        return [Finding("schema", False, f"{error.message} This node goes on serving TLS, and orders nothing.")]
     except DatabaseProblem as error:
         return [Finding("database", False, f"The database cannot be used: {type(error).__name__}.")]
 

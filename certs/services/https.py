@@ -22,7 +22,7 @@ from certs.services.events import audit_record
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import reach_probe_all
-from certs.services.serving import served_now
+from certs.services.served import served_now
 from certs.services.trust import answering_of, answering_read, server_names, version_answering, version_is_public
 from portal import clock
 

@@ -2,6 +2,8 @@
 
 import time
 
+from django.conf import settings
+
 from certs.domain import states
 from certs.domain.addresses import addresses_meant
 from certs.domain.certinfo import covers
@@ -13,10 +15,9 @@ from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
 from certs.services.order_flow import Flow
 from certs.services.rebinds import rebind_request
-from certs.services.serving import served_await
+from certs.services.served import served_await
 
 REBIND_SECONDS = 25.0
-SERVED_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 _ANSWERING = (states.AWAITING, states.CONFIRMED, states.SETTLED)
 
@@ -71,7 +72,7 @@ def step_prove(flow: Flow) -> None:
             **kept,
         )
         return
-    result = served_await(order.certificate, timeout=SERVED_SECONDS)
+    result = served_await(order.certificate, timeout=settings.SERVED_SECONDS)
     if result.ok:
         flow.move(states.DONE, f"Done: {result.detail}", served=True)
         return

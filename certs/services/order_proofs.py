@@ -7,7 +7,7 @@ from certs.domain import states
 from certs.models import Order
 from certs.services.events import job_event
 from certs.services.order_flow import NO_ERROR
-from certs.services.serving import served_now
+from certs.services.served import served_now
 
 _AT_ONCE = 5  # a silent listener costs five seconds each
 _dice = random.SystemRandom()

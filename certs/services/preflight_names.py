@@ -20,8 +20,8 @@ from certs.domain.errors import AcmeFailure, InputError, Unavailable
 from certs.domain.names import is_address
 from certs.domain.preflight import NOBODY, OTHERS, OURS, Finding, Level, Seen, reach_judge
 from certs.models import AcmeAccount
+from certs.services.handshakes import served_check
 from certs.services.reachability import NO_CONNECTION, OK, ReachResult, reach_probe
-from certs.services.serving import served_check
 from certs.transports.dns import Caa, Found, NoZone, Resolver, troubles
 
 HERE = "this server"

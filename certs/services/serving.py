@@ -1,24 +1,19 @@
-"""What the listeners serve, what each serving process says of itself, and the proof from outside that it is so."""
+"""What the listeners serve, and what each serving process says of itself."""
 
 import socket
-import ssl
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 
 from django.db import transaction
 from django.utils.functional import cached_property
 
-from certs.domain.addresses import address_reachable, address_shown
 from certs.domain.errors import BinderyError, ServingError
 from certs.domain.keys import Key, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import Binding, Certificate, Listener, NodeProcess, PortalState
+from certs.models import Binding, Certificate, NodeProcess, PortalState
 from certs.services.certificates import certificate_delete, certificate_self_sign
 from certs.services.keys import key_open
-from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_bump, generation_wanted, state_get
 from portal import clock
@@ -26,9 +21,6 @@ from portal import clock
 LIVE_SECONDS = 10.0  # a process that has not reported for so long has ended
 PLACEHOLDER_NAME = "Placeholder"
 PLACEHOLDER_DAYS = 825
-HERE = "this server"
-_WILDCARD_PROBE = "bindery-check"  # stands for the star when a wildcard is asked for
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,16 +51,6 @@ class ServingMaterial:
     @property
     def fingerprints(self) -> dict[str, str]:
         return {name: pair.fingerprint for name, pair in self.pairs.items()}
-
-
-@dataclass(frozen=True)
-class ServedResult:
-    """`ok` None: it could not be checked, which is neither good nor bad. `fingerprint` is the one that was seen."""
-
-    ok: bool | None
-    fingerprint: str
-    vantage: str
-    detail: str
 
 
 def serving_material(*, partial: bool = False, check: Check | None = None) -> ServingMaterial:
@@ -141,64 +123,6 @@ def processes_live(node: str | None = None) -> list[NodeProcess]:
     return list(rows.filter(node=node) if node else rows)
 
 
-def served_check(host: str, port: int, server_name: str, fingerprint: str, timeout: float = 5) -> ServedResult:
-    """A handshake from outside the serving processes; `server_name` goes out as SNI, the empty one sends none.
-
-    Nothing is verified but the leaf's SHA-256: whether a browser trusts it is another question. A listener that
-    refuses or stays silent does not serve it (False); where the network itself fails we could not check (None).
-    """
-    place = address_shown(host, port)
-    try:
-        seen = _leaf_seen(host, port, server_name, timeout)
-    except (ConnectionError, TimeoutError, ssl.SSLError) as error:
-        return ServedResult(False, "", HERE, f"{place} does not answer over TLS: {_reason(error)}.")
-    except OSError as error:
-        return ServedResult(None, "", HERE, f"{place} could not be asked: {_reason(error)}.")
-    asked = f"{place} for {server_name}" if server_name else place
-    if seen != fingerprint.lower():
-        return ServedResult(False, seen, HERE, f"{asked} still serves another certificate ({seen[:12]}…).")
-    return ServedResult(True, seen, HERE, f"{asked} serves it.")
-
-
-def served_await(certificate: Certificate, *, timeout: float) -> ServedResult:
-    """Wait until every live process serves the generation wanted and handshakes show the certificate, or `timeout`.
-
-    Both are needed: a handshake reaches one process only, and a process may be wrong about itself. The handshakes go
-    to this node's own listener; where it has none, the processes alone are no proof (None).
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        certificate.refresh_from_db()
-        result = served_now(certificate)
-        if result.ok or (result.ok is None and not _may_come(certificate)) or time.monotonic() > deadline:
-            return result
-        time.sleep(_POLL_SECONDS)
-
-
-def served_now(certificate: Certificate) -> ServedResult:
-    """One look at what `served_await` waits for."""
-    names = list(Binding.objects.filter(certificate=certificate).values_list("server_name", flat=True))
-    if not names or certificate.current is None:
-        return ServedResult(None, "", HERE, f"{certificate.name} is not bound to anything.")
-    wanted = generation_wanted()
-    live = processes_live()
-    if not live:
-        return ServedResult(None, "", HERE, "No serving process has reported within the last seconds.")
-    behind = [process for process in live if process.generation < wanted or process.error]
-    if behind:
-        return ServedResult(False, "", HERE, _behind(behind, len(live)))
-    listener = Listener.objects.filter(node=node_name(), protocol="https").first()
-    if listener is None and not any(process.node == node_name() for process in live):
-        return ServedResult(None, "", HERE, "This node does not listen for HTTPS itself, so nothing was asked.")
-    where = listener or listener_get("https")
-    address = address_reachable(where.addresses[0])
-    for name in names:  # no further than the first that fails: a silent listener costs one time limit, not one a name
-        result = served_check(address, where.port, name, certificate.current.fingerprint_sha256)
-        if not result.ok:
-            break
-    return result
-
-
 def placeholder_ensure() -> Certificate:
     """The self-signed certificate that answers while nothing is bound; made anew where it is missing or broken.
 
@@ -267,30 +191,3 @@ def _host_name() -> str:
         for label in labels
     )
     return name if fits and name.isascii() and len(name) <= 253 else "localhost"
-
-
-def _leaf_seen(host: str, port: int, server_name: str, timeout: float) -> str:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection((host, port), timeout=timeout) as raw,
-        context.wrap_socket(raw, server_hostname=server_name.replace("*", _WILDCARD_PROBE) or None) as secured,
-    ):
-        return sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
-
-
-def _behind(behind: Iterable[NodeProcess], total: int) -> str:
-    rows = list(behind)
-    why = next((row.error for row in rows if row.error), "")
-    count = f"{len(rows)} of {total} serving processes {'has' if len(rows) == 1 else 'have'} not taken it over"
-    return f"{count}: {why}" if why else f"{count} yet."
-
-
-def _may_come(certificate: Certificate) -> bool:
-    """Whether waiting can help where nothing could be checked: a process may be about to report."""
-    return Binding.objects.filter(certificate=certificate).exists() and not processes_live()

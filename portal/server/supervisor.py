@@ -30,6 +30,7 @@ from certs.services.migrations import schema_ensure
 from certs.services.on_demand import on_demand_given
 from certs.services.orders import orders_requeue_lapsed
 from certs.services.own_certificate import own_certificate_scan
+from certs.services.proofs import proofs_are_needed
 from certs.services.queue import queue_enqueue, queue_stalled
 from certs.services.rebinds import rebinds_close_interrupted
 from certs.services.serving import placeholder_ensure
@@ -179,6 +180,8 @@ class Supervisor:
             table += [
                 Duty("recovery", settings.RECOVERY_SECONDS, orders_requeue_lapsed),
                 Duty("watchdog", max(1.0, settings.WATCHDOG_SECONDS / 12), self._watch_queue),
+        if self._rebinder and proofs_are_needed():
+            table.append(Duty("proofs", settings.PROOF_WATCH_SECONDS, Proving().step))
             ]
         return table
 

@@ -37,29 +37,55 @@ def database(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {"DATABASE_URL_FILE": str(file)}
 
 
-def test_a_web_node_and_a_worker_node_issue_and_serve(database: dict[str, str], secrets: dict[str, str]) -> None:
+LAST_ORDER = """
+from certs.models import JobEvent, Order
+order = Order.objects.order_by("-created_at").first()
+result = [order.state, order.served, order.error_code, list(
+    JobEvent.objects.filter(job=order.pk).order_by("pk").values_list("message", flat=True))[-1]]
+"""
+
+
+def test_a_web_node_and_a_worker_node_issue_serve_and_prove_it(
+    database: dict[str, str], secrets: dict[str, str]
+) -> None:
     given = {**database, **secrets}
     with (
         Portal(own_secrets=True, environment={**given, "BINDERY_NODE": "web"}, arguments=["--role", "web"]) as web,
         Portal(
-            own_secrets=True, environment={**given, "BINDERY_NODE": "worker"}, arguments=["--role", "worker"]
+            own_secrets=True,
+            environment={**given, "BINDERY_NODE": "worker"},
+            arguments=["--role", "worker"],
+            settings="tests.harness.short_served",
         ) as worker,
-        Pebble(http_port=web.http_port) as pebble,
+        Pebble(http_port=web.http_port, authz_reuse=100) as pebble,
     ):
         made = sorted(path.name for path in [*web.home.iterdir(), *worker.home.iterdir()])
         assert not [name for name in made if "secret" in name or "keyring" in name or "sqlite" in name]
         assert web.setup_link()
 
-        issued = web.manage(
+        web.manage(
             "issue", NAME, "--directory", pebble.directory_url, "--ca-bundle", str(pebble.ca_bundle_file),
-            "--allow-private-ca", "--accept-terms", "--email", "alice@example.com", "--bind", "--json", check=False,
+            "--allow-private-ca", "--accept-terms", "--email", "alice@example.com", "--bind", "--json",
         )  # fmt: skip
-        assert issued.returncode in {0, 3}, issued.stdout + issued.stderr
-        wait_until(
-            lambda: _serves(web, pebble), timeout=20, what="the certificate on the web node, issued by the worker node"
-        )
+        first = served(web.https_port, NAME, roots_pem=pebble.root_pem()).serial_number
         assert pebble.issued() == 1
+        state, is_served, code, said = worker.run(LAST_ORDER)
+        assert (state, is_served, code) == ("done", True, "")
+        assert said.startswith(f"Done: web: 127.0.0.1:{web.https_port} ")
         assert json.loads(web.get("/readyz").text)["status"] == "ok"
+
+        # A renewal is proven in the same way.
+        worker.manage("renew", NAME, "--force")
+        assert served(web.https_port, NAME, roots_pem=pebble.root_pem()).serial_number != first
+        assert worker.run(LAST_ORDER)[:3] == ["done", True, ""]
+
+        # Where nobody serves, nobody can say that it is served, nor that it is not.
+        web.stop()
+        renewed = worker.manage("renew", NAME, "--force", check=False)
+        assert renewed.returncode == 3, renewed.stdout + renewed.stderr
+        state, is_served, code, said = worker.run(LAST_ORDER)
+        assert (state, is_served, code) == ("done", None, "not-checked")
+        assert "could not be checked: No serving process has reported" in said
 
 
 def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str, str], tmp_path: Path) -> None:
@@ -75,11 +101,3 @@ def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str
         assert [path.name for path in home.iterdir()] == ["up.log"]
     finally:
         portal.stop()
-
-
-def _serves(web: Portal, pebble: Pebble) -> bool:
-    try:
-        served(web.https_port, NAME, roots_pem=pebble.root_pem())
-    except OSError:  # ssl.SSLError is one: the placeholder still answers
-        return False
-    return True

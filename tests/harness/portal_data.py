@@ -54,7 +54,7 @@ def main() -> None:
     django.setup()
     from certs.domain.keys import key_generate
     from certs.models import Binding, Listener, NodeProcess, PrivateKey
-    from certs.services import serving
+    from certs.services import served, serving
     from certs.services.bindings import binding_set
     from certs.services.certificates import certificate_import
     from certs.services.keys import key_import
@@ -77,7 +77,7 @@ def main() -> None:
         return pair.fingerprint
 
     def wait(server_name: str, timeout: float) -> dict[str, Any]:
-        result = serving.served_await(Binding.objects.get(server_name=server_name).certificate, timeout=timeout)
+        result = served.served_await(Binding.objects.get(server_name=server_name).certificate, timeout=timeout)
         return {"ok": result.ok, "detail": result.detail, "fingerprint": result.fingerprint}
 
     def spoil(server_name: str) -> None:

@@ -36,11 +36,11 @@ from certs.services.alarms import (
 from certs.services.certificates import certificate_delete
 from certs.services.challenges import solver_kinds
 from certs.services.channels import channel_create, channel_switch
+from certs.services.handshakes import ServedResult
 from certs.services.order_proofs import orders_prove_again
 from certs.services.orders import order_create
 from certs.services.portal_state import state_update
 from certs.services.prune import prune_run
-from certs.services.serving import ServedResult
 from portal import clock
 from tests import stock
 

@@ -10,6 +10,7 @@ from certs.models import AuditEvent, Binding, PortalState
 from certs.services import https
 from certs.services.arrivals import Arrival
 from certs.services.bindings import binding_remove, binding_set
+from certs.services.handshakes import ServedResult
 from certs.services.https import (
     force_ssl_confirm,
     force_ssl_disable,
@@ -25,7 +26,6 @@ from certs.services.https import (
 )
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
-from certs.services.serving import ServedResult
 from certs.services.trust import browser_warning, version_is_public
 from certs.services.versions import version_use
 from tests.standing import HOST, URL, Ca, ca_make, certificate_bound, certificate_make, clock_move, stand

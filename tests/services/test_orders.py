@@ -18,6 +18,7 @@ from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_delete, certificate_new, certificate_self_sign
+from certs.services.handshakes import ServedResult
 from certs.services.nodes import node_name
 from certs.services.order_advance import LONGEST_LIFE, MOST_ATTEMPTS, order_advance
 from certs.services.order_flow import Flow, LeaseLost
@@ -30,7 +31,6 @@ from certs.services.orders import (
     orders_requeue_lapsed,
 )
 from certs.services.portal_state import generation_wanted
-from certs.services.serving import ServedResult
 from portal import clock
 from tests.acme.fake_ca import FakeCa
 

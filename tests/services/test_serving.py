@@ -12,7 +12,7 @@ import pytest
 from certs.domain.errors import ServingError
 from certs.domain.keys import Key, key_generate
 from certs.models import Binding, Certificate, Listener, NodeProcess, PortalState
-from certs.services import serving
+from certs.services import handshakes, served, serving
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_import
 from certs.services.keys import key_import
@@ -150,9 +150,9 @@ def test_live_processes_are_those_seen_lately() -> None:
 def test_check_compares_the_leaf() -> None:
     pair = pki.leaf(None, ["a.test"])
     with tls_server(pair) as (host, port):
-        assert serving.served_check(host, port, "a.test", pair.fingerprint).ok is True
-        assert serving.served_check(host, port, "*.a.test", pair.fingerprint.upper()).ok is True
-        other = serving.served_check(host, port, "", "0" * 64)
+        assert handshakes.served_check(host, port, "a.test", pair.fingerprint).ok is True
+        assert handshakes.served_check(host, port, "*.a.test", pair.fingerprint.upper()).ok is True
+        other = handshakes.served_check(host, port, "", "0" * 64)
         assert (other.ok, other.fingerprint) == (False, pair.fingerprint)
         assert "another certificate" in other.detail
 
@@ -160,12 +160,12 @@ def test_check_compares_the_leaf() -> None:
 def test_check_tells_a_closed_port_from_a_network_that_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        silent = serving.served_check(host, port, "", "0" * 64, timeout=0.2)
+        silent = handshakes.served_check(host, port, "", "0" * 64, timeout=0.2)
         assert silent.ok is False
-    refused = serving.served_check(host, port, "", "0" * 64)
+    refused = handshakes.served_check(host, port, "", "0" * 64)
     assert refused.ok is False
     assert "refused" in refused.detail
-    assert serving.served_check("no-such-host.invalid", 1, "", "0" * 64).ok is None
+    assert handshakes.served_check("no-such-host.invalid", 1, "", "0" * 64).ok is None
 
 
 def report(pid: int, generation: int, error: str = "") -> None:
@@ -189,7 +189,7 @@ def test_served_when_all_processes_and_the_handshake_agree(bound: tuple[Certific
     with tls_server(pair) as (_, port):
         listen_at(port, "0.0.0.0", "::")
         report(os.getpid(), generation_wanted())
-        result = serving.served_await(certificate, timeout=0)
+        result = served.served_await(certificate, timeout=0)
     assert (result.ok, result.fingerprint, result.vantage) == (True, pair.fingerprint, "this server")
 
 
@@ -199,11 +199,11 @@ def test_one_process_behind_is_not_served(bound: tuple[Certificate, pki.Pair]) -
         listen_at(port, "127.0.0.1")
         report(1, generation_wanted())
         report(2, generation_wanted() - 1, "the key does not fit")
-        result = serving.served_await(certificate, timeout=0.3)
+        result = served.served_await(certificate, timeout=0.3)
         assert result.ok is False
         assert "1 of 2 serving processes has not taken it over: the key does not fit" in result.detail
         report(2, generation_wanted())
-        assert serving.served_await(certificate, timeout=0).ok is True
+        assert served.served_await(certificate, timeout=0).ok is True
 
 
 def test_a_silent_listener_is_asked_once_however_many_names_are_bound(
@@ -215,12 +215,12 @@ def test_a_silent_listener_is_asked_once_however_many_names_are_bound(
     report(1, generation_wanted())
     asked: list[str] = []
 
-    def silent(_host: str, _port: int, name: str, _fingerprint: str) -> serving.ServedResult:
+    def silent(_host: str, _port: int, name: str, _fingerprint: str) -> handshakes.ServedResult:
         asked.append(name)
-        return serving.ServedResult(False, "", "here", "no answer")
+        return handshakes.ServedResult(False, "", "here", "no answer")
 
-    monkeypatch.setattr(serving, "served_check", silent)
-    assert serving.served_now(certificate).ok is False
+    monkeypatch.setattr(served, "served_check", silent)
+    assert served.served_now(certificate).ok is False
     assert len(asked) == 1
 
 
@@ -229,16 +229,16 @@ def test_processes_that_are_wrong_about_themselves_are_found_out(bound: tuple[Ce
     with tls_server(pki.leaf(None, ["a.test"])) as (_, port):
         listen_at(port, "127.0.0.1")
         report(1, generation_wanted())
-        assert serving.served_await(certificate, timeout=0).ok is False
+        assert served.served_await(certificate, timeout=0).ok is False
 
 
 def test_what_cannot_be_checked_is_neither(bound: tuple[Certificate, pki.Pair]) -> None:
     certificate, _ = bound
-    assert serving.served_await(certificate, timeout=0.3).ok is None
+    assert served.served_await(certificate, timeout=0.3).ok is None
     NodeProcess.objects.create(node="elsewhere", pid=1, generation=99, seen_at=datetime.now(UTC))
-    assert serving.served_await(certificate, timeout=5).ok is None
+    assert served.served_await(certificate, timeout=0.3).ok is None
     Binding.objects.all().delete()
-    unbound = serving.served_await(certificate, timeout=5)
+    unbound = served.served_await(certificate, timeout=5)
     assert (unbound.ok, "not bound" in unbound.detail) == (None, True)
 
 
@@ -248,17 +248,17 @@ def test_waiting_ends_as_soon_as_it_is_served(bound: tuple[Certificate, pki.Pair
         listen_at(port, "127.0.0.1")
         report(1, generation_wanted() - 1)
         answers = [lambda: report(1, generation_wanted())]
-        now = serving.served_now
+        now = served.served_now
 
-        def later(certificate: Certificate) -> serving.ServedResult:
+        def later(certificate: Certificate) -> handshakes.ServedResult:
             result = now(certificate)
             if answers:
                 answers.pop()()
             return result
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serving, "served_now", later)
-            assert serving.served_await(certificate, timeout=10).ok is True
+            patch.setattr(served, "served_now", later)
+            assert served.served_await(certificate, timeout=10).ok is True
 
 
 def test_names_that_cannot_be_in_a_certificate_become_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
