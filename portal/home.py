@@ -38,6 +38,16 @@ def key_ring_file() -> Path:
     return path() / "keyring.json"
 
 
+def snapshots() -> Path:
+    """Copies of the database from before each change of its tables; made when the first is written."""
+    return path() / "snapshots"
+
+
+def identity_mark() -> Path:
+    """What a copy of the directory is known by (`certs/services/identity.py`)."""
+    return path() / "identity"
+
+
 def lock_file() -> Path:
     return path() / "bindery.lock"
 

@@ -220,6 +220,7 @@ EXPORT_ACCESS = {  # as the fields of PortalState are called; only what is set
     if value
 }
 EXPORT_DIR = Path(env.text("BINDERY_EXPORT_DIR") or HOME / "acme").absolute()
+MIGRATE_WITHOUT_SNAPSHOT = env.boolean("BINDERY_MIGRATE_WITHOUT_SNAPSHOT")
 DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
 DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
 HOOKS_DIR = Path(env.text("BINDERY_HOOKS_DIR") or HOME / "hooks").absolute()  # no script elsewhere is ever run

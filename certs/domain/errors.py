@@ -12,6 +12,7 @@ BinderyError
 │   ├── AcmeRefused       final: trying again as it is will not help
 │   └── AcmeRetry         try again, not before `retry_at`
 ├── ServingError          the listener could not take a certificate or an address
+├── SchemaError           the database and this version of the code do not fit each other
 └── Unavailable           something we depend on is not there now (no worker, no database)
 
 Each carries a stable code, one sentence for the person and advice. Where they become HTTP, an exit code or a form
@@ -69,6 +70,10 @@ class SecretError(BinderyError):
 
 class ServingError(BinderyError):
     code = "serving"
+
+
+class SchemaError(BinderyError):
+    code = "schema"
 
 
 class Unavailable(BinderyError):

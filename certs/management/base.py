@@ -5,14 +5,16 @@ command itself refuses or fails at is FAILED. `management/outcome.py` adds those
 """
 
 import sys
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError
 
-from certs.domain.errors import BinderyError
+from certs.domain.errors import BinderyError, SchemaError
+from certs.services.migrations import schema_check
 
 FAILED = 4
+UNFIT = 6  # code and database do not fit each other: starting again does not help, a person must act
 INTERRUPTED = 130
 
 
@@ -23,12 +25,15 @@ class CommandFailure(Exception):
 class BinderyCommand(BaseCommand):
     """Write `run` instead of `handle`; what it returns is the exit code (None is 0).
 
-    A BinderyError ends with FAILED; a database that cannot be used and Ctrl-C end with a sentence too.
+    Where code and database do not fit each other nothing is run (UNFIT). A BinderyError ends with FAILED; a database
+    that cannot be used and Ctrl-C end with a sentence too.
     """
 
     # A command that reads no tables must not ask for a database at all.
-    requires_system_checks: list[str] = []
+    requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = []
     requires_migrations_checks = False
+    # False for one that reads no tables, or must work beside any: code and database that do not fit then stop nothing.
+    reads_tables = True
 
     def run(self, *args: Any, **options: Any) -> int | None:
         raise NotImplementedError
@@ -43,7 +48,11 @@ class BinderyCommand(BaseCommand):
 
     def _outcome(self, *args: Any, **options: Any) -> int:
         try:
+            if self.reads_tables:
+                schema_check()
             return self.run(*args, **options) or 0
+        except SchemaError as error:
+            return self._say(str(error), UNFIT)
         except (CommandFailure, BinderyError) as error:
             return self._say(str(error), FAILED)
         except (DatabaseError, InterfaceError) as error:

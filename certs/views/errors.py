@@ -16,6 +16,7 @@ from certs.domain.errors import (
     ConflictError,
     InputError,
     NotAllowed,
+    SchemaError,
     ServingError,
     Unavailable,
 )
@@ -29,6 +30,7 @@ STATUS: tuple[tuple[type[BinderyError], int], ...] = (
     (NotAllowed, 403),
     (ConflictError, 409),
     (AcmeFailure, 502),
+    (SchemaError, 503),
     (ServingError, 503),
     (Unavailable, 503),
 )

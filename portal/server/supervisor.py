@@ -67,7 +67,8 @@ class Duty:
 
 
 class Supervisor:
-    """`announce` is called once, when the portal answers; `before_children` between opening sockets and starting."""
+    """`announce` is called once, when the portal answers; `before_children` between opening sockets and starting;
+    `tell` hears what a person should know before that: of a snapshot and the way back to it."""
 
     def __init__(
         self,
@@ -76,10 +77,12 @@ class Supervisor:
         announce: Callable[[], None],
         before_children: Callable[[], None] = lambda: None,
     ) -> None:
+        tell: Callable[[str], object] = log.info,
         self._role = role
         self._announce = announce
         self._before_children = before_children
         self._lock = SupervisorLock(home.lock_file())
+        self._tell = tell
         self._serving: Serving | None = None
         self._rebinder: Rebinder | None = None
         self._queue: Child | None = None
@@ -119,7 +122,7 @@ class Supervisor:
     def _prepare(self) -> None:
         """Everything that may refuse, before anything is started."""
         public_url_given(settings.PUBLIC_URL)
-        schema_ensure()
+        schema_ensure(self._tell)
         schedules_ensure()
         on_demand_given()
         export_given()

@@ -17,6 +17,7 @@ EVERY = sorted(file.stem for file in PLACE.glob("*.py") if file.stem != "__init_
 REFUSED = {
     "accounts": [("contacts", "nobody", "--email", "a@example.com"), ("register", "nothing")],
     "allow_host": [("http://x/",)],
+    "backup": [("/",)],
     "cancel": [("nothing.example",)],
     "challenge_methods": [("delete", "Nothing"), ("add", "X", "--kind", "pigeon")],
     "channels": [("test", "Nobody"), ("add", "X", "--kind", "pigeon")],
@@ -29,7 +30,7 @@ REFUSED = {
     "revoke": [("nothing.example",)],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
 }
-WORDLESS = {"alarms", "break_glass", "check_certificates", "doctor", "new_secrets", "setup_link"}
+WORDLESS = {"alarms", "break_glass", "check_certificates", "doctor", "migrate", "new_secrets", "setup_link"}
 
 
 def test_no_command_is_forgotten() -> None:

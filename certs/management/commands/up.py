@@ -26,6 +26,7 @@ _WITH_HOSTNAMES = ("accept_le_sa", "directory", "ca_bundle", "allow_private_ca",
 
 class Command(BinderyCommand):
     help = "Start the portal: web server, queue and schedule, until Ctrl-C."
+    reads_tables = False  # it makes them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -74,6 +75,7 @@ class Command(BinderyCommand):
         role = options["role"]
         supervisor = Supervisor(
             role,
+            tell=self._line,
             announce=lambda: self._announce(role),
             before_children=lambda: self._certificates(options["create_certificates"], wish, demand),
         )
@@ -130,6 +132,9 @@ class Command(BinderyCommand):
             lines += ["", "Create the first administrator with this link, within an hour:"]
             lines += [f"  {line}" for line in link_lines(addresses, setup_link_make())]
         self._lines([*lines, "", "Ctrl-C ends it."])
+
+    def _line(self, line: str) -> None:
+        self._lines([line])
 
     def _lines(self, lines: list[str]) -> None:
         self.stdout.write("\n".join(lines))
