@@ -34,6 +34,8 @@ _TIMEOUT = 4.0  # seconds for each answer
 _ALL_SECONDS = 12.0
 _REDIRECTS = 10  # as many as Boulder follows
 _FIRST_BYTES = 300
+_SHOWN = 80  # characters of a Server header
+_REDIRECT_PORTS = (80, 443)  # letsencrypt.org/docs/challenge-types: a redirect to any other is refused
 
 OK = "ok"
 OTHER = "other"
@@ -52,8 +54,20 @@ _REASONS = {
 
 
 @dataclass(frozen=True)
+class Hop:
+    """One question on the way; `location` is where it was sent on to, "" at the end."""
+
+    url: str
+    address: str
+    status: int
+    server: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True)
 class ReachResult:
-    """`status` and `seen` (first characters) tell what answered instead of us; 0 and "" where nothing did."""
+    """`status`, `server` (its own header) and `seen` (first characters) tell what answered instead of us; 0 and ""
+    where nothing did. `hops` are the questions that had an answer."""
 
     name: str
     outcome: str
@@ -64,6 +78,8 @@ class ReachResult:
     addresses: list[str] = field(default_factory=list)
     vantage: str = VANTAGE
     last: str = ""  # where redirects led
+    server: str = ""
+    hops: tuple[Hop, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -88,14 +104,16 @@ def probe_answer(token: str) -> str | None:
     return f"{_PREFIX}{_mac('answer', token)}"
 
 
-def reach_probe(name: str, *, address: str = "", allow_private: bool = False) -> ReachResult:
-    """Ask for a probe under that name as a CA would: port 80, redirects followed, certificates not checked.
+def reach_probe(name: str, *, address: str = "", allow_private: bool = False, scheme: str = "http") -> ReachResult:
+    """Ask for a probe under that name as a CA would: port 80, redirects followed to ports that a CA follows to,
+    certificates not checked.
 
-    At `address` only where it is given, else at any that this server's DNS gives.
+    At `address` only where it is given, else at any that this server's DNS gives. With `scheme` https it is asked where
+    a redirect could lead.
     """
     token = probe_token()
-    url = url_make("http", name, settings.PROBE_PORT) + CHALLENGE_PATH + token
-    addresses = [address] if address else _resolve(name)
+    url = probe_base(name, scheme) + CHALLENGE_PATH + token
+    addresses = [address] if address else addresses_seen(name)
     if settings.DNS_RESOLVERS and addresses:
         address = addresses[0]  # what the system's resolver says is not asked for
     if not addresses:
@@ -110,6 +128,11 @@ def reach_probe(name: str, *, address: str = "", allow_private: bool = False) ->
         f"The portal does not answer at {place}, which is not on the Internet: a CA on the Internet asks elsewhere."
     )
     return ReachResult(name, NO_CONNECTION, url, detail, addresses=addresses)
+
+
+def probe_base(host: str, scheme: str = "http") -> str:
+    """scheme://host where a CA asks, or follows a redirect to; with a port under test settings only."""
+    return url_make(scheme, host, settings.PROBE_PORT if scheme == "http" else settings.PROBE_TLS_PORT)
 
 
 def private_allowed() -> bool:
@@ -133,7 +156,7 @@ def reach_probe_all(names: Sequence[str]) -> list[ReachResult]:
 
 def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private: bool) -> ReachResult:
     """`own` is a host that may be asked at a private address all the same."""
-    url = asked.url
+    url, hops = asked.url, []
     try:
         for _ in range(_REDIRECTS + 1):
             answer = outbound.fetch(
@@ -150,30 +173,49 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
                 # Like a CA: the point of a redirect is the path behind it, and its certificate may be the expired one.
                 trust=outbound.any_certificate(),
             )
-            target = answer.headers.get("Location", "")
-            if answer.status not in outbound.REDIRECTS or not target:
+            target = answer.headers.get("Location", "") if answer.status in outbound.REDIRECTS else ""
+            server = _printable(answer.headers.get("Server", ""))[:_SHOWN]
+            hops.append(Hop(_printable(url), answer.address, answer.status, server, _printable(target)))
+            asked = replace(asked, hops=tuple(hops), status=answer.status, server=server)
+            if not target:
                 return _seen(asked, token, answer)
             url = urljoin(url, target)
+            if refused := _not_followed(url, token):
+                return replace(asked, detail=refused, last=_printable(url))
     except InputError as error:
         detail = f"A redirect leads to {_printable(url)}, which cannot be asked: {error.message}"
         return replace(asked, outcome=NO_CONNECTION, detail=detail)
     except ValueError:
         return replace(asked, outcome=NO_CONNECTION, detail="A redirect leads to what is no web address.")
     except Unavailable as error:
-        return replace(asked, outcome=NO_CONNECTION, detail=_REASONS.get(error.code, error.message))
-    return replace(asked, outcome=NO_CONNECTION, detail=f"It redirects more than {_REDIRECTS} times.")
+        reason = _REASONS.get(error.code, error.message)
+        via = f"After a redirect to {_printable(url)}: " if hops else ""
+        return replace(asked, outcome=NO_CONNECTION, detail=via + reason)
+    return replace(asked, detail=f"It redirects more than {_REDIRECTS} times.")
+
+
+def _not_followed(url: str, token: str) -> str:
+    """Why a CA would not go there, or would find nothing; raises ValueError where it is no address."""
+    parts = url_split(url)
+    port = parts.port or {"http": settings.PROBE_PORT, "https": settings.PROBE_TLS_PORT}.get(parts.scheme, 80)
+    if port not in {*_REDIRECT_PORTS, settings.PROBE_PORT, settings.PROBE_TLS_PORT}:
+        return f"A redirect leads to port {port} ({_printable(url)}): CAs follow one to the ports 80 and 443 only."
+    if token not in url:
+        return f"A redirect to {_printable(url)} drops the path: what stands behind {CHALLENGE_PATH} must stay."
+    return ""
 
 
 def _seen(asked: ReachResult, token: str, answer: outbound.Answer) -> ReachResult:
     last = answer.url if answer.url != asked.url else ""
     if answer.status == 200 and constant_time_compare(answer.text.strip(), probe_answer(token) or ""):
-        return replace(asked, outcome=OK, detail="The portal answers.", status=200, last=last)
+        return replace(asked, outcome=OK, detail="The portal answers.", last=last)
     via = f" after a redirect to {last}" if last else ""
-    detail = f"Something else answers{via}: status {answer.status}."
-    return replace(asked, detail=detail, status=answer.status, seen=_printable(answer.text), last=last)
+    own = f", {asked.server}" if asked.server else ""
+    detail = f"Something else answers{via}: status {answer.status}{own}."
+    return replace(asked, detail=detail, seen=_printable(answer.text), last=last)
 
 
-def _resolve(name: str) -> list[str]:
+def addresses_seen(name: str) -> list[str]:
     """As the system does; by the resolvers of the settings where there are any, as a look before the order does."""
     if settings.DNS_RESOLVERS:
         return _resolve_as_set(name)
@@ -194,7 +236,7 @@ def _resolve_as_set(name: str) -> list[str]:
 
 
 def _unanswered(name: str) -> ReachResult:
-    url = url_make("http", name, settings.PROBE_PORT) + CHALLENGE_PATH
+    url = probe_base(name) + CHALLENGE_PATH
     return ReachResult(name, NO_CONNECTION, url, f"No result within {_ALL_SECONDS:g} seconds.")
 
 

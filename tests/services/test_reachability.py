@@ -202,7 +202,7 @@ def test_a_redirect_leads_nowhere_inside(settings: Settings) -> None:
         server(inside) as other,
         server(lambda path: (302, {"Location": f"http://127.0.0.1:{other}{path}"}, b"")) as port,
     ):
-        settings.PROBE_PORT = port
+        settings.PROBE_PORT, settings.PROBE_TLS_PORT = port, other  # a port that CAs follow to
         assert not reach_probe("localhost").ok
         assert not asked
         assert reach_probe("localhost", allow_private=True).ok
@@ -219,10 +219,76 @@ def test_a_redirect_of_the_same_name_stays_at_the_address(settings: Settings) ->
         server(further) as other,
         server(lambda path: (302, {"Location": f"http://a.example:{other}{path}"}, b"")) as port,
     ):
-        settings.PROBE_PORT = port
+        settings.PROBE_PORT, settings.PROBE_TLS_PORT = port, other
         result = reach_probe("a.example", address="127.0.0.1", allow_private=True)
     assert result.ok
     assert result.last == f"http://a.example:{other}{asked[0]}"
+
+
+def test_each_hop_is_told(settings: Settings) -> None:
+    def moved(path: str) -> tuple[int, dict[str, str], bytes]:
+        if path.startswith("/moved"):
+            return portal(path)
+        return 302, {"Location": f"/moved{path}", "X": "1"}, b""
+
+    with server(moved) as port:
+        settings.PROBE_PORT = port
+        result = reach_probe("localhost", address="127.0.0.1", allow_private=True)
+    first, last = result.hops
+    assert (first.url, first.status, first.address) == (result.url, 302, "127.0.0.1")
+    assert first.location.startswith("/moved/.well-known/acme-challenge/bindery-probe-")
+    assert "BaseHTTP" in first.server
+    assert (last.url, last.status, last.location) == (result.last, 200, "")
+
+
+def test_a_redirect_to_a_port_that_no_ca_follows_to_is_not_followed(settings: Settings) -> None:
+    """The portal answers there, and would make it look as if all were well."""
+    with (
+        server(portal) as other,
+        server(lambda path: (302, {"Location": f"http://127.0.0.1:{other}{path}"}, b"")) as port,
+    ):
+        settings.PROBE_PORT = port
+        result = reach_probe("localhost", allow_private=True)
+    assert (result.ok, result.outcome) == (False, "other")
+    assert f"leads to port {other}" in result.detail
+    assert "the ports 80 and 443 only" in result.detail
+    assert len(result.hops) == 1
+
+
+@pytest.mark.parametrize("location", ["/", "/.well-known/acme-challenge/", "//localhost:{port}/login?next=x"])
+def test_a_redirect_that_drops_the_path_is_named(settings: Settings, location: str) -> None:
+    with server(lambda _: (302, {"Location": location}, b"")) as port:
+        settings.PROBE_PORT = port
+        location = location.format(port=port)
+        result = reach_probe("localhost", allow_private=True)
+    assert result.outcome == "other"
+    assert "drops the path" in result.detail
+
+
+def test_the_server_names_itself_and_may_say_nonsense(settings: Settings) -> None:
+    with server(lambda _: (200, {"Server": "\x1b[31mevil" + "x" * 500}, b"<html>all of it</html>")) as port:
+        settings.PROBE_PORT = port
+        result = reach_probe("localhost", allow_private=True)
+    assert result.outcome == "other"
+    assert "status 200" in result.detail
+    assert result.server.isprintable()
+    assert len(result.server) <= 80
+
+
+def test_what_fails_behind_a_redirect_is_told_as_such(settings: Settings) -> None:
+    free = free_port()
+    with server(lambda path: (302, {"Location": f"https://127.0.0.1:{free}{path}"}, b"")) as port:
+        settings.PROBE_PORT, settings.PROBE_TLS_PORT = port, free
+        result = reach_probe("localhost", allow_private=True)
+    assert result.outcome == "no-connection"
+    assert result.detail.startswith(f"After a redirect to https://127.0.0.1:{free}/")
+
+
+def test_the_portal_is_asked_where_a_redirect_could_lead(settings: Settings) -> None:
+    with server(portal) as port:
+        settings.PROBE_PORT, settings.PROBE_TLS_PORT = port, free_port()
+        assert reach_probe("localhost", allow_private=True).ok
+        assert not reach_probe("localhost", allow_private=True, scheme="https").ok
 
 
 def test_one_address_of_a_name_is_asked(settings: Settings) -> None:
