@@ -1,6 +1,9 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
+
+from certs.transports.roots import roots_add
 
 
 class CertsConfig(AppConfig):
@@ -8,6 +11,7 @@ class CertsConfig(AppConfig):
     verbose_name = "Certificates"
 
     def ready(self) -> None:
+        roots_add(settings.CA_BUNDLE)
         # The models of these imports exist only now.
         from django_q import signals  # noqa: PLC0415
 

@@ -99,3 +99,19 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise EnvError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
     return value
+
+
+def certificates(name: str) -> str:
+    """PEM text: what the file holds that is named (PEM or DER), or the value itself."""
+    raw = text(name)
+    if not raw:
+        return ""
+    try:
+        data = raw.encode() if "-----BEGIN" in raw else Path(raw).read_bytes()
+        return roots_read(data)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = getattr(error, "strerror", "") or error
+        raise EnvError(f"{name} names {raw[:200]}, which cannot be read: {reason}.") from error
+    except InputError as error:
+        what = "The text in" if "-----BEGIN" in raw else f"The file {raw}, which is named by"
+        raise EnvError(f"{what} {name} holds no usable certificate. Give the root certificates in PEM form.") from error

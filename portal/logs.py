@@ -15,6 +15,7 @@ _SECRET_PAIR = re.compile(
     r"""(?ix) \b (password|passwd|passphrase|secret|token|authorization|hmac|api[_-]?key)
         (["']?\s*[=:]\s*["']?) [^\s"',;&]+"""
 )
+_USER_OF_URL = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@]*@")  # http://user:password@proxy
 _ONE_TIME_LINK = re.compile(r"(/(?:setup|session)/)[A-Za-z0-9_-]{20,}")
 _SECRET_FIELDS = frozenset({"password", "passphrase", "secret", "token", "key", "hmac", "private_key"})
 MASK = "•••"
@@ -22,6 +23,7 @@ MASK = "•••"
 
 def mask(text: str) -> str:
     text = _PRIVATE_KEY.sub(f"-----PRIVATE KEY {MASK}-----", text)
+    text = _USER_OF_URL.sub(f"{MASK}@", text)
     text = _ONE_TIME_LINK.sub(rf"\1{MASK}", text)
     return _SECRET_PAIR.sub(rf"\1\2{MASK}", text)
 

@@ -201,7 +201,7 @@ TLS_IN_FRONT_LOCKED = env.is_set("BINDERY_TLS_IN_FRONT")
 TRUSTED_PROXIES = env.proxies("BINDERY_TRUSTED_PROXIES")
 TRUSTED_PROXIES_LOCKED = env.is_set("BINDERY_TRUSTED_PROXIES")
 ALLOW_PRIVATE_CA = env.boolean("BINDERY_ALLOW_PRIVATE_CA")
-CA_BUNDLE = env.text("BINDERY_CA_BUNDLE")
+CA_BUNDLE = env.certificates("BINDERY_CA_BUNDLE")  # trusted besides the system's, for all that goes out
 # The environment wins over the page, and locks it.
 ON_DEMAND = env.boolean("BINDERY_ON_DEMAND")
 ON_DEMAND_LOCKED = env.is_set("BINDERY_ON_DEMAND")

@@ -29,6 +29,7 @@ from portal import clock
 WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
 BAD_NONCE_RETRIES = 10
 LOST_CONNECTION_RETRIES = 3
+UNREACHABLE = "acme-unreachable"
 NO_ANSWER = "acme-no-answer"  # the code of what was sent, and may have been carried out
 
 # RFC 8555 §7.1.6 knows it, acme 5.9.0 does not: without it the reading of such an authorization raises.
@@ -63,7 +64,7 @@ class Network(client.ClientNetwork):
         self.label = label
         self._pool: deque[str] = deque()
         self._line = Line(outbound.CA, allow_private=allow_private)
-        self._checked: set[str] = set()
+        self._proxies: dict[str, dict[str, str]] = {}  # by origin
         self._timeout = (min(CONNECT_SECONDS, read_seconds), read_seconds)
         self._headers = requests.utils.default_headers()
         self._headers["User-Agent"] = self.user_agent
@@ -106,6 +107,7 @@ class Network(client.ClientNetwork):
         So a request may reach the CA twice; `resend` bounds how often where its caller cannot well bear that.
         """
         bad_nonces = lost = 0
+        sent = False  # once, and nobody knows what became of it
         while True:
             try:
                 return self._post_once(url, obj, content_type, **kwargs)
@@ -113,14 +115,17 @@ class Network(client.ClientNetwork):
                 bad_nonces += 1
                 if answer.problem.code != "badNonce" or bad_nonces > BAD_NONCE_RETRIES:
                     raise failure(answer.problem, self.label, retry_at=answer.retry_at) from answer
-            except (requests.exceptions.SSLError, requests.ConnectTimeout) as error:
-                raise self._unreachable(error) from error
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
                 lost += 1
-                if lost > resend:
-                    raise self._unreachable(error) from error
+                sent = sent or _was_sent(error)
+                if lost > resend or isinstance(error, requests.exceptions.SSLError | requests.ConnectTimeout):
+                    raise self._unreachable(error, sent=sent) from error
             except requests.RequestException as error:
-                raise self._unreachable(error) from error
+                raise self._unreachable(error, sent=sent or _was_sent(error)) from error
+            except AcmeRetry as error:
+                if sent and error.code == UNREACHABLE:
+                    error.code = NO_ANSWER
+                raise
 
     def _wrap_in_jws(self, obj: Any, nonce: str, url: str) -> str:
         """RFC 8555 §6.2, the flattened form. Built here: josepy's own classes take four times the CPU for it."""
@@ -145,7 +150,7 @@ class Network(client.ClientNetwork):
         Straight to the adapter: what a session does around it (cookies, redirects, hooks, settings merged for each
         request) is not for a CA, and costs as much CPU as the request itself.
         """
-        self._check_address(url)
+        proxies = self._way(url)
         request = requests.PreparedRequest()
         request.prepare_method(method)
         request.prepare_url(url, None)
@@ -154,9 +159,9 @@ class Network(client.ClientNetwork):
         request.prepare_body(data, None)
         adapter = self.session.get_adapter(request.url or url)
         try:
-            response = adapter.send(request, timeout=self._timeout, proxies=self.session.proxies)
+            response = adapter.send(request, timeout=self._timeout, proxies=proxies)
         except Unavailable as error:
-            code = "acme-host" if error.code == "host-unknown" else "acme-unreachable"
+            code = "acme-host" if error.code == "host-unknown" else UNREACHABLE
             raise AcmeRetry(error.message, advice=error.advice, code=code) from error
         response.encoding = "utf-8"  # no guessing: RFC 8259 §8.1, and PEM is ASCII
         nonce = response.headers.get(self.REPLAY_NONCE_HEADER, "")
@@ -164,15 +169,13 @@ class Network(client.ClientNetwork):
             self._pool.append(nonce)
         return response
 
-    def _check_address(self, url: str) -> None:
-        """Once for each origin; the address itself is judged where the connection is made."""
+    def _way(self, url: str) -> dict[str, str]:
+        """Judged once for each origin; the address itself where the connection is made."""
         origin = "/".join(url.split("/", 3)[:3])
-        if origin in self._checked:
-            return
-        host = outbound.url_check(url).hostname
-        if proxy := requests.utils.select_proxy(url, outbound.proxies_for(url, self._line)):
-            self.session.proxies[f"https://{host}"] = proxy
-        self._checked.add(origin)
+        if origin not in self._proxies:
+            outbound.url_check(url)
+            self._proxies[origin] = outbound.proxies_for(url, self._line)
+        return self._proxies[origin]
 
     def _add_nonce(self, response: requests.Response) -> None:
         """Kept already, in `_send_request`: a nonce twice in the pool would be refused the second time."""
@@ -202,15 +205,16 @@ class Network(client.ClientNetwork):
                 raise Answer(replace(problem, detail="It answered with something that is not JSON"), later) from None
         return response
 
-    def _unreachable(self, error: requests.RequestException) -> AcmeFailure:
+    def _unreachable(self, error: requests.RequestException, *, sent: bool = False) -> AcmeFailure:
         reason = outbound.reason(error)
         if isinstance(error, requests.exceptions.SSLError):
+            own = "If it is your own CA, give its root certificate as the CA bundle."
             return AcmeRefused(
                 f"The certificate of {self.label} is not trusted here: {reason}.",
-                advice="If it is your own CA, give its root certificate as the CA bundle.",
+                advice=f"{own} {outbound.mend(error)}".strip(),
                 code="acme-tls",
             )
-        if _was_sent(error):
+        if sent:
             return AcmeRetry(
                 f"{self.label} gave no answer: {reason}.",
                 advice="Check that this machine may connect to the directory's address.",
@@ -218,8 +222,9 @@ class Network(client.ClientNetwork):
             )
         return AcmeRetry(
             f"{self.label} cannot be reached: {reason}.",
-            advice="Check that this machine may connect to the directory's address.",
-            code="acme-unreachable",
+            advice="Check that this machine may connect to the directory's address, or set HTTPS_PROXY if it goes out "
+            "through a proxy.",
+            code=UNREACHABLE,
         )
 
 

@@ -21,7 +21,7 @@ from certs.domain.alarms import Level, Message
 from certs.domain.errors import InputError
 from certs.domain.options import option
 from certs.domain.urls import url_split
-from certs.transports.outbound import Line, Purpose, reason, trust_context
+from certs.transports.outbound import Line, Purpose, mend, reason, trust_context
 
 STEP_SECONDS, WHOLE_SECONDS = 15.0, 45.0  # between two answers of the server; for all of it
 _PURPOSE = Purpose("mail", "If it is your own mail server, tick “It may be on a private address”.")
@@ -170,7 +170,8 @@ class _Conversation:
         if isinstance(error, ssl.SSLError):
             return Undelivered(
                 f"The certificate of {self._server} is not trusted here, or it speaks no TLS: {reason(error)}.",
-                advice="Give the name that its certificate holds; for your own CA, give its root under Roots to trust.",
+                advice="Give the name that its certificate holds; for your own CA, give its root under Roots to trust. "
+                f"{mend(error)}".strip(),
             )
         if isinstance(error, smtplib.SMTPNotSupportedError):
             return self.refused("it lacks what is needed", str(error))

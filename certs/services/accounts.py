@@ -5,7 +5,6 @@ import re
 from base64 import b64decode, b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -45,7 +44,7 @@ def directory_look(url: str, *, ca_bundle: str = "", allow_private: bool = False
     network = Network(
         label=directory_label(url),
         version=settings.VERSION,
-        ca_bundle=trusted_roots(ca_bundle),
+        ca_bundle=ca_bundle,
         allow_private=allow_private or settings.ALLOW_PRIVATE_CA,
         read_seconds=DIRECTORY_SECONDS,
         retries=0,
@@ -199,7 +198,7 @@ def account_session(account: AcmeAccount) -> Account:
         directory_url=account.directory_url,
         url=account.account_url,
         version=settings.VERSION,
-        ca_bundle=trusted_roots(account.ca_bundle),
+        ca_bundle=account.ca_bundle,
         allow_private=account.allow_private or settings.ALLOW_PRIVATE_CA,
         key=lambda: key_open(account.key),
     )
@@ -207,19 +206,3 @@ def account_session(account: AcmeAccount) -> Account:
 
 def account_missing(error: AcmeRefused | AcmeRetry) -> bool:
     return error.code == "acme-accountDoesNotExist"
-
-
-def trusted_roots(ca_bundle: str) -> str:
-    """The bundle given, after that of BINDERY_CA_BUNDLE (a path, or PEM itself). Raises InputError."""
-    own: str = settings.CA_BUNDLE
-    if not own:
-        return ca_bundle
-    if not own.startswith("-----BEGIN"):
-        try:
-            own = Path(own).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"BINDERY_CA_BUNDLE names {settings.CA_BUNDLE}, which cannot be read.",
-                advice="It is the path of a PEM file.",
-            ) from error
-    return f"{own}\n{ca_bundle}"

@@ -25,7 +25,6 @@ from certs.domain.errors import CertificateRefused, InputError
 from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all, certificates_due_for_check
-from certs.services.accounts import trusted_roots
 from certs.services.events import audit_record
 from certs.services.holds import directories_held
 from portal import clock
@@ -52,7 +51,7 @@ class _Directory:
         return RenewalInfoReader(
             self.url,
             version=settings.VERSION,
-            ca_bundle=trusted_roots(self.ca_bundle),
+            ca_bundle=self.ca_bundle,
             allow_private=self.allow_private or settings.ALLOW_PRIVATE_CA,
         )
 

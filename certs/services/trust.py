@@ -1,23 +1,21 @@
 """What answers HTTPS for a host, and whether browsers would trust it."""
 
 import logging
-import ssl
 from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from certs.domain.certinfo import covers
 from certs.domain.hsts import Answering
 from certs.domain.names import is_address
 from certs.models import Binding, CertificateVersion
+from certs.transports.roots import system_file
 from portal import clock
 
 log = logging.getLogger("bindery.trust")
-SYSTEM_BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")  # Debian, Alpine, Arch; Fedora and its kin
 
 
 def server_names(host: str) -> list[str]:
@@ -86,10 +84,7 @@ def _roots_file() -> Path:
     """The operator's file, else the system's bundle, else Mozilla's roots as requests ships them."""
     if settings.PUBLIC_ROOTS:
         return Path(settings.PUBLIC_ROOTS)
-    # OpenSSL knows a directory rather than a file on Debian and its kin; the bundle made of it lies inside.
-    known = ssl.get_default_verify_paths()
-    candidates = (known.cafile, *(f"{known.capath}/{name}" for name in SYSTEM_BUNDLES if known.capath))
-    return Path(next((file for file in candidates if file and Path(file).is_file()), DEFAULT_CA_BUNDLE_PATH))
+    return system_file()
 
 
 @lru_cache(maxsize=2)

@@ -21,15 +21,13 @@ from certs.domain.options import option, options_of, options_split
 from certs.solvers.base import Site
 from certs.solvers.dns import DnsSolver, challenge_option, ttl_option
 from certs.transports.local import run
+from certs.transports.roots import roots_pem
 from portal import logs
 
 SECONDS = 50
 TTL = 600  # what the strictest providers take at least; only resolvers on the way keep it
 PROGRAM = Path(__file__).with_name("provider_call.py")
-_KEPT = (
-    *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
-    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-)
+_KEPT = tuple(form for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY") for form in (name, name.lower()))
 # Guesses the provider from the servers of the domain, with the parameters of all of them.
 _LEFT_OUT = frozenset({"auto"})
 # A parameter is a secret unless it ends in one of these words and has none of the others: in doubt it is hidden.
@@ -41,6 +39,13 @@ _SECRET = re.compile(r"token|secret|pass|psw|key|totp|2fa|credential")
 _SECRET_HELP = re.compile(r"specify (the |your )?(api|access|secret)[-_ ]?(key|token)", re.IGNORECASE)
 _SHORT = {"api": "API", "id": "ID", "ip": "IP", "url": "URL", "totp": "TOTP", "2fa": "2FA", "pdns": "PowerDNS"}
 _REFUSED, _LIMITED, _BROKEN = (401, 403), 429, 500
+# Errors of the way to the provider, and what to do about them.
+_AWAY = {
+    "ConnectionError": "Look at the status page of the provider, and at the way from here to the internet.",
+    "Timeout": "Look at the status page of the provider, and at the way from here to the internet.",
+    "ProxyError": "Check HTTPS_PROXY, and that the proxy permits the way to the provider.",
+    "SSLError": "If your company inspects TLS, give its root certificate by BINDERY_CA_BUNDLE.",
+}
 # What the providers' code runs into before it asks anybody, where a parameter is missing or looks otherwise.
 _FAULTS = frozenset({"AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError"})
 
@@ -93,7 +98,7 @@ class Dns01Provider(DnsSolver):
         """Raises ProviderRefused, Unavailable."""
         provider = self.options.provider
         task = {"provider": provider, "options": self._parameters, "zone": zone, "ttl": self.options.ttl}
-        task |= {"action": action, "name": name, "value": value}
+        task |= {"action": action, "name": name, "value": value, "roots": roots_pem()}
         try:
             # -I: neither variables nor files of the portal's user change what it does.
             command: list[str | Path] = [sys.executable, "-I", PROGRAM]
@@ -125,10 +130,10 @@ class Dns01Provider(DnsSolver):
                 advice=f"Check the credentials of this method, and that they may change records of {zone}.",
                 code="dns-provider-credentials",
             )
-        if status == _LIMITED or status >= _BROKEN or said["error"] in {"ConnectionError", "Timeout"}:
+        if status == _LIMITED or status >= _BROKEN or said["error"] in _AWAY:
             return Unavailable(
                 f"{provider} could not be asked just now: {words}",
-                advice="Look at the status page of the provider, and at the way from here to the internet.",
+                advice=_AWAY.get(said["error"], _AWAY["ConnectionError"]),
             )
         if said["error"] in _FAULTS and not status:
             return ProviderRefused(

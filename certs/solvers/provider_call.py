@@ -1,20 +1,24 @@
 """Runs as a program of its own for `dns01_provider`: one call of dns-lexicon, then it ends.
 
 The library has no time limits, prints, and logs what it sends; apart from the portal none of this matters. It reads
-{"provider", "options", "zone", "ttl", "action": add|remove, "name", "value"} from stdin and writes {} or {"error",
-"message", "status"} to stdout. Nothing of Bindery is imported.
+{"provider", "options", "zone", "ttl", "action": add|remove, "name", "value", "roots": PEM} from stdin and writes {} or
+{"error", "message", "status"} to stdout. Nothing of Bindery is imported.
 """
 
 import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import Any
 
 import requests
 
 REQUEST_SECONDS = 20
+# Where requests, botocore and what asks OpenSSL itself look for the roots to trust.
+_ROOTS = ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_FILE")
 _WORDS = 600  # characters of an error
 
 
@@ -62,7 +66,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 def _family(error: BaseException) -> str:
     """The first of its classes that the caller tells apart."""
-    known = {"AuthenticationError", "ConnectionError", "Timeout", "ProviderNotAvailableError"}
+    known = {"AuthenticationError", "ProxyError", "SSLError", "ConnectionError", "Timeout", "ProviderNotAvailableError"}
     return next((each.__name__ for each in type(error).__mro__ if each.__name__ in known), type(error).__name__)
 
 
@@ -77,13 +81,25 @@ def _bound_requests() -> None:
     requests.Session.request = request  # type: ignore[method-assign]
 
 
+@contextmanager
+def _trusting(roots: str) -> Iterator[None]:
+    """A file that no other process meets: it has no name, and goes with this process, however that ends."""
+    with TemporaryFile("w") as file:
+        file.write(roots)
+        file.flush()
+        file.seek(0)
+        os.environ.update(dict.fromkeys(_ROOTS, f"/dev/fd/{file.fileno()}"))
+        yield
+
+
 def main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # some providers print
     try:
         task = json.load(sys.stdin)
         _bound_requests()
-        said = call(task)
+        with _trusting(task["roots"]):
+            said = call(task)
     except Exception as error:  # whatever a provider raises is told to the portal
         said = failure(error)
     with answer:

@@ -5,10 +5,12 @@ a resolver says a second time (DNS rebinding) leads nowhere. Host, SNI and the c
 name. Time is bounded from the resolver to the last byte, and so is the body, as it is after decompression.
 
 Where the environment names a proxy (HTTPS_PROXY, HTTP_PROXY, but not for NO_PROXY), that resolves the name and
-connects: then only an address that is written in the URL can be judged here.
+connects: then only an address that is written in the URL can be judged here. What goes wrong on the way to the proxy
+says so, and is not the fault of the host behind it.
 """
 
 import math
+import os
 import platform
 import re
 import socket
@@ -24,18 +26,19 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import SplitResult, urljoin
 
-import certifi
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError, SSLError
 from urllib3.util import Retry
 
+from certs.domain.addresses import address_shown
 from certs.domain.destinations import address_is_public
 from certs.domain.errors import InputError, Unavailable
+from certs.domain.proxies import Proxy, proxy_for, proxy_named, proxy_parse
 from certs.domain.urls import url_split
+from certs.transports.roots import own_pem, roots_load, system_file
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0  # to be connected, TLS included; between two bytes
 ADDRESS_SECONDS = 2.0  # for one address while there are others
@@ -44,6 +47,12 @@ ANSWER_BYTES = 1 << 20
 CRL_BYTES = 16 << 20
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 << 10
+_PROXY_WANTS_LOGIN = "407"  # of a proxy only (RFC 9110 §15.5.8)
+_ISSUER_UNKNOWN = frozenset(
+    {2, 18, 19, 20, 21}
+)  # X509_V_ERR_…: what the missing root of an inspecting proxy looks like
+_SHOWN = 100  # characters of a name in somebody else's certificate
+_REFUSAL = re.compile(r"Tunnel connection failed: (.{1,200})", re.DOTALL)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 _Found = tuple[int, int, int, Any]  # family, type, protocol, address as the socket takes it
@@ -111,7 +120,7 @@ def fetch(
     past any proxy; it is judged the same. `proxied` False goes past it, too. `headers` go to the first origin only.
 
     Raises InputError (code "private-address" or "url") for what must not be asked, Unavailable (code "host-unknown",
-    "unreachable", "timeout", "too-large", "too-many-redirects" or one of `_CODES`) for what cannot be had.
+    "unreachable", "timeout", "too-large", "too-many-redirects", "proxy" or one of `_CODES`) for what cannot be had.
     """
     line = Line(purpose, allow_private=allow_private, until=time.monotonic() + seconds, address=address)
     adapter = Adapter(line, trust or trust_context(), limit=limit, whole=whole)
@@ -151,7 +160,9 @@ def _ask(session: requests.Session, line: "Line", url: str, seconds: float, **re
         if code == "timeout" or time.monotonic() >= line.until:
             raise Unavailable(f"{host} did not answer within {seconds:g} seconds.", code="timeout") from error
         if code == "untrusted":
-            raise Unavailable(f"The certificate of {host} is not trusted here: {reason(error)}.", code=code) from error
+            raise Unavailable(
+                f"The certificate of {host} is not trusted here: {reason(error)}.", advice=mend(error), code=code
+            ) from error
         raise Unavailable(f"{host} cannot be reached: {reason(error)}.", code=code) from error
 
 
@@ -180,31 +191,40 @@ def url_check(url: str, *, plain_http: bool = False) -> SplitResult:
 
 
 def proxies_for(url: str, line: "Line") -> dict[str, str]:
-    """What the environment says for this URL. Raises InputError where the URL itself names a private address."""
-    proxies: dict[str, str] = get_environ_proxies(url)
-    host = url_split(url).hostname or ""
-    if requests.utils.select_proxy(url, proxies):
-        line.judge_spelled(host)
-    return proxies
+    """What the environment says for this URL, as requests takes it.
+
+    Raises InputError where that is no proxy, and where the URL itself names a private address.
+    """
+    proxy = proxy_for(url, os.environ)
+    if proxy is None:
+        return {}
+    parts = url_split(url)
+    line.judge_spelled(parts.hostname or "")
+    return {parts.scheme: proxy.url}
+
+
+def trust_context(ca_bundle: str = "") -> ssl.SSLContext:
+    """The system's roots and the operator's (BINDERY_CA_BUNDLE), and besides them those of `ca_bundle` (PEM).
+
+    Raises InputError for an unusable bundle.
+    """
+    return _trust_context(own_pem(), ca_bundle)
 
 
 @lru_cache(maxsize=32)
-def trust_context(ca_bundle: str = "") -> ssl.SSLContext:
-    """The system's roots and, besides them, those of `ca_bundle` (PEM). Raises InputError for an unusable bundle.
-
-    Shared by all connections: loading the roots again for each costs 20 ms of CPU.
-    """
+def _trust_context(*bundles: str) -> ssl.SSLContext:
+    """Shared by all connections: loading the roots again for each costs 20 ms of CPU."""
     context = ssl.create_default_context()
     context.sslsocket_class = _TlsSocket
+    # What was given to be trusted need not be a root, as with curl; and Python 3.13 refuses roots of companies for
+    # flaws that no browser minds.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not context.cert_store_stats()["x509_ca"]:
-        context.load_verify_locations(certifi.where())  # a machine without a store of its own
-    if ca_bundle.strip():
-        try:
-            context.load_verify_locations(cadata=ca_bundle)
-        except (ssl.SSLError, ValueError, TypeError) as error:
-            raise InputError(
-                "The CA bundle is not readable.", advice="Give the PEM text of the CA's root certificate."
-            ) from error
+        context.load_verify_locations(system_file())  # a system that has a directory only, or no store of its own
+    for bundle in bundles:
+        if bundle.strip():
+            roots_load(context, bundle)
     return context
 
 
@@ -326,6 +346,10 @@ class Adapter(HTTPAdapter):
             self._line.until = time.monotonic() + self._seconds
         response = super().send(request, True, *args, **kwargs)
         try:
+            said = f"{response.status_code} {response.reason}"
+            if said.startswith(_PROXY_WANTS_LOGIN) and kwargs.get("proxies"):  # to an http:// address: no tunnel
+                parts = url_split(request.url)
+                raise _proxy_refuses(_proxy_of(parts.scheme), said, parts.netloc)
             self._read(response)
         except BaseException:
             response.close()
@@ -374,11 +398,31 @@ class _Connecting(HTTPConnection):
                 sock, line.peer = self._open(found, until)
             else:
                 sock, _ = self._open(_resolve(host, port, seconds), until)
-        except TimeoutError as error:  # what the network itself says so of (ETIMEDOUT), too
-            raise ConnectTimeoutError(self, "timed out") from error
-        except OSError as error:
+        except (OSError, Unavailable) as error:
+            if self.proxy is not None:
+                raise _proxy_trouble("https" if self._tunnel_host else "http", error) from error
+            if isinstance(error, Unavailable):
+                raise
+            if isinstance(error, TimeoutError):  # what the network itself says so of (ETIMEDOUT), too
+                raise ConnectTimeoutError(self, "timed out") from error
             raise NewConnectionError(self, f"{error.strerror or error}") from error
         return sock
+
+    def _tunnel(self) -> None:
+        """CONNECT. Nothing was sent to the host behind the proxy where it fails."""
+        behind = address_shown(str(self._tunnel_host).strip("[]"), int(self._tunnel_port or 443))
+        try:
+            super()._tunnel()
+        except (OSError, HTTPException) as error:
+            if refusal := _REFUSAL.match(str(error)):
+                raise _proxy_refuses(_proxy_of("https"), refusal[1], behind) from error
+            raise _proxy_trouble("https", error) from error
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:
+        try:
+            return super()._connect_tls_proxy(hostname, sock)  # type: ignore[misc,no-any-return]
+        except (OSError, SSLError) as error:
+            raise _proxy_trouble("https" if self._tunnel_host else "http", error) from error
 
     def _open(self, found: list[_Found], until: float) -> tuple[socket.socket, str]:
         failure: OSError = TimeoutError("timed out")
@@ -436,7 +480,23 @@ class _Socket(_Timed):
 
 
 class _TlsSocket(_Timed, ssl.SSLSocket):
-    pass
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as error:
+            # The chain that was refused: only this object of CPython still knows it.
+            chain = getattr(self._sslobj, "get_unverified_chain", list)() or [None]  # type: ignore[attr-defined]
+            error.issuer = _issuer(chain[0])  # type: ignore[attr-defined]
+            raise
+
+
+def _issuer(certificate: Any) -> str:
+    """The issuer of what CPython's ssl holds as a certificate, for a sentence; "" where it cannot be told."""
+    told = certificate.get_info().get("issuer", ()) if hasattr(certificate, "get_info") else ()
+    words = {kind: value for part in told for kind, value in part}
+    names = [words[kind] for kind in ("commonName", "organizationName") if words.get(kind)]
+    shown = "".join(letter if letter.isprintable() else " " for letter in ", ".join(dict.fromkeys(names)))
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[_Found]:
@@ -495,4 +555,43 @@ def reason(error: BaseException) -> str:
     """The innermost cause in its own words; what wraps it repeats addresses and object ids."""
     *_, error = causes(error)
     text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
-    return re.sub(r"^<?[A-Za-z0-9_.]+ object at 0x[0-9a-f]+>?:?\s*|^[A-Za-z]+\(.*?\):\s*", "", str(text)).rstrip(".")
+    words = re.sub(r"^<?[A-Za-z0-9_.]+ object at 0x[0-9a-f]+>?:?\s*|^[A-Za-z]+\(.*?\):\s*", "", str(text)).rstrip(".")
+    issuer = getattr(error, "issuer", "")
+    return f"{words}, issued by “{issuer}”" if issuer else words
+
+
+def mend(error: BaseException) -> str:
+    """What to do about a certificate that is not trusted; "" where another root would not help."""
+    *_, error = causes(error)
+    if getattr(error, "verify_code", 0) not in _ISSUER_UNKNOWN:
+        return ""
+    return "If your company inspects TLS, give its root certificate by BINDERY_CA_BUNDLE."
+
+
+def _proxy_of(scheme: str) -> Proxy:
+    """The one that is in use for URLs of this scheme."""
+    return proxy_parse(*proxy_named(scheme, os.environ))
+
+
+def _proxy_trouble(scheme: str, error: Exception) -> Unavailable:
+    """It did not answer as a proxy does."""
+    proxy = _proxy_of(scheme)
+    if isinstance(error, TimeoutError):
+        words, code = "did not answer in time", "timeout"
+    elif isinstance(error, ssl.SSLError | SSLError):
+        words, code = f"is not trusted here: {reason(error)}", "proxy"
+    else:
+        found = "" if isinstance(error, Unavailable) else f": {reason(error)}"
+        words, code = f"cannot be {f'reached{found}' if found else 'found in DNS'}", "proxy"
+    advice = f"Check that it runs, and {proxy.variable}; what may be asked without it belongs into NO_PROXY."
+    return Unavailable(f"The proxy {proxy} {words}.", advice=mend(error) or advice, code=code)
+
+
+def _proxy_refuses(proxy: Proxy, status: str, behind: str) -> Unavailable:
+    """It answered, and lets nobody through to `behind` (host:port)."""
+    advice = f"Have it permit the way to {behind}, or name that in NO_PROXY if it may be asked directly."
+    if status.startswith(_PROXY_WANTS_LOGIN):
+        advice = f"It wants a user and a password: {proxy.variable}=http://user:password@host:port."
+    elif status.startswith("5"):
+        advice = f"It could not reach {behind} itself; its log says why."
+    return Unavailable(f"The proxy {proxy} refuses the way to {behind}: {status}.", advice=advice, code="proxy")

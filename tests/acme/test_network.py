@@ -4,16 +4,19 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from acme import messages
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
-from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, NO_ANSWER, Network
+from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, NO_ANSWER, UNREACHABLE, Network
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.transports.outbound import trust_context
 from tests.acme.scripted import Answer, Scripted, document, problem
+from tests.harness.ports import free_port
+from tests.harness.raw import serving
 
 OK = document({"ok": True})
 
@@ -86,6 +89,48 @@ def test_posts_are_lost_three_times_at_most() -> None:
         post(made, server)
     assert caught.value.code == NO_ANSWER  # each may have been carried out
     assert len(server.posts()) == LOST_CONNECTION_RETRIES + 1
+
+
+def test_what_a_proxy_keeps_back_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the order would wait for an answer to what the CA never heard of."""
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    with serving(refusal) as proxy, network(OK) as (made, server):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:s3cret@"))
+        with pytest.raises(AcmeRetry, match=rf"127\.0\.0\.1:{proxy.port} \(HTTPS_PROXY\) refuses the way") as caught:
+            post(made, server)
+        assert len(proxy.requests) == 1  # it would not say otherwise a moment later
+        assert not server.requests
+    assert caught.value.code == UNREACHABLE
+    assert "s3cret" not in str(caught.value)
+
+
+def test_what_was_sent_once_stays_so_when_the_proxy_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is lost after the POST, and then nobody can be asked any more."""
+    with network(None) as (made, server):
+        origin = server.url
+        send = made._post_once
+
+        def once(*args: Any, **options: Any) -> Any:
+            try:
+                return send(*args, **options)
+            finally:
+                monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+                made._proxies.clear()
+
+        monkeypatch.setattr(made, "_post_once", once)
+        with pytest.raises(AcmeRetry, match="proxy") as caught:
+            post(made, server)
+        assert origin
+    assert caught.value.code == NO_ANSWER
+
+
+def test_hosts_that_need_no_proxy_are_told_by_their_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with network(OK) as (made, server):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("NO_PROXY", server.url.removeprefix("https://"))
+        assert post(made, server) == {"ok": True}
+        with pytest.raises(AcmeRetry, match="proxy"):
+            made.get("https://127.0.0.1:9/directory")
 
 
 def test_a_lost_get_is_asked_again() -> None:

@@ -1,8 +1,10 @@
+import ssl
 from pathlib import Path
 
 import pytest
 
 from portal import env
+from tests.harness import pki
 
 
 def test_text_reads_the_variable_or_the_file_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -98,3 +100,38 @@ def test_servers_are_read_and_one_that_is_none_is_named(monkeypatch: pytest.Monk
     monkeypatch.setenv("X", "192.0.2.53 192.0.2.54")
     with pytest.raises(env.EnvError, match=r"^X: .* is not a server"):
         env.servers("X")
+
+
+def test_certificates_come_from_a_file_or_from_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = pki.authority("Wurzel für alle")
+    pem, der = root.pem, ssl.PEM_cert_to_DER_cert(root.pem)
+    file = tmp_path / "roots"
+    assert env.certificates("X") == ""
+    for content in (pem.encode(), f"\ufeffÜber uns\r\n{pem}{pem}".encode(), der):
+        file.write_bytes(content)
+        monkeypatch.setenv("X", str(file))
+        assert "-----BEGIN CERTIFICATE-----" in env.certificates("X")
+    monkeypatch.setenv("X", pem)
+    assert pem.strip() in env.certificates("X")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"\x30\x82", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff\xfe\x00"],
+)
+def test_a_bundle_that_cannot_be_used_names_variable_and_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "roots"
+    file.write_bytes(content)
+    monkeypatch.setenv("BINDERY_CA_BUNDLE", str(file))
+    with pytest.raises(env.EnvError, match=f"{file}.* BINDERY_CA_BUNDLE") as caught:
+        env.certificates("BINDERY_CA_BUNDLE")
+    assert "PEM" in str(caught.value)
+
+
+def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for value in (str(tmp_path / "absent"), str(tmp_path)):
+        monkeypatch.setenv("BINDERY_CA_BUNDLE", value)
+        with pytest.raises(env.EnvError, match=f"BINDERY_CA_BUNDLE names {value}, which cannot be read"):
+            env.certificates("BINDERY_CA_BUNDLE")

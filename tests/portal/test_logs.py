@@ -18,6 +18,7 @@ from portal import logs
         "login with password=MIIsecret&next=/",
         'body {"password": "MIIsecret"}',
         "GET /setup/MIIsecretMIIsecretMIIsecretMIIsecret/ 200",
+        "HTTPS_PROXY=http://operator:MIIsecret@proxy:3128 cannot be used",
         "GET /session/MIIsecretMIIsecretMIIsecretMIIsecret/ 302",
     ],
 )

@@ -1,6 +1,5 @@
 """Accounts: one per directory and address, its key made before the CA is asked, terms only when accepted."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +8,7 @@ from certs.acme.directories import DirectoryInfo
 from certs.domain.errors import AcmeRefused, InputError
 from certs.models import AcmeAccount, AuditEvent, PrivateKey
 from certs.services.account_changes import account_terms_accept, account_terms_new
-from certs.services.accounts import account_get_or_create, account_register, account_session, trusted_roots
-from certs.transports.outbound import trust_context
+from certs.services.accounts import account_get_or_create, account_register, account_session
 from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
@@ -116,16 +114,3 @@ def test_a_session_opens_the_key_only_when_it_is_needed(settings: Any) -> None:
     assert str(account.key.pk) in wanted.uid
     settings.ALLOW_PRIVATE_CA = True
     assert account_session(account).allow_private
-
-
-def test_the_operators_bundle_comes_besides_the_accounts(settings: Any, tmp_path: Path) -> None:
-    own, given = pki.authority("own").pem, pki.authority("given").pem
-    file = tmp_path / "roots.pem"
-    file.write_text(own)
-    alone = trust_context().cert_store_stats()["x509_ca"]
-    for value in (str(file), own):
-        settings.CA_BUNDLE = value
-        assert trust_context(trusted_roots(given)).cert_store_stats()["x509_ca"] == alone + 2
-    settings.CA_BUNDLE = str(tmp_path / "absent.pem")
-    with pytest.raises(InputError, match="BINDERY_CA_BUNDLE"):
-        trusted_roots("")

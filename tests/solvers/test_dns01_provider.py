@@ -1,6 +1,7 @@
 """DNS providers by dns-lexicon: its lists of parameters, and a real API, that of PowerDNS."""
 
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from certs.solvers import dns01_provider
 from certs.solvers.base import Site, Task
 from certs.solvers.dns import DNS, digest
 from certs.solvers.dns01_provider import Dns01Provider, ProviderRefused, is_secret, masked, parameters, providers
+from certs.transports import roots
 from certs.transports.local import Ran
+from tests.harness import pki
 from tests.harness.need import need
 from tests.harness.ports import LOOPBACK, free_port
 from tests.harness.powerdns import API_KEY, PowerDns
+from tests.harness.raw import serving
 
 TASK = Task("www.one.test", "token", "token.thumb", type=DNS)
 RECORD = "_acme-challenge.www.one.test"
@@ -93,6 +97,33 @@ def test_a_zone_that_the_provider_does_not_have_is_its_refusal(powerdns: PowerDn
 def test_a_provider_out_of_reach_may_be_tried_again() -> None:
     with pytest.raises(Unavailable):
         solver().record_add("one.test", RECORD, "v", 60)
+
+
+def test_it_trusts_what_the_portal_trusts_and_a_proxy_is_no_riddle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A provider on HTTPS, faked: it refuses whoever has reached it."""
+    root = pki.authority("A root of the company")
+    pair = pki.leaf(root, ["127.0.0.1"])
+    (file := tmp_path / "pair.pem").write_text(pair.pem + pair.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(refusal, context=context) as server:
+        asked = solver(pdns_server=server.url.rstrip("/"), auth_token="s3cret-token")
+        with pytest.raises(Unavailable, match="BINDERY_CA_BUNDLE"):
+            asked.record_add("one.test", "_acme-challenge.one.test", "v", 60)
+        roots.roots_add(root.pem)
+        try:
+            with pytest.raises(ProviderRefused, match="refuses these credentials"):
+                asked.record_add("one.test", "_acme-challenge.one.test", "v", 60)
+            monkeypatch.setenv("NO_PROXY", "")
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+            with pytest.raises(Unavailable, match="HTTPS_PROXY"):
+                asked.record_add("one.test", "_acme-challenge.one.test", "v", 60)
+        finally:
+            roots.roots_add("")
 
 
 def test_one_that_never_answers_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,73 +16,13 @@ import pytest
 import requests
 
 from certs.domain.errors import InputError, Unavailable
-from certs.transports import outbound
+from certs.transports import outbound, roots
 from certs.transports.outbound import CA, PROBE, Adapter, Answer, Line, any_certificate, fetch, trust_context, url_check
 from tests.harness import pki
 from tests.harness.ports import free_port
+from tests.harness.raw import Handler, serving
 
-Handler = Callable[[socket.socket, str], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class Server:
-    """Hands each connection's first request to `handle`, which writes bytes as it likes."""
-
-    def __init__(self, handle: Handler, address: str, port: int, context: ssl.SSLContext | None) -> None:
-        self.handle, self.context, self.address = handle, context, address
-        self.requests: list[str] = []
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.listener = socket.create_server((address, port), family=family)
-        self.port: int = self.listener.getsockname()[1]
-        self.over = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{'https' if self.context else 'http'}://{host}:{self.port}/"
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
-
-    def _one(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            sock = self.context.wrap_socket(connection, server_side=True) if self.context else connection
-            with sock:
-                while head := self._head(sock):
-                    self.requests.append(head)
-                    self.handle(sock, head)
-
-    @staticmethod
-    def _head(sock: socket.socket) -> str:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            got = sock.recv(65536)
-            if not got:
-                return ""
-            head += got
-        return head.decode()
-
-
-@contextmanager
-def serving(
-    handle: Handler | bytes, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
-) -> Iterator[Server]:
-    def send(sock: socket.socket, _: str) -> None:
-        assert isinstance(handle, bytes)
-        sock.sendall(handle)
-
-    server = Server(send if isinstance(handle, bytes) else handle, address, port, context)
-    try:
-        yield server
-    finally:
-        server.over.set()
-        server.listener.close()
 
 
 def get(url: str, **options: Any) -> Answer:
@@ -554,8 +494,7 @@ def test_no_proxy_is_honoured(environment: pytest.MonkeyPatch, names: dict[str, 
 def test_past_the_proxy_where_said(environment: pytest.MonkeyPatch) -> None:
     with serving(OK) as server:
         environment.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}/")
-        environment.setattr(requests.utils, "should_bypass_proxies", lambda *_, **__: False)
-        unavailable("refused", server.url)
+        unavailable("proxy", server.url)
         assert get(server.url, proxied=False).ok
 
 
@@ -563,7 +502,6 @@ def test_past_the_proxy_where_said(environment: pytest.MonkeyPatch) -> None:
 def test_no_address_inside_is_asked_of_a_proxy(environment: pytest.MonkeyPatch, host: str) -> None:
     with serving(Proxy()) as proxy:
         environment.setenv("HTTP_PROXY", proxy.url)
-        environment.setattr(requests.utils, "should_bypass_proxies", lambda *_, **__: False)
         refused(f"http://{host}/")
         assert not proxy.requests
 
@@ -572,6 +510,99 @@ def test_a_proxy_that_drips_is_left_at_the_deadline(environment: pytest.MonkeyPa
     with serving(drip(b"HTTP/1.1 200 ")) as proxy:
         environment.setenv("HTTPS_PROXY", proxy.url)
         unavailable("timeout", "https://a.example/", seconds=0.4)
+
+
+def gone(host: str) -> bytes:
+    return f"HTTP/1.1 {host}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_gone_is_named(environment: pytest.MonkeyPatch, scheme: str) -> None:
+    port = free_port()
+    environment.setenv(f"{scheme}_proxy", f"http://user:s3cret@127.0.0.1:{port}")
+    error = unavailable("proxy", f"{scheme}://a.example/")
+    assert error.message == f"The proxy 127.0.0.1:{port} ({scheme}_proxy) cannot be reached: Connection refused."
+    assert "NO_PROXY" in error.advice
+    assert "s3cret" not in str(error)
+
+
+def test_a_proxy_that_is_not_in_dns_is_named(
+    environment: pytest.MonkeyPatch, names: dict[str, list[list[str]]]
+) -> None:
+    names["proxy.example"] = [[]]
+    environment.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    error = unavailable("proxy", "https://a.example/")
+    assert error.message == "The proxy proxy.example:3128 (HTTPS_PROXY) cannot be found in DNS."
+
+
+@pytest.mark.parametrize(
+    ("status", "mend"),
+    [
+        ("407 Proxy Authentication Required", "HTTPS_PROXY=http://user:password@host:port"),
+        ("403 Forbidden", "permit the way to a.example:443"),
+        ("503 Service Unavailable", "could not reach a.example:443 itself"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_with_the_mend(environment: pytest.MonkeyPatch, status: str, mend: str) -> None:
+    with serving(gone(status)) as proxy:
+        environment.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:s3cret@"))
+        error = unavailable("proxy", "https://a.example/")
+        assert "Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=" in proxy.requests[0]
+    assert (
+        error.message == f"The proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) refuses the way to a.example:443: {status}."
+    )
+    assert mend in error.advice
+    assert "s3cret" not in str(error)
+
+
+def test_a_proxy_that_wants_a_log_in_for_plain_http_is_named(environment: pytest.MonkeyPatch) -> None:
+    with serving(gone("407 Proxy Authentication Required")) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        error = unavailable("proxy", "http://a.example/crl")
+    assert "refuses the way to a.example: 407" in error.message
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 200 "])
+def test_a_proxy_that_hangs_is_named_at_the_deadline(environment: pytest.MonkeyPatch, greeting: bytes) -> None:
+    def hang(sock: socket.socket, _: str) -> None:
+        sock.sendall(greeting)
+        time.sleep(2)
+
+    with serving(hang) as proxy:
+        environment.setenv("HTTPS_PROXY", proxy.url)
+        start = time.monotonic()
+        error = unavailable("timeout", "https://a.example/", seconds=0.4)
+        assert time.monotonic() - start < 5
+    assert error.message == f"The proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) did not answer in time."
+
+
+def test_what_is_no_proxy_is_refused_before_anything_is_asked(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(InputError, match="ALL_PROXY names a proxy of the kind socks5://"):
+        get("https://a.example/")
+
+
+def test_who_issued_what_is_not_trusted_is_told_with_the_mend(tls: ssl.SSLContext, root: pki.Pair) -> None:
+    with serving(OK, context=tls) as server:
+        error = unavailable("untrusted", f"https://a.example:{server.port}/", address="127.0.0.1")
+        assert "issued by “" in error.message
+        assert error.advice == "If your company inspects TLS, give its root certificate by BINDERY_CA_BUNDLE."
+        other = unavailable(
+            "untrusted", f"https://b.example:{server.port}/", address="127.0.0.1", trust=trust_context(root.pem)
+        )
+        assert not other.advice  # another name is not mended by another root
+
+
+def test_the_operators_roots_are_trusted_besides(tls: ssl.SSLContext, root: pki.Pair) -> None:
+    with serving(OK, context=tls) as server:
+        url = f"https://a.example:{server.port}/"
+        roots.roots_add(f"Über uns\n{root.pem}")
+        try:
+            assert get(url, address="127.0.0.1").ok
+            assert get(url, address="127.0.0.1", trust=trust_context(pki.authority("own").pem)).ok
+        finally:
+            roots.roots_add("")
+        unavailable("untrusted", url, address="127.0.0.1")
 
 
 # What it says and keeps.
