@@ -1,14 +1,19 @@
 """HTTP or HTTPS: the redirect of Force SSL and the HSTS header, as `services/https.py` decides."""
 
+import logging
 import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from certs.services.addresses import host_normalize
 from certs.services.https import HttpsPolicy, force_ssl_just_now, policy_read
+from portal import loops
+from portal.forwarded import handed_on_silently, silence_note
 from portal.plainhttp import is_plain_http_path
 
+log = logging.getLogger("bindery.web")
 HEADER = "Strict-Transport-Security"
 
 
@@ -17,6 +22,7 @@ class SchemePolicy:
 
     The policy is read from the database at most once a second per process; but no page is given over plain HTTP
     before looking whether it is now to be redirected, so that who has just switched Force SSL on can try it at once.
+    Only who is known to have come by plain HTTP is sent away: a listed proxy that does not say how is no reason to.
     """
 
     KEEP_SECONDS = 1.0
@@ -29,13 +35,17 @@ class SchemePolicy:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if is_plain_http_path(request.path_info):
             return self.get_response(request)
-        policy = self._current(self.KEEP_SECONDS)
+        policy, cookies = self._current(self.KEEP_SECONDS), request.COOKIES
         if not request.is_secure():
             if not policy.redirect_to and force_ssl_just_now():
                 policy = self._current(0)
-            if policy.redirect_to:
-                return _redirect(policy.redirect_to + request.get_full_path())
+            if policy.redirect_to and handed_on_silently(request):
+                silence_note()
+            elif policy.redirect_to:
+                return _redirect(request, policy.redirect_to + request.get_full_path())
         response = self.get_response(request)
+        if request.is_secure() and loops.COOKIE in cookies:
+            response.delete_cookie(loops.COOKIE)  # it arrived
         if policy.hsts_header and request.is_secure() and _host(request) == policy.hsts_host:
             response.headers[HEADER] = policy.hsts_header
         return response
@@ -46,9 +56,22 @@ class SchemePolicy:
         return self._policy
 
 
-def _redirect(target: str) -> HttpResponse:
-    """307 and not to be stored: a permanent one would stay in browsers after Force SSL is switched off."""
-    return HttpResponse(status=307, headers={"Location": target, "Cache-Control": "no-store"})
+def _redirect(request: HttpRequest, target: str) -> HttpResponse:
+    """307 and not to be stored: a permanent one would stay in browsers after Force SSL is switched off.
+
+    A browser that was sent there again and again is told why it comes back, instead.
+    """
+    sent = loops.count(request.COOKIES)
+    if sent >= loops.MOST:
+        log.warning(
+            "A browser comes back as plain HTTP however often it is sent to HTTPS: what ends TLS in front of the "
+            "portal does not say so, or is not listed. See `manage.py tls_in_front`.",
+            extra={"source": request.META.get("REMOTE_ADDR")},
+        )
+        return render(request, "errors/loop.html", {"target": target}, status=400)
+    answer = HttpResponse(status=307, headers={"Location": target, "Cache-Control": "no-store"})
+    answer.set_cookie(loops.COOKIE, str(sent + 1), max_age=loops.SECONDS, httponly=True, samesite="Lax")
+    return answer
 
 
 def _host(request: HttpRequest) -> str:

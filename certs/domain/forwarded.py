@@ -45,6 +45,17 @@ class Believed:
     host: str
 
 
+HANDED_ON = "bindery.handed_on"  # where the WSGI environment keeps the next
+
+
+@dataclass(frozen=True)
+class HandedOn:
+    """By which listed proxy a request came, and whether that said http or https."""
+
+    peer: str
+    says_scheme: bool
+
+
 def believed(peer: str, said: Said, proxies: Iterable[Network]) -> Believed | None:
     """What holds of a request that `peer` handed on; None where the peer is not on the list."""
     networks = tuple(proxies)

@@ -30,6 +30,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
                 "path": environ["PATH_INFO"],
                 "received": received,
                 "remote": environ["REMOTE_ADDR"],
+                "forwarded": [value for name, value in environ.items() if name.startswith("HTTP_X_FORWARDED_")],
             }
         ).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -207,9 +207,9 @@ def _more(sock: socket.socket, data: bytearray) -> None:
     data += piece
 
 
-def get(path: str = "/", *, close: bool = False, host: str = "portal.test") -> bytes:
-    ending = "Connection: close\r\n" if close else ""
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{ending}\r\n".encode()
+def get(path: str = "/", *, close: bool = False, host: str = "portal.test", more: Mapping[str, str] = {}) -> bytes:
+    lines = [*(f"{name}: {value}\r\n" for name, value in more.items()), "Connection: close\r\n" if close else ""]
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{''.join(lines)}\r\n".encode()
 
 
 def ask(address: tuple[str, int], request: bytes, *, tls: bool = False, name: str | None = None) -> Reply:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from portal import loops
 from tests.harness.web import Web, ask, client_context, eventually, get, make_home, read_reply, tls_connect, web_running
 
 THREADS = 4
@@ -245,6 +246,35 @@ def test_redirect_keeps_posts_and_names_no_host_that_is_none(web: Web) -> None:
     assert ask(web.secure, post(b"a=1")).status == 308
     assert ask(web.secure, b"GET / HTTP/1.0\r\n\r\n").status == 400
     assert ask(web.secure, get(host="evil.test/path")).status == 400
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"])
+def test_a_front_that_speaks_the_wrong_protocol_is_told_so_instead(web: Web, header: str) -> None:
+    """Its browsers speak HTTPS already: a redirect would lead them back to where they are."""
+    request = get("/x", more={header: "https"})
+    for place, tls in ((web.secure, False), (web.plain, True)):
+        reply = ask(place, request, tls=tls)
+        assert reply.status == 502
+        assert "location" not in reply.headers
+        assert b"What stands in front of this portal speaks" in reply.body
+
+
+def test_a_browser_that_comes_back_is_not_sent_away_for_ever(web: Web) -> None:
+    statuses, cookie = [], ""
+    for _ in range(loops.MOST + 1):
+        reply = ask(web.secure, get("/x", more={"Cookie": f"other=1; {cookie}"}))
+        statuses.append(reply.status)
+        cookie = reply.headers.get("set-cookie", "").partition(";")[0]
+    assert statuses == [308] * loops.MOST + [502]
+
+
+def test_gunicorn_itself_believes_nobody(web: Web) -> None:
+    """Its defaults take the scheme from what 127.0.0.1 says, and hand on headers written with underscores."""
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-Protocol": "ssl", "X-Forwarded-Ssl": "on"}
+    said["X_Forwarded_For"] = "1.2.3.4"
+    reply = ask(web.plain, get(more=said))
+    assert (reply.json["scheme"], reply.json["remote"]) == ("http", "127.0.0.1")
+    assert sorted(reply.json["forwarded"]) == ["https", "on", "ssl"]  # type: ignore[call-overload]  # for our own rule
 
 
 def test_challenges_are_answered_as_plain_http_on_the_tls_port_too(web: Web) -> None:
