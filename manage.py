@@ -2,6 +2,7 @@
 """Bindery's command line. `manage.py up` starts the portal; `manage.py help` lists the rest."""
 
 import os
+import socket
 import sys
 
 
@@ -23,6 +24,10 @@ def main() -> int:
             home.prepare()
         execute_from_command_line(sys.argv)
     except (env.EnvError, home.HomeError) as error:
+        if sys.argv[1:2] == ["doctor"]:
+            from certs.management.unread import unread_tell
+
+            return unread_tell(str(error), sys.argv[2:], node=socket.gethostname())
         print(f"bindery: {error}", file=sys.stderr)
         return 4  # as every command that fails (certs/management/base.py)
     return 0

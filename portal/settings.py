@@ -90,7 +90,11 @@ def _database() -> dict[str, Any]:
         # A parser of URLs with names of engines; it raises ValueError and its own UnknownSchemeError (a ValueError).
         parsed = dict(dj_database_url.parse(url))
     except ValueError as error:
-        raise env.EnvError(f"DATABASE_URL cannot be used: {error}") from error
+        # The reason may quote the password.
+        raise env.EnvError(
+            "DATABASE_URL cannot be read. Write postgresql://user:password@host:5432/name, with @ : / ? # and % of the "
+            "password encoded (%40, %3A, %2F, %3F, %23, %25)."
+        ) from error
     if parsed.get("ENGINE") != "django.db.backends.postgresql":
         raise env.EnvError("DATABASE_URL must be a postgresql:// address. Without it Bindery uses SQLite.")
     return parsed

@@ -8,6 +8,7 @@ from itertools import groupby
 from certs.domain.diagnosis import TOPICS, Line, State, lines_counted
 
 WIDTH = 80
+WRONG = 3  # exit code of `doctor` where a line is red
 _WORDS = {State.OK: "ok", State.UNKNOWN: "could not check", State.NOTE: "look", State.BAD: "WRONG"}
 _COLOURS = {State.OK: "32", State.UNKNOWN: "36", State.NOTE: "33", State.BAD: "1;31"}
 _INDENT = " " * 9
@@ -18,17 +19,17 @@ def colours_wanted(*, terminal: bool) -> bool:
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def diagnosis_text(lines: Sequence[Line], *, colours: bool = False) -> Iterator[str]:
-    """`lines` are sorted; one line of text at a time."""
+def diagnosis_text(lines: Sequence[Line], *, colours: bool = False, evidence: bool = False) -> Iterator[str]:
+    """`lines` are sorted; one line of text at a time. `evidence` is told of all lines, not only where it matters."""
     for topic, group in groupby(lines, key=lambda line: line.topic):
         yield _painted(TOPICS[topic], "1", colours)
         for line in group:
-            yield from _shown(line, colours)
+            yield from _shown(line, colours, evidence)
         yield ""
     yield from _wrapped(_summary(lines), "", "")
 
 
-def _shown(line: Line, colours: bool) -> Iterator[str]:
+def _shown(line: Line, colours: bool, evidence: bool) -> Iterator[str]:
     word = _WORDS[line.state]
     first, *rest = textwrap.wrap(
         line.sentence, WIDTH - len(_INDENT), break_long_words=False, break_on_hyphens=False
@@ -39,7 +40,7 @@ def _shown(line: Line, colours: bool) -> Iterator[str]:
         yield "  " + _painted(word, _COLOURS[line.state], colours)
         rest = [first, *rest]
     yield from (_INDENT + each for each in rest)
-    if line.state == State.OK:
+    if line.state == State.OK and not evidence:
         return
     yield from _wrapped(line.mend, _INDENT + "→ ", _INDENT + "  ")
     yield from _wrapped(line.evidence, _INDENT + "seen: ", _INDENT + "  ")

@@ -4,7 +4,7 @@ from portal import clock
 
 
 class NodeDiagnosis(models.Model):
-    """What one node found when it last looked at itself and around; a page wishes, the supervisor of that node looks."""
+    """What one node found when it last looked around: a page wishes for it, the supervisor of that node looks."""
 
     node = models.CharField(max_length=100, unique=True)
     role = models.CharField(max_length=10, blank=True)  # of its supervisor: all, web or worker

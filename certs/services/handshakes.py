@@ -4,6 +4,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from certs.domain.addresses import address_shown
 
@@ -29,7 +30,7 @@ def served_check(host: str, port: int, server_name: str, fingerprint: str, timeo
     """
     place = address_shown(host, port)
     try:
-        seen = _leaf_seen(host, port, server_name, timeout)
+        seen = sha256(leaf_seen(host, port, server_name, timeout)).hexdigest()
     except (ConnectionError, TimeoutError, ssl.SSLError) as error:
         return ServedResult(False, "", HERE, f"{place} does not answer over TLS: {_reason(error)}.")
     except OSError as error:
@@ -40,7 +41,8 @@ def served_check(host: str, port: int, server_name: str, fingerprint: str, timeo
     return ServedResult(True, seen, HERE, f"{asked} serves it.")
 
 
-def _leaf_seen(host: str, port: int, server_name: str, timeout: float) -> str:
+def leaf_seen(host: str, port: int, server_name: str, timeout: float) -> bytes:
+    """The DER of the certificate that is shown there, whatever it is worth. Raises OSError (ssl.SSLError is one)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -48,7 +50,20 @@ def _leaf_seen(host: str, port: int, server_name: str, timeout: float) -> str:
         socket.create_connection((host, port), timeout=timeout) as raw,
         context.wrap_socket(raw, server_hostname=server_name.replace("*", _WILDCARD_PROBE) or None) as secured,
     ):
-        return sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def client_refusal(host: str, port: int, roots: Path, timeout: float) -> str:
+    """Why a client with these roots breaks off, "" where it is content. Raises OSError where it gets no handshake."""
+    context = ssl.create_default_context(cafile=str(roots))
+    try:
+        with (
+            socket.create_connection((host, port), timeout=timeout) as raw,
+            context.wrap_socket(raw, server_hostname=host),
+        ):
+            return ""
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message or _reason(error)
 
 
 def _reason(error: OSError) -> str:

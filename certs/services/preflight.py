@@ -124,7 +124,11 @@ def _directory(plan: Plan) -> list[Finding]:
     except Exception:  # a look is advice: a fault in it must not keep anybody from ordering
         log.exception("The directory %s could not be looked at", url)
         return [Finding("directory", Level.UNKNOWN, "", f"{label} could not be looked at.", url)]
-    return [Finding("directory", Level.OK, "", f"{label} answers.", url), *_terms(plan, info), *_clock(label, info)]
+    return [
+        Finding("directory", Level.OK, "", f"{label} answers.", url),
+        *_terms(plan, info),
+        *clock_findings(label, info),
+    ]
 
 
 def _terms(plan: Plan, info: DirectoryInfo) -> list[Finding]:
@@ -145,7 +149,8 @@ def _terms(plan: Plan, info: DirectoryInfo) -> list[Finding]:
     ]
 
 
-def _clock(label: str, info: DirectoryInfo) -> list[Finding]:
+def clock_findings(label: str, info: DirectoryInfo) -> list[Finding]:
+    """This machine's clock against the CA's; nothing where the CA does not say what time it is."""
     skew = info.clock_skew
     if skew is None:
         return []

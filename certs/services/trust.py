@@ -48,7 +48,7 @@ def version_is_public(version: CertificateVersion, host: str) -> bool:
     """Whether the chain verifies now for this DNS name against BINDERY_PUBLIC_ROOTS or the system's store."""
     if version.self_signed or version.is_test or is_address(host):
         return False
-    file = _roots_file()
+    file = roots_file()
     try:
         store = _store(str(file), file.stat().st_mtime)
         leaf, *issuers = x509.load_pem_x509_certificates(version.fullchain_pem.encode())
@@ -80,7 +80,7 @@ def browser_warning(version: CertificateVersion | None, host: str) -> str:
     return "Your browser will warn unless it knows this CA: its root is not among those that this machine trusts."
 
 
-def _roots_file() -> Path:
+def roots_file() -> Path:
     """The operator's file, else the system's bundle, else Mozilla's roots as requests ships them."""
     if settings.PUBLIC_ROOTS:
         return Path(settings.PUBLIC_ROOTS)

@@ -7,14 +7,22 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from certs.services.health import Finding, node_findings, portal_findings
+from certs.services.reachability import probe_answer
 from certs.views.errors import as_expected
+from portal import clock
 
 
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """This process runs."""
-    return JsonResponse({"status": "ok", "version": settings.VERSION})
+    """This process runs; with `?probe=` also that it is this portal, which pages of another address of it may read."""
+    found = {"status": "ok", "version": settings.VERSION}
+    answer = probe_answer(request.GET["probe"]) if "probe" in request.GET else None
+    if answer is None:
+        return JsonResponse(found)
+    response = JsonResponse({**found, "probe": answer, "now": clock.real().isoformat()})
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
 
 
 @never_cache

@@ -331,12 +331,12 @@ def test_a_ca_at_a_private_address_that_nobody_permitted(target: Target) -> None
     ],
 )
 def test_the_clock_is_compared_with_the_date_of_the_ca(skew: float, level: Level, words: str) -> None:
-    (found,) = preflight._clock("Our CA", DirectoryInfo(clock_skew=skew))
+    (found,) = preflight.clock_findings("Our CA", DirectoryInfo(clock_skew=skew))
     assert (found.level, words in found.sentence) == (level, True)
 
 
 def test_a_ca_without_date_says_nothing_of_the_clock() -> None:
-    assert preflight._clock("Our CA", DirectoryInfo(clock_skew=None)) == []
+    assert preflight.clock_findings("Our CA", DirectoryInfo(clock_skew=None)) == []
 
 
 def test_the_budget_is_told() -> None:

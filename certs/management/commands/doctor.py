@@ -8,12 +8,10 @@ from django.conf import settings
 
 from certs.domain.diagnosis import TOPICS, State, document, worst_state
 from certs.management.base import BinderyCommand
-from certs.management.diagnosis import colours_wanted, diagnosis_text
+from certs.management.diagnosis import WRONG, colours_wanted, diagnosis_text
 from certs.services.diagnoses import diagnosis_run
 from certs.services.nodes import node_name
 from portal import clock
-
-WRONG = 3  # exit code where a line is red
 
 
 class Command(BinderyCommand):
@@ -21,6 +19,8 @@ class Command(BinderyCommand):
         "Look at the portal, its files, database, ports, names, network and CAs, and say what is wrong and what "
         "mends it. It changes nothing, needs no running portal, and takes 20 seconds at most."
     )
+
+    reads_tables = False  # what does not fit is told as a line
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -40,6 +40,6 @@ class Command(BinderyCommand):
             self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
         else:
             colours = colours_wanted(terminal=self.stdout.isatty()) and not options["no_color"]
-            for text in diagnosis_text(lines, colours=colours):
+            for text in diagnosis_text(lines, colours=colours, evidence=options["verbosity"] > 1):
                 self.stdout.write(text)
         return WRONG if worst_state(lines) == State.BAD else 0

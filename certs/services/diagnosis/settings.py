@@ -1,0 +1,111 @@
+"""How this command or process was set, and whether that is how the portal beside it was."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from certs.domain.diagnosis import Line, Situation, bad, fine, look, note, unknown
+from certs.services.nodes import supervisor_pid
+from portal import env
+
+_OURS = ("BINDERY_", "DATABASE_URL")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_ONLY_LOOKS = frozenset({"BINDERY_LOG_LEVEL", "BINDERY_LOG_FORMAT"})
+
+
+def settings_given(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment decides how the portal runs."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_OURS) or name.upper() in _PROXIES
+        if value and name not in _ONLY_LOOKS and not name.startswith("BINDERY_TEST_")
+    }
+
+
+@look("settings", database=False)
+def settings(situation: Situation) -> Iterator[Line]:
+    """Whether the settings can be read."""
+    names = ", ".join(sorted(settings_given(os.environ))) or "no variable is set"
+    yield fine("settings", f"The settings can be read; data in {situation.home}.", evidence=names)
+
+
+@look("settings", database=False)
+def running(situation: Situation) -> Iterator[Line]:
+    """Whether the portal runs with this data directory."""
+    pid = supervisor_pid(situation.home)
+    if pid == 0:
+        sentence = f"No portal runs with {situation.home} on this machine."
+        others = _others()
+        mend = "Start it: `manage.py up`, or `systemctl start bindery` where it is a service."
+        if others:
+            mend = "Another one runs: give this command the same BINDERY_HOME."
+        yield note("running", sentence, mend, evidence="; ".join(others))
+    elif pid is None:
+        yield unknown("running", "Whether the portal runs is not to be seen from here: it may be in another container.")
+    else:
+        yield fine("running", f"The portal runs (process {pid}).")
+        yield from _compared(pid)
+
+
+def _compared(pid: int) -> Iterator[Line]:
+    """A command in a shell often lacks what a unit or a container sets, and then sees another portal than people do."""
+    try:
+        theirs = settings_given(psutil.Process(pid).environ())
+    except psutil.Error:
+        user = _user_of(pid)
+        yield unknown(
+            "same-settings",
+            "How the running portal was set may not be seen by this user.",
+            f"Run this as {user}: `sudo -u {shlex.quote(user)} …`, or as root." if user else "",
+        )
+        return
+    ours = settings_given(os.environ)
+    if other := sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)):
+        yield note(
+            "same-settings",
+            f"The running portal was started with other settings than this: {', '.join(other)}.",
+            "What is told below is told with the settings of this command. Give it those of the portal, "
+            "for instance by its service's environment file.",
+        )
+    else:
+        yield fine("same-settings", "It was started with the same settings.")
+
+
+def _others() -> list[str]:
+    """Portals of this machine that this user may see, each by its supervisor."""
+    found = {}
+    for process in psutil.process_iter(["cmdline", "ppid", "username"]):
+        words = process.info["cmdline"] or []
+        if "up" in words and any(Path(word).name == "manage.py" for word in words) and process.pid != os.getpid():
+            found[process.pid] = process.info
+    return [
+        f"{' '.join(info['cmdline'][:4])} (process {pid}, user {info['username']})"
+        for pid, info in found.items()
+        if info["ppid"] not in found
+    ][:3]
+
+
+def _user_of(pid: int) -> str:
+    try:
+        return str(psutil.Process(pid).username())
+    except psutil.Error:
+        return ""
+
+
+@look("settings", database=False)
+def files_named(situation: Situation) -> Iterator[Line]:
+    """Whether the files named by the settings can be read."""
+    for name in sorted(os.environ):
+        if not name.startswith("BINDERY_") and name != "DATABASE_URL_FILE":
+            continue
+        if not name.endswith("_FILE") or not os.environ[name] or not env.is_set(name):
+            continue
+        file = Path(os.environ[name])
+        mode = file.stat().st_mode & 0o777
+        if mode & 0o007 and "KEY" in name:
+            sentence = f"{file}, named by {name}, may be read by everybody on this machine ({mode:04o})."
+            yield bad("files-named", sentence, f"chmod 0600 {shlex.quote(str(file))}")
