@@ -4,8 +4,9 @@ Runs in threads: no database here. Each finding is added as soon as it is known,
 keeps what it has.
 """
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,13 +17,14 @@ from certs.acme.directories import DirectoryInfo
 from certs.domain import caa as caa_rules
 from certs.domain.budget import registered_domain
 from certs.domain.destinations import address_is_public
-from certs.domain.errors import AcmeFailure, InputError, Unavailable
+from certs.domain.errors import AcmeFailure, BinderyError, InputError, Unavailable
 from certs.domain.names import is_address
 from certs.domain.preflight import NOBODY, OTHERS, OURS, Finding, Level, Seen, reach_judge
+from certs.domain.proxies import proxy_named
 from certs.models import AcmeAccount
 from certs.services.handshakes import served_check
 from certs.services.reachability import NO_CONNECTION, OK, ReachResult, reach_probe
-from certs.transports.dns import Caa, Found, NoZone, Resolver, troubles
+from certs.transports.dns import Answer, Caa, Found, NoZone, Resolver, Server, heard_of, names_of, troubles
 
 HERE = "this server"
 MOST_ADDRESSES = 12  # of one name
@@ -88,16 +90,13 @@ def _resolve(plan: Plan, name: str, out: list[Finding]) -> list[str]:
     try:
         a, aaaa = plan.resolver.addresses(name)
     except (Unavailable, InputError) as error:
-        level = Level.ERROR if isinstance(error, InputError | NoZone) else Level.UNKNOWN
-        out.append(Finding("resolve", level, name, error.message, advice=error.advice))
+        out.append(_unfound("resolve", name, error))
         return []
+    if not a.said and not aaaa.said:
+        return _resolve_instead(plan, name, (*a.unasked, *aaaa.unasked), out)
     addresses = [*aaaa.values, *a.values][:MOST_ADDRESSES]
     proof = _dns_proof(a, aaaa)
-    if not a.said and not aaaa.said:
-        sentence = f"None of the authoritative name servers of {name} could tell {HERE} its addresses."
-        advice = f"Check that {HERE} may ask DNS servers on port 53. A CA that meets the same refuses the order."
-        out.append(Finding("resolve", Level.UNKNOWN, name, sentence, troubles((*a.unasked, *aaaa.unasked)), advice))
-    elif not addresses:
+    if not addresses:
         missing = all(not answer.exists for answer in a.said)
         sentence = f"{name} does not exist in DNS." if missing else f"{name} has no address in DNS."
         advice = "Add an A or an AAAA record with the public address of this portal; one of them is enough."
@@ -111,6 +110,37 @@ def _resolve(plan: Plan, name: str, out: list[Finding]) -> list[str]:
         sentence = f"{name} has {'the address' if len(addresses) == 1 else 'the addresses'} {', '.join(addresses)}"
         out.append(Finding("resolve", Level.OK, name, f"{sentence}{through}.", proof))
     return addresses
+
+
+def _resolve_instead(plan: Plan, name: str, unasked: Sequence[Answer], out: list[Finding]) -> list[str]:
+    """What the resolvers show where no authoritative server answers from here; that is never taken for the truth."""
+    heard = heard_of(plan.resolver.instead(name, "AAAA", "A"))
+    addresses = [value for answer in heard for value in answer.values]
+    addresses = list(dict.fromkeys(addresses))[:MOST_ADDRESSES]
+    sentence = f"None of the authoritative name servers of {name} could tell {HERE} its addresses."
+    if heard:
+        known = f"{'the address' if len(addresses) == 1 else 'the addresses'} {', '.join(addresses)}"
+        sentence = f"{name} has {known if addresses else 'no address'}. {_instead(answer.server for answer in heard)}"
+    advice = f"To be sure, let {HERE} ask DNS servers on port 53. A CA that meets the same refuses the order."
+    out.append(Finding("resolve", Level.UNKNOWN, name, sentence, troubles(unasked), advice))
+    return addresses
+
+
+def _instead(servers: Iterable[Server]) -> str:
+    return (
+        f"Asked of your resolver {names_of(servers)} instead of the zone's own servers, which do not answer from here: "
+        "a cache may be older."
+    )
+
+
+def _unfound(code: str, name: str, error: BinderyError) -> Finding:
+    """Behind a proxy a resolver often knows inside names only, so that it finds nothing says nothing."""
+    variable, _ = proxy_named("https", os.environ)
+    if isinstance(error, NoZone) and variable:
+        advice = f"Your resolver may know names of your network only, since there is a proxy ({variable})."
+        return Finding(code, Level.UNKNOWN, name, error.message, advice=f"{error.advice} {advice}")
+    level = Level.ERROR if isinstance(error, InputError | NoZone) else Level.UNKNOWN
+    return Finding(code, level, name, error.message, advice=error.advice)
 
 
 def _disagree(found: Found) -> bool:
@@ -204,13 +234,15 @@ def _dns(plan: Plan, base: str, name: str, out: list[Finding]) -> None:
     try:
         found = plan.resolver.txt(asked)
     except (Unavailable, InputError) as error:
-        level = Level.ERROR if isinstance(error, InputError | NoZone) else Level.UNKNOWN
-        out.append(Finding("dns", level, name, error.message, advice=error.advice))
+        out.append(_unfound("dns", name, error))
         return
     place = f"{asked}, an alias of {found.name}," if found.aliases else asked
     if not found.said:
         sentence = f"None of the name servers of {found.zone.name}, where {place} stands, answered {HERE}."
-        advice = "Check the delegation of the zone."
+        advice = (
+            f"Check the delegation of the zone, and that {HERE} may ask DNS servers on port 53. If it may not, an "
+            "order asks your resolvers instead, and goes on after five minutes at most."
+        )
         out.append(Finding("dns", Level.UNKNOWN, name, sentence, troubles(found.unasked), advice))
     elif found.unasked:
         sentence = f"Not all name servers of {found.zone.name}, where {place} stands, answered {HERE}."
@@ -235,6 +267,15 @@ _WHY = {
 
 
 def _caa(plan: Plan, name: str, caa: Caa) -> list[Finding]:
+    found = _caa_judged(plan, name, caa)
+    if not caa.instead:
+        return found
+    heard = {Level.OK: Level.UNKNOWN, Level.ERROR: Level.WARNING}
+    said = _instead(caa.instead)
+    return [replace(one, level=heard.get(one.level, one.level), sentence=f"{one.sentence} {said}") for one in found]
+
+
+def _caa_judged(plan: Plan, name: str, caa: Caa) -> list[Finding]:
     if caa.trouble:
         sentence = f"The CAA records of {name} could not be asked."
         return [Finding("caa", Level.WARNING, name, sentence, caa.trouble, "A CA that meets the same must refuse.")]

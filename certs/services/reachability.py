@@ -24,7 +24,7 @@ from certs.domain.urls import url_split
 from certs.models import AcmeAccount
 from certs.services.addresses import url_make
 from certs.transports import outbound
-from certs.transports.dns import Resolver
+from certs.transports.dns import Resolver, values_of
 
 VANTAGE = "this server, through its DNS"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
@@ -230,9 +230,11 @@ def _resolve_as_set(name: str) -> list[str]:
     resolver = Resolver(tuple(settings.DNS_RESOLVERS), tuple(settings.DNS_AUTHORITIES), _TIMEOUT)
     try:
         ipv4, ipv6 = resolver.addresses(name)
+        if ipv4.said or ipv6.said:
+            return [*ipv6.values, *ipv4.values]
+        return list(values_of(resolver.instead(name, "AAAA", "A")))
     except (Unavailable, InputError):
         return []
-    return [*ipv6.values, *ipv4.values]
 
 
 def _unanswered(name: str) -> ReachResult:

@@ -114,6 +114,11 @@ class Solver(ABC):
         """
         return ""
 
+    def is_blind(self, task: Task) -> bool:
+        """Whether what is awaited cannot be seen from here at all, so that waiting much longer tells nothing. 10 s at
+        most."""
+        return False
+
     @abstractmethod
     def clean(self, task: Task, data: Mapping[str, Any]) -> None:
         """Take the answer away again. `data` is what `present` returned, empty where it was killed before it did.

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.options import option
 from certs.solvers.base import Evidence, Instruction, Sight, Site, Solver, Task
-from certs.transports.dns import PORT, Answer, Found, Resolver, Server, troubles
+from certs.transports.dns import PORT, Answer, Found, Resolver, Server, heard_of, names_of, troubles
 from portal import clock
 
 DNS, ACCOUNT, PERSIST = "dns-01", "dns-account-01", "dns-persist-01"
@@ -93,10 +93,14 @@ class DnsSolver(Solver):
 
     def present(self, task: Task) -> dict[str, Any]:
         record = self.record(task)
-        found = self.resolver.txt(record.name)
-        if task.type == PERSIST and self._stands(task, found):
-            return {}
-        place = _place(found)
+        try:
+            found = self.resolver.txt(record.name)
+        except Unavailable as error:
+            place = self._place_told(record.name, error)
+        else:
+            if task.type == PERSIST and self._stands(task, found):
+                return {}
+            place = _place(found)
         data = self.record_add(place.zone, place.name, record.value, getattr(self.options, "ttl", TTL))
         return {"zone": place.zone, "name": place.name, "value": record.value, "record": data}
 
@@ -107,6 +111,13 @@ class DnsSolver(Solver):
         except Unavailable as error:
             return error.message
         return awaited_sentence(found, record, self.accepts(task), self.resolver)
+
+    def is_blind(self, task: Task) -> bool:
+        """Behind a firewall, say, that lets no question of DNS out."""
+        try:
+            return not self.resolver.txt(self.record(task).name).said
+        except Unavailable:
+            return True
 
     def clean(self, task: Task, data: Mapping[str, Any]) -> None:
         """A record of dns-persist-01 stays: the next renewal stands on it, and other orders may as well."""
@@ -126,9 +137,11 @@ class DnsSolver(Solver):
             found = resolver.txt(record.name)
         except BinderyError as error:
             return Evidence(url=_uri(record.name), curl=_dig(record.name), seen=error.message)
-        server = next((each.server for each in found.said), None)
         accepts = self.accepts(task)
-        right = bool(found.said) and not found.lacking(accepts)
+        if not found.said:
+            return _look_instead(record.name, found, accepts, resolver)
+        server = found.said[0].server
+        right = not found.lacking(accepts)
         return Evidence(_uri(record.name), _dig(found.name, server), seen(found, accepts), right)
 
     def instructions(self, task: Task) -> tuple[Instruction, ...]:
@@ -142,6 +155,9 @@ class DnsSolver(Solver):
         done = not awaited_sentence(found, record, accepts, self.resolver)
         alias = record.name if found.name != record.name else ""
         sights = tuple(_sight(answer, accepts) for answer in found.answers)
+        if not found.said:
+            heard = self.resolver.instead(found.name, "TXT")
+            sights += tuple(_sight(answer, accepts, "your resolver ") for answer in heard)
         return (Instruction("TXT record", found.name, record.value, done, alias, sights),)
 
     def record(self, task: Task) -> Record:
@@ -154,6 +170,16 @@ class DnsSolver(Solver):
     def place(self, task: Task) -> Place:
         """Raises Unavailable where the zone cannot be found, InputError for aliases without end."""
         return _place(self.resolver.txt(self.record(task).name))
+
+    def _place_told(self, name: str, error: Unavailable) -> Place:
+        """Where DNS cannot be asked but the method names its zone, the record is written there. Raises Unavailable."""
+        zone = str(getattr(self.options, "zone", "")).strip().rstrip(".").lower()
+        if zone and name.endswith(f".{zone}"):
+            return Place(zone, name)
+        if not hasattr(self.options, "zone"):
+            raise error
+        advice = f"{error.advice} Or set the zone of the method: then it need not be looked for.".strip()
+        raise Unavailable(error.message, advice=advice, code=error.code) from error
 
     def accepts(self, task: Task) -> "_Accepts":
         return _Accepts(task, self.record(task).value)
@@ -207,12 +233,26 @@ class _Accepts:
         )
 
 
-def _sight(answer: Answer, accept: Any) -> Sight:
+def _sight(answer: Answer, accept: Any, whose: str = "") -> Sight:
+    server = f"{whose}{answer.server}"
     if answer.trouble:
-        return Sight(str(answer.server), None, f"could not be asked from here: {answer.trouble}")
+        return Sight(server, None, f"could not be asked from here: {answer.trouble}")
     if any(accept(value) for value in answer.values):
-        return Sight(str(answer.server), True, "shows it")
-    return Sight(str(answer.server), False, "shows another value" if answer.values else "does not show it yet")
+        return Sight(server, True, "shows it")
+    return Sight(server, False, "shows another value" if answer.values else "does not show it yet")
+
+
+def _look_instead(name: str, found: Found, accept: Any, resolver: Resolver) -> Evidence:
+    """No authoritative server answers from here: what the resolvers show, and that it is only theirs."""
+    heard = heard_of(resolver.instead(found.name, "TXT"))
+    shown = [each for each in heard if any(accept(value) for value in each.values)]
+    words = seen(found, accept)
+    if heard:
+        what = "shows the right value" if shown else "does not show the value"
+        asked = names_of(each.server for each in shown or heard)
+        words += f"; {asked}, asked instead, {what}: a cache may be older"
+    server = (shown or heard)[0].server if heard else None
+    return Evidence(_uri(name), _dig(found.name, server), words, bool(shown))
 
 
 def digest(key_authorization: str) -> str:
@@ -270,15 +310,14 @@ def _place(found: Found) -> Place:
 
 def _awaited_of_resolvers(found: Found, what: str, accept: Any, resolver: Resolver) -> str:
     """Where port 53 is closed for all but a resolver, the resolver's word is the best there is."""
-    try:
-        answers = resolver.recursive(found.name, "TXT")
-    except Unavailable:
-        answers = ()
+    answers = resolver.instead(found.name, "TXT")
     if any(accept(value) for each in answers for value in each.values):
         return ""
+    heard = heard_of(answers)
+    asked = f"{names_of(each.server for each in heard)}, asked instead, does not show it yet: a cache may be older"
     return (
         f"Waiting until {what} is seen. No name server of {found.zone.name} could be asked from here "
-        f"({troubles(found.unasked)}), and the resolvers of this machine do not show it yet."
+        f"({troubles(found.unasked)}), and {asked if heard else 'no resolver answers either'}."
     )
 
 

@@ -98,7 +98,7 @@ class Found:
     @property
     def said(self) -> tuple[Answer, ...]:
         """Answers of the servers that could say."""
-        return tuple(each for each in self.answers if not each.trouble)
+        return heard_of(self.answers)
 
     @property
     def unasked(self) -> tuple[Answer, ...]:
@@ -107,7 +107,7 @@ class Found:
     @property
     def values(self) -> tuple[str, ...]:
         """Everything that any server shows, sorted."""
-        return tuple(sorted({value for each in self.answers for value in each.values}))
+        return values_of(self.answers)
 
     def lacking(self, accept: Callable[[str], bool]) -> tuple[Server, ...]:
         """Servers that answered and show no value that is accepted."""
@@ -125,12 +125,14 @@ class CaaRecord:
 class Caa:
     """The relevant record set (RFC 8659 §3). `name`: where it was found, empty where nothing forbids anything.
 
-    `trouble`: a name on the way up could not be asked; a CA that meets the same must not issue.
+    `trouble`: a name on the way up could not be asked; a CA that meets the same must not issue. `instead`: recursive
+    resolvers that said it, since the authoritative servers could not be asked; a cache may be older.
     """
 
     name: str = ""
     records: tuple[CaaRecord, ...] = ()
     trouble: str = ""
+    instead: tuple[Server, ...] = ()
 
 
 def servers_parse(texts: Iterable[str]) -> tuple[Server, ...]:
@@ -182,28 +184,45 @@ class Resolver:
         return self._follow(name, type, self._deadline())
 
     def caa(self, name: str) -> Caa:
-        """Climbs from `name` (without "*.") to the top-level domain (RFC 8659 §3). Never raises."""
+        """Climbs from `name` (without "*.") to the top-level domain (RFC 8659 §3). Never raises.
+
+        Once the servers of one name could not be asked, the resolvers are asked for it and for all above.
+        """
         deadline = self._deadline()
         labels = _clean(name).removeprefix("*.").split(".")
+        instead: tuple[Server, ...] = ()
         for start in range(len(labels)):
             parent = ".".join(labels[start:])
             try:
-                found = self._follow(parent, "CAA", deadline, most=4)
+                found = None if instead else self._follow(parent, "CAA", deadline, most=4)
             except NoZone:
                 continue
             except (Unavailable, InputError) as error:
                 return Caa(trouble=error.message)
-            if not found.said:
-                return Caa(trouble=f"{parent}: {troubles(found.unasked)}")
-            if found.values:
-                return Caa(parent, tuple(_caa(value) for value in found.values))
-        return Caa()
+            if found is not None and found.said:
+                values = found.values
+            else:
+                heard = heard_of(self.instead(parent, "CAA"))
+                if not heard:
+                    return Caa(trouble=f"{parent}: {troubles(found.unasked) if found else 'no resolver answers'}")
+                instead, values = tuple(each.server for each in heard), values_of(heard)
+            if values:
+                return Caa(parent, tuple(_caa(value) for value in values), instead=instead)
+        return Caa(instead=instead)
 
     def recursive(self, name: str, type: str) -> tuple[Answer, ...]:
         """What each recursive resolver says, which may be old: for where no authoritative server can be reached."""
         deadline = self._deadline()
         ask = lambda server: self._answer(server, _clean(name), type, deadline, recursive=True)  # noqa: E731
         return tuple(_together(ask, self._recursive()))
+
+    def instead(self, name: str, *types: str) -> tuple[Answer, ...]:
+        """`recursive` for all of these types, empty where this machine has no resolver. Raises InputError."""
+        with contextlib.suppress(Unavailable):
+            return tuple(
+                each for answers in _together(lambda type: self.recursive(name, type), types) for each in answers
+            )
+        return ()
 
     # Zones and their servers.
 
@@ -376,6 +395,22 @@ class Resolver:
 
     def _deadline(self) -> float:
         return time.monotonic() + self.seconds
+
+
+def heard_of(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Those of servers that could say."""
+    return tuple(each for each in answers if not each.trouble)
+
+
+def values_of(answers: Iterable[Answer]) -> tuple[str, ...]:
+    """Everything that any of them shows, sorted."""
+    return tuple(sorted({value for each in answers for value in each.values}))
+
+
+def names_of(servers: Iterable[Server]) -> str:
+    """For a sentence: "10.0.0.53 and 10.0.1.53"."""
+    names = list(dict.fromkeys(str(each) for each in servers))
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def troubles(answers: Iterable[Answer]) -> str:

@@ -26,6 +26,7 @@ from tests import stock
 from tests.acme.scripted import Answer, Scripted, document
 from tests.harness import pki
 from tests.harness.bind import Bind
+from tests.harness.dns import DnsServer
 from tests.harness.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +153,54 @@ def look(target: Target, *names: str, **options: object) -> dict[str, Finding]:
     for each in found:
         by_code.setdefault(each.code, each)
     return by_code
+
+
+@pytest.fixture
+def closed(settings: Settings, dns: Bind) -> str:
+    """Only the resolver can be asked: nobody answers at port 53 of the zones' own servers. Its address."""
+    settings.DNS_AUTHORITIES = []
+    return dns.address
+
+
+def test_behind_a_closed_port_53_the_resolver_is_asked_and_named(
+    target: Target, settings: Settings, closed: str
+) -> None:
+    said = f"Asked of your resolver {closed} instead of the zone's own servers"
+    with listening(settings, v4=portal, v6=portal):
+        found = look(target, "both")
+        assert (found["resolve"].level, found["ipv4"].level, found["caa"].level) == ("unknown", "ok", "unknown")
+        assert found["resolve"].sentence.startswith(f"both.one.test has the addresses ::1, 127.0.0.1. {said}")
+        assert said in found["caa"].sentence
+        assert look(target, "closed")["caa"].level == Level.WARNING  # forbidden, as far as a cache knows
+    nothing = look(target, "bare")["resolve"]
+    assert nothing.level == Level.UNKNOWN
+    assert "has no address" in nothing.sentence
+
+
+def test_a_resolver_that_knows_no_zone_says_nothing_behind_a_proxy(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network whose own resolver knows inside names only."""
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    settings.DNS_AUTHORITIES = []
+    with DnsServer() as inside:
+        settings.DNS_RESOLVERS = [inside.address]
+        assert look(target, "ours")["resolve"].level == Level.ERROR
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        found = look(target, "ours")["resolve"]
+    assert found.level == Level.UNKNOWN
+    assert "names of your network only" in found.advice
+
+
+def test_dead_resolvers_end_in_time(target: Target, settings: Settings, closed: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        settings.DNS_RESOLVERS = [f"127.0.0.1:{silent.getsockname()[1]}"] * 3
+        started = time.monotonic()
+        found = look(target, "ours", seconds=8)
+    assert time.monotonic() - started < 12
+    assert found["resolve"].level == Level.UNKNOWN
+    assert "BINDERY_DNS_RESOLVERS" in found["resolve"].advice
 
 
 def test_all_is_well(target: Target, settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError, Unavailable
 from certs.transports import dns as transport
-from certs.transports.dns import CaaRecord, NoZone, Resolver
+from certs.transports.dns import CaaRecord, NoZone, Resolver, Server, Zone
 from tests.harness.bind import Bind
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
@@ -172,10 +172,32 @@ def test_caa_of_aliases_without_end_is_trouble(resolver: Resolver) -> None:
     assert "never end" in resolver.caa("around.one.test").trouble
 
 
-def test_caa_that_cannot_be_asked_is_trouble_and_no_permission(bind: Bind) -> None:
-    found = Resolver((bind.address,), port=free_port()).caa("www.one.test")
+def test_caa_of_servers_that_cannot_be_asked_is_what_the_resolver_says_and_said_so(bind: Bind) -> None:
+    resolver = Resolver((bind.address,), port=free_port())
+    found = resolver.caa("www.one.test")
+    assert found.name == "one.test"
+    assert [str(each) for each in found.instead] == [f"{LOOPBACK}:{bind.port}"]
+    free = resolver.caa("www.two.test")
+    assert (free.name, free.trouble) == ("", "")
+    assert free.instead
+
+
+def test_caa_that_nobody_can_tell_is_trouble_and_no_permission() -> None:
+    with DnsServer() as server:
+        server.fail("www.one.test")
+        resolver = Resolver((server.address,), port=free_port())
+        resolver._zones["www.one.test"] = Zone("one.test", (Server("ns1", LOOPBACK, free_port()),))
+        found = resolver.caa("www.one.test")
     assert not found.records
+    assert not found.instead
     assert "nobody answers there" in found.trouble
+
+
+def test_where_nobody_can_be_asked_instead_there_is_no_answer(bind: Bind) -> None:
+    resolver = Resolver((bind.address, f"{LOOPBACK}:{free_port()}"), port=bind.port)
+    heard, dead = resolver.instead("www.one.test", "A")
+    assert (heard.values, dead.trouble) == (("192.0.2.1",), "nobody answers there")
+    assert Resolver(("no-such-host.invalid",)).instead("www.one.test", "A") == ()
 
 
 def test_authorities_are_asked_instead_and_only_for_what_they_hold(bind: Bind) -> None:
