@@ -5,7 +5,7 @@ A recipe holds `@portal@` (scheme://host of the portal as a CA reaches it), `@na
 site does, and works in a site that forces HTTPS. tests/test_recipes.py puts these very texts into the servers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -132,18 +132,20 @@ RECIPES = (
 
 def recipes_filled(kind: Kind, *, name: str, portal: str = "", upstream: str = "", first: str = "") -> list[Recipe]:
     """Ready to be copied; that for the server whose key is `first` comes first."""
-    wanted = [recipe for recipe in RECIPES if recipe.kind == kind]
     values = {"@portal@": portal, "@name@": name, "@upstream@": upstream}
-    filled = [
-        replace(recipe, text=_fill(recipe.text, values.items()), place=_fill(recipe.place, values.items()))
-        for recipe in wanted
-    ]
+    filled = [recipe_filled(recipe, values) for recipe in RECIPES if recipe.kind == kind]
     return sorted(filled, key=lambda recipe: recipe.server.key != first)
 
 
 def server_told(header: str) -> str:
     """The key of the server that a Server header names; "" where it is none of ours."""
     return next((one.key for one in SERVERS if one.sign and header.lower().startswith(one.sign)), "")
+
+
+def recipe_filled(recipe: Recipe, values: Mapping[str, str]) -> Recipe:
+    """`values` by their marks, such as "@name@"."""
+    text, place = (_fill(part, values.items()) for part in (recipe.text, recipe.place))
+    return replace(recipe, text=text, place=place)
 
 
 def _fill(text: str, values: Iterable[tuple[str, str]]) -> str:
