@@ -8,7 +8,7 @@ causes: what explains the others comes first.
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -64,6 +64,7 @@ class Explanation:
     names: tuple[tuple[str, str], ...] = ()  # name, what the CA says of it: where it speaks of single names
     by_itself: bool = False  # there is nothing to do but wait
     record: str = ""  # what to put into DNS, verbatim
+    elsewhere: tuple[str, ...] = ()  # names whose port 80 may lead to another machine
 
     @property
     def has_command(self) -> bool:
@@ -83,6 +84,10 @@ class Rule:
 
 def explain(failure: Failure) -> Explanation:
     """Always has something to say: where no rule fits, the error's own words."""
+    return replace(_explain(failure), elsewhere=_elsewhere(failure))
+
+
+def _explain(failure: Failure) -> Explanation:
     for rule in RULES:
         if rule.codes and failure.code not in rule.codes:
             continue
@@ -100,6 +105,12 @@ def explain(failure: Failure) -> Explanation:
             record=groups.get("record", ""),
         )
     return Explanation(failure.message, failure.advice or _LOOK, _proofs(failure), _subproblems(failure.problem))
+
+
+def _elsewhere(failure: Failure) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(str(one["name"]) for one in failure.findings if one.get("elsewhere")))
+    asked = failure.challenge.startswith("http01") and failure.code in _NOT_REACHED
+    return found or ((failure.name,) if asked and failure.name in failure.names else ())
 
 
 def _finding(*codes: str) -> Callable[[Failure], Mapping[str, str] | None]:
@@ -211,7 +222,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _NOT_REACHED,
         "Something else answers on port 80 of {name}: {what}",
-        "Let the path /.well-known/acme-challenge/ of {name} reach this portal; the form of Let's Encrypt has recipes.",
+        "Let the path /.well-known/acme-challenge/ of {name} reach this portal; below is how.",
         _by("http01", _seen(r"^(?P<what>HTTP \d+ (with something else: .*|without a body))")),
     ),
     Rule(

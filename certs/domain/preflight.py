@@ -1,7 +1,7 @@
 """What a look before an order found: advice with proof, never a block. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -22,7 +22,8 @@ CODES = ("directory", "terms", "clock", "budget", "resolve", "ipv6", "ipv4", "re
 @dataclass(frozen=True)
 class Finding:
     """`name` is empty for what concerns the whole order; `proof` is what was seen and where; `record` is to be added
-    to DNS, or taken away from it, verbatim."""
+    to DNS, or taken away from it, verbatim. `elsewhere`: port 80 of the name leads to something else than the portal.
+    """
 
     code: str
     level: Level
@@ -31,6 +32,12 @@ class Finding:
     proof: str = ""
     advice: str = ""
     record: str = ""
+    elsewhere: bool = False
+
+
+def findings_elsewhere(findings: Iterable[Finding]) -> list[str]:
+    """The names whose port 80 leads elsewhere, in the order of the findings."""
+    return list(dict.fromkeys(one.name for one in findings if one.elsewhere and one.level != Level.OK))
 
 
 def findings_sorted(findings: Iterable[Finding], names: Sequence[str]) -> list[Finding]:
@@ -78,7 +85,7 @@ def reach_judge(name: str, seen: Sequence[Seen], port: int, *, here: str) -> lis
             findings.append(_others(name, each, port, code, alone=all(one.who != OURS for one in seen)))
         else:
             findings.append(_nobody(name, each, port, code, here))
-    return findings
+    return [replace(one, elsewhere=port == 80 and one.level != Level.OK) for one in findings]
 
 
 def _others(name: str, seen: Seen, port: int, code: str, *, alone: bool) -> Finding:
@@ -88,9 +95,12 @@ def _others(name: str, seen: Seen, port: int, code: str, *, alone: bool) -> Find
         advice = "A CA that prefers IPv6 does not notice; other CAs, and your visitors, do. Correct the record."
         return Finding(code, Level.WARNING, name, sentence, seen.words, advice)
     line = f"{name}. {kind} {seen.address}"
-    advice = f"Correct the {kind} record, or forward port {port} there to this portal."
+    advice = f"Correct the {kind} record, or let port {port} there lead to this portal."
     if seen.is_ipv6:
-        advice = f"CAs ask IPv6 first and stop there. Remove or correct this AAAA record, or forward port {port} there."
+        advice = (
+            "CAs ask IPv6 first and stop there. Remove or correct this AAAA record, "
+            f"or let port {port} there lead here."
+        )
     return Finding(code, Level.ERROR, name, sentence, seen.words, advice, record=line)
 
 

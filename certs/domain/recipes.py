@@ -39,6 +39,11 @@ class Recipe:
     source: str
     tried: bool = True
 
+    @property
+    def rows(self) -> int:
+        """Lines of a field that shows it, some of them wrapped."""
+        return self.text.count("\n") + 1 + len(self.text) // 70
+
 
 NGINX = WebServer("nginx", "nginx", "nginx", "sudo nginx -t && sudo systemctl reload nginx")
 APACHE = WebServer("apache", "Apache", "apache", "sudo apachectl configtest && sudo systemctl reload apache2")
@@ -137,15 +142,15 @@ def recipes_filled(kind: Kind, *, name: str, portal: str = "", upstream: str = "
     return sorted(filled, key=lambda recipe: recipe.server.key != first)
 
 
-def server_told(header: str) -> str:
-    """The key of the server that a Server header names; "" where it is none of ours."""
-    return next((one.key for one in SERVERS if one.sign and header.lower().startswith(one.sign)), "")
-
-
 def recipe_filled(recipe: Recipe, values: Mapping[str, str]) -> Recipe:
     """`values` by their marks, such as "@name@"."""
     text, place = (_fill(part, values.items()) for part in (recipe.text, recipe.place))
     return replace(recipe, text=text, place=place)
+
+
+def server_told(header: str) -> str:
+    """The key of the server that a Server header names; "" where it is none of ours."""
+    return next((one.key for one in SERVERS if one.sign and header.lower().startswith(one.sign)), "")
 
 
 def _fill(text: str, values: Iterable[tuple[str, str]]) -> str:

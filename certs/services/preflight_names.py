@@ -189,6 +189,7 @@ def _not_public(plan: Plan, name: str, address: str) -> Finding:
         f"{name} is at {address}, which is not on the Internet: {plan.label} cannot reach it.",
         advice="Give it a public address, prove it by DNS, or permit private addresses if the CA is your own.",
         record="" if is_address(name) else f"{name}. {kind} {address}",
+        elsewhere=True,
     )
 
 

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from certs import selectors
-from certs.domain import names, states
+from certs.domain import names, preflight, states
 from certs.domain.alarms import Level
 from certs.forms.base import PortalForm, SecretTextarea
 from certs.models import Certificate, Order
@@ -31,6 +31,12 @@ _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(m
 def state(kind: str, words: object) -> SafeString:
     """A state colour (ok, warning, danger, unknown) with its words beside it; colour alone says nothing."""
     return format_html('<span class="state state-{}">{}</span>', kind if kind in _KINDS else "unknown", words)
+
+
+@register.filter
+def level_kind(level: preflight.Level) -> str:
+    """The kind of a state for what a look has found."""
+    return {"ok": "ok", "warning": "warning", "error": "danger"}.get(level, "unknown")
 
 
 @register.filter

@@ -3,6 +3,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from certs.domain.addresses import address_reachable, address_shown
+from certs.domain.recipes import Kind, recipes_filled
 from certs.services import addresses
 from certs.services.listeners import listener_get
 from portal import home
@@ -12,12 +14,16 @@ from portal import home
 @require_safe
 def help_page(request: HttpRequest) -> HttpResponse:
     """Where things are, with this portal's own names and paths filled in."""
+    plain, host = listener_get("http"), addresses.https_host()
+    upstream = address_shown(address_reachable(plain.addresses[0]), plain.port)
     context = {
         "data_directory": home.path(),
         "key_ring": home.key_ring_file(),
         "public_url": addresses.public_url(),
-        "host": addresses.https_host(),
-        "http": listener_get("http"),
+        "host": host,
+        "http": plain,
+        "recipes": recipes_filled(Kind.PROXY, name=host, upstream=upstream),
+        "where": {"name": host},
         "https": listener_get("https"),
     }
     return render(request, "help.html", context)

@@ -1,5 +1,6 @@
 """Check first: fragments with what a look before an order finds for a form as it is filled in. Nothing is stored."""
 
+import json
 from collections.abc import Sequence
 
 from django.forms import Form
@@ -8,9 +9,10 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from certs.domain.preflight import Finding, Level, worst_level
+from certs.domain.preflight import Finding, Level, findings_elsewhere, worst_level
 from certs.forms.certificates import RequestForm
 from certs.forms.lets_encrypt import LetsEncryptForm
+from certs.services.elsewhere import MOST_NAMES
 from certs.services.issuing import CaChoice, preflight_ahead
 from certs.services.listeners import listener_get
 from certs.views.access import administrator_required
@@ -63,6 +65,7 @@ def _trouble(form: Form, names: Sequence[str]) -> str:
 
 def _fragment(request: HttpRequest, findings: Sequence[Finding] = (), *, trouble: str = "") -> HttpResponse:
     kind, heading, _ = _SHOWN[worst_level(findings)]
+    elsewhere = findings_elsewhere(findings)[:MOST_NAMES]
     rows = [(*_SHOWN[one.level][::2], one) for one in findings]
     context = {
         "trouble": trouble,
@@ -70,5 +73,6 @@ def _fragment(request: HttpRequest, findings: Sequence[Finding] = (), *, trouble
         "heading": heading,
         "telling": [row for row in rows if row[2].level != Level.OK],
         "in_order": [row for row in rows if row[2].level == Level.OK],
+        "names_elsewhere": json.dumps({"name": elsewhere}) if elsewhere else "",
     }
     return render(request, "includes/findings.html", context)

@@ -2,7 +2,19 @@
 
 from django.urls import include, path
 
-from certs.views import activity, alarms, certificates, challenge, health, help, home, preflight, revocations, setup
+from certs.views import (
+    activity,
+    alarms,
+    certificates,
+    challenge,
+    elsewhere,
+    health,
+    help,
+    home,
+    preflight,
+    revocations,
+    setup,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -25,6 +37,7 @@ urlpatterns = [
     path("certificates/<uuid:pk>/use/<uuid:version>/", certificates.use_version, name="certificate-use-version"),
     path("certificates/<uuid:pk>/revoke/<uuid:version>/", revocations.revoke, name="certificate-revoke"),
     path("certificates/<uuid:pk>/delete/", certificates.delete, name="certificate-delete"),
+    path("where/", elsewhere.where, name="where"),
     path("configuration/", include("certs.views.configuration.urls")),
     path("activity/", activity.activity, name="activity"),
     path("activity/alarms/", alarms.alarms, name="alarms"),

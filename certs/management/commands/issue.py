@@ -6,12 +6,14 @@ from typing import Any
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
 from certs.domain.names import NameRules, names_parse
+from certs.domain.preflight import findings_elsewhere
 from certs.management.findings import findings_report
 from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount
 from certs.services.directories import directory_named
+from certs.services.elsewhere import MOST_NAMES, names_look
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
 from certs.services.issuing import (
     CaChoice,
@@ -88,7 +90,9 @@ class Command(RenewingCommand):
             raise InputError("--bind is for one certificate at a time.", advice="Bind the others on the page Bindings.")
         if options["check"]:
             looks = [(names, preflight_ahead(choice, names, method=method)) for names in wishes]
-            return findings_report(looks, self.stdout.write, as_json=options["json"])
+            astray = findings_elsewhere(one for _, findings in looks for one in findings)[:MOST_NAMES]
+            wheres = names_look(astray, allow_private=choice.allow_private) if astray else []
+            return findings_report(looks, self.stdout.write, as_json=options["json"], wheres=wheres)
         worker_required(options["inline"])
         account = account_for(choice, actor=ACTOR)
         lines, failed = self._order(wishes, account, wanted, options)

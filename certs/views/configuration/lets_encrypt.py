@@ -21,6 +21,7 @@ from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
+from certs.services.elsewhere import Where, names_look
 from certs.services.health import certificate_installed
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import budgets_ahead
@@ -33,7 +34,7 @@ from certs.services.lets_encrypt import (
 )
 from certs.services.listeners import listener_get, local_addresses
 from certs.services.portal_state import state_get
-from certs.services.reachability import CHALLENGE_PATH, ReachResult, reach_probe_all
+from certs.services.reachability import CHALLENGE_PATH
 from certs.services.rehearsals import rehearsal_directory
 from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required, may_use_last
@@ -85,8 +86,9 @@ def configure(request: HttpRequest) -> HttpResponse:
     if not form.is_valid() or not form.read_ca():
         return _form_page(request, form)
     if "anyway" not in request.POST and form.asks_port_80:
-        unreached = [result for result in reach_probe_all(form.cleaned_data["dns_names"]) if not result.ok]
-        if unreached:
+        given = form.cleaned_data
+        looks = names_look(given["dns_names"], allow_private=given["allow_private_ca"])
+        if unreached := [one for one in looks if not one.ok]:
             return _form_page(request, form, unreached)
     order = form.attempt(
         lambda: lets_encrypt_register(replace(form.wish(), use_last=may_use_last(request)), actor=actor_of(request))
@@ -176,7 +178,7 @@ def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object
     }
 
 
-def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[ReachResult] | None = None) -> HttpResponse:
+def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[Where] | None = None) -> HttpResponse:
     names: list[str] = []
     if form.is_bound:
         form.keep_file()

@@ -17,6 +17,7 @@ from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputErro
 from certs.forms import lets_encrypt as form_module
 from certs.models import AcmeAccount, Binding, Certificate, ChallengeMethod, Listener, Order, Rebind, User
 from certs.services.bindings import binding_set
+from certs.services.elsewhere import AWAY, Place, Target, Where
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
@@ -59,16 +60,24 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the probe finds: outcome by name, "ok" where nothing is said."""
     outcomes: dict[str, str] = {}
 
-    def probe(names: list[str]) -> list[ReachResult]:
+    def look(names: list[str], **_: object) -> list[Where]:
         return [
-            ReachResult(
-                name, outcomes.get(name, "ok"), f"http://{name}/.well-known/acme-challenge/x", "Told.", 404, "nginx"
+            Where(
+                name,
+                (Place("203.0.113.7", AWAY, _result(name, outcomes.get(name, "ok"))),),
+                Target("http://bindery.example.net", proven=True),
+                "192.0.2.1:8080",
+                "127.0.0.1:8080",
             )
             for name in names
         ]
 
-    monkeypatch.setattr(view_module, "reach_probe_all", probe)
+    monkeypatch.setattr(view_module, "names_look", look)
     return outcomes
+
+
+def _result(name: str, outcome: str) -> ReachResult:
+    return ReachResult(name, outcome, f"http://{name}/.well-known/acme-challenge/x", "Told.", 404, "nginx")
 
 
 def given(**changes: object) -> dict[str, object]:
@@ -351,7 +360,9 @@ def test_names_that_do_not_lead_here_are_asked_about_but_never_barred(client: Cl
         assert words in page
     for recipe in (
         "proxy_pass",
-        "ProxyPass",
+        "RewriteRule",
+        "return 302 http://bindery.example.net$request_uri",
+        "http-request redirect code 302 prefix http://bindery.example.net if",
         "use_backend",
         "&lt;rule name=",
         "setcap",

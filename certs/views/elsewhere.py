@@ -1,0 +1,32 @@
+"""Where names lead, hop by hop, and what a server there needs: the look that explains, and that proves a change."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from certs.domain.errors import NameRefused
+from certs.domain.names import NameRules, name_parse
+from certs.services.elsewhere import MOST_NAMES, names_look
+from certs.views.access import administrator_required
+
+_RULES = NameRules(dotless=True, address=True)
+
+
+@administrator_required
+@never_cache
+@require_POST
+def where(request: HttpRequest) -> HttpResponse:
+    """`name` may be repeated. A fragment for a page that asks for one, else a page of its own. Stores nothing.
+
+    An administrator who ticks that private addresses are permitted may see what answers there.
+    """
+    try:
+        names = [name_parse(name, _RULES) for name in request.POST.getlist("name")[:MOST_NAMES]]
+        trouble = "" if names else "No name was given."
+    except NameRefused as error:
+        names, trouble = [], str(error)
+    found = names_look(list(dict.fromkeys(names)), allow_private="allow_private_ca" in request.POST)
+    part = request.headers.get("HX-Request") == "true"
+    template = "includes/wheres.html" if part else "configuration/where.html"
+    return render(request, template, {"wheres": found, "trouble": trouble})
