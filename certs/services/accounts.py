@@ -15,6 +15,7 @@ from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch, session
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.models import AcmeAccount, AcmeDirectory, User
+from certs.services.asking import asking_still
 from certs.services.events import audit_record
 from certs.services.holds import directory_asked
 from certs.services.keys import key_create, key_open
@@ -192,7 +193,9 @@ def account_client(account: Account) -> Iterator[AcmeClient]:
 
 
 def account_session(account: AcmeAccount) -> Account:
-    """What `certs.acme.sessions.session` wants to know of an account."""
+    """What `certs.acme.sessions.session` wants to know of an account. Raises AcmeRetry while nothing may be asked of a
+    CA: whatever signs as an account comes through here."""
+    asking_still()
     return Account(
         uid=f"{account.pk}/{account.key_id}",
         directory_url=account.directory_url,

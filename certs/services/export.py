@@ -27,6 +27,7 @@ from certs.domain.keys import key_from_pem, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, PortalState, User
 from certs.services.events import audit_record
+from certs.services.identity import identity_held
 from certs.services.keys import key_open
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
@@ -96,12 +97,12 @@ def export_given() -> None:
 
 
 def export_run() -> ExportResult | None:
-    """Bring the files of this node up to the database; None where the export is off.
+    """Bring the files of this node up to the database; None where the export is off, or the portal may be a copy.
 
     No trouble with one certificate keeps the others; all of it is kept in the node's row. Raises DatabaseError only.
     """
     state = state_get()
-    if not state.export:
+    if not state.export or identity_held():  # an older database must not put older certificates in place
         return None
     result = ExportResult()
     try:

@@ -11,6 +11,7 @@ from certs.domain.errors import SchemaError
 from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
 from certs.services.export import export_troubles
+from certs.services.identity import identity_held
 from certs.services.listeners import listener_get
 from certs.services.migrations import schema_check
 from certs.services.nodes import node_name
@@ -48,7 +49,7 @@ def node_findings() -> list[Finding]:
 
 def portal_findings() -> list[Finding]:
     """What a person should know. Raises no database error of its own making: ask `node_findings` first."""
-    return [_worker(), _sweep(), *_bound(), _processes(), _import(), _export()]
+    return [_identity(), _worker(), _sweep(), *_bound(), _processes(), _import(), _export()]
 
 
 def certificate_installed(certificate: Certificate) -> Shown:
@@ -87,6 +88,13 @@ def _listener() -> Finding:
     if own is None or own.generation == 0:
         return Finding("listener", False, "This process has no certificate to serve yet.")
     return Finding("listener", True, "The listener serves.")
+
+
+def _identity() -> Finding:
+    held = identity_held()
+    if held:
+        return Finding("held", False, f"{held} It serves, and orders nothing until a person says which portal goes on.")
+    return Finding("held", True, "The database is where it belongs.")
 
 
 def _worker() -> Finding:

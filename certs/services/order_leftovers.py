@@ -16,6 +16,7 @@ from certs.domain import states
 from certs.domain.errors import AcmeRefused, BinderyError
 from certs.models import Order
 from certs.services.accounts import account_client, account_session
+from certs.services.asking import asking_held
 from certs.services.events import job_event
 from portal import clock
 
@@ -27,6 +28,8 @@ SECONDS = 60.0  # for all of them; what is begun comes to its end
 
 def leftovers_give_up() -> int:
     """Returns for how many orders nothing is left. Network; what failed is tried again ever later, until it lapses."""
+    if asking_held():
+        return 0
     now = clock.now()
     # Failed with its key: it may have been issued, so nothing is pending.
     ended = Q(state=states.CANCELLED) | Q(state=states.FAILED, key=None)

@@ -16,8 +16,10 @@ from certs.domain.certinfo import certificate_info
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, Order, User
+from certs.services.asking import asking_held, asking_require
 from certs.services.challenges import challenge_kind_first, challenges_clear
 from certs.services.events import audit_record, job_event
+from certs.services.identity import identity_count
 from certs.services.queue import queue_enqueue
 from portal import clock
 
@@ -43,8 +45,10 @@ def order_create(
 
     With `rehearsal` it goes to that account instead, at a staging directory, and what it brings is dropped.
 
-    Raises ConflictError when one is under way, InputError for a certificate that no CA gives.
+    Raises ConflictError when one is under way, InputError for a certificate that no CA gives, NotAllowed while nothing
+    may be asked of a CA (`services/asking.py`).
     """
+    asking_require()
     account = rehearsal or certificate.account
     if account is None or certificate.source != Certificate.Source.ACME or certificate.deleted_at is not None:
         raise InputError(
@@ -80,11 +84,17 @@ def order_create(
             f"An order for {certificate.name} is under way.", advice="Wait for it, or cancel it first.", code="busy"
         ) from error
     transaction.on_commit(lambda: queue_enqueue(RUNNER))
+    transaction.on_commit(identity_count)
     return order
 
 
 def orders_due(within: timedelta = timedelta(0)) -> QuerySet[Order]:
-    """Open orders that nobody works on and somebody should, now or `within` that time; the longest waiting first."""
+    """Open orders that nobody works on and somebody should, now or `within` that time; the longest waiting first. None
+    while nothing may be asked of a CA."""
+    return _due(within) if not asking_held() else Order.objects.none()
+
+
+def _due(within: timedelta = timedelta(0)) -> QuerySet[Order]:
     unleased = Q(lease_until=None) | Q(lease_until__lt=clock.real())
     due = Order.objects.filter(unleased, finished_at=None, next_attempt_at__lte=clock.now() + within)
     return due.order_by("next_attempt_at")
@@ -100,7 +110,7 @@ def orders_claim(limit: int, owner: UUID) -> list[UUID]:
         if len(claimed) == limit:
             break
         taken = (
-            orders_due()
+            _due()
             .filter(pk=pk)
             .update(
                 lease_owner=owner,

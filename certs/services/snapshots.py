@@ -36,9 +36,10 @@ class Snapshot:
 
     @property
     def way_back(self) -> str:
-        """One line for a shell, to be run while no portal runs on the database."""
-        database = quote(str(home.database_file()))
-        return f"rm -f {database}-wal {database}-shm && cp {quote(str(self.file))} {database}"
+        """One line for a shell, to be run while no portal runs on the database. Without the mark, which knows of later
+        starts, a version that has one asks whether this is the portal."""
+        database, mark = quote(str(home.database_file())), quote(str(home.identity_mark()))
+        return f"rm -f {database}-wal {database}-shm {mark} && cp {quote(str(self.file))} {database}"
 
 
 def snapshot_make(migration: str) -> Snapshot:

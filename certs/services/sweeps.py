@@ -17,6 +17,7 @@ from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
 from certs.models import Certificate, Order, PortalState, User
 from certs.selectors import certificates_all, certificates_due_for_check
+from certs.services.asking import asking_held
 from certs.services.events import audit_record
 from certs.services.keys import key_is_here
 from certs.services.ledger import Book, budget_hold, budget_last, budgets
@@ -165,6 +166,10 @@ class _Facts:
         )
 
     @cached_property
+    def held(self) -> str:
+        return asking_held()
+
+    @cached_property
     def book(self) -> Book:
         return Book.gather()
 
@@ -196,9 +201,12 @@ def _weighed(row: Certificate, facts: _Facts) -> RenewalInput:
 
 
 def _within_limits(row: Certificate, decision: Decision, facts: _Facts) -> Decision:
-    """The same unless a rate limit of its CA stands against it; only what is to be ordered costs the look."""
+    """The same unless a rate limit of its CA stands against it, or nothing may be asked of a CA; only what is to be
+    ordered costs the look."""
     if not decision.due or row.account is None:
         return decision
+    if facts.held:
+        return replace(decision, code=Code.HELD_BACK, text=f"{decision.text} {facts.held}", due=False)
     found = budgets(row.account, row.names, certificate=row, book=facts.book)
     hold, last = budget_hold(found, row.account.directory_url), budget_last(found)
     if (hold is None and not last) or (hold is not None and _has_other_issuer(row, facts)):

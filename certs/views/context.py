@@ -16,7 +16,10 @@ from django.urls import reverse
 from certs.domain.alarms import Level
 from certs.models import Binding, Channel, User
 from certs.services.alarms import alarms_standing
+from certs.services.asking import asking_held
 from certs.services.bindings import bindings_default_only_placeholder
+from certs.services.identity import ALARM as IDENTITY
+from certs.services.identity import identity_is_trial
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
 from portal import env, home
@@ -82,7 +85,7 @@ class Shell:
         user = self._request.user
         if not isinstance(user, User):
             return []
-        found = [self._worker(), self._alarms(), self._insecure(), self._placeholder()]
+        found = [self._held(), self._worker(), self._alarms(), self._insecure(), self._placeholder()]
         if user.is_superuser:
             found += [self._channels(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
@@ -94,6 +97,16 @@ class Shell:
     @cached_property
     def _is_home(self) -> bool:
         return self._request.path == reverse("home")
+
+    def _held(self) -> Banner | None:
+        """On every page, until a person has said which portal goes on; of a copy for trying it stays."""
+        held = asking_held()
+        if not held or self._request.path == reverse("take-over"):
+            return None
+        title = "This portal may be a copy: it orders nothing."
+        if identity_is_trial():
+            title, held = "This is a copy for trying.", "It serves, and orders, renews and revokes nothing."
+        return Banner("danger", title, held, action="Say which portal goes on", url=reverse("take-over"))
 
     def _worker(self) -> Banner | None:
         if worker_alive():
@@ -107,8 +120,8 @@ class Shell:
         )
 
     def _alarms(self) -> Banner | None:
-        """What nobody has seen yet; that the worker is dead has a banner of its own."""
-        unseen = alarms_standing().filter(seen_at=None).exclude(key="worker")
+        """What nobody has seen yet; a dead worker and a portal that is held have banners of their own."""
+        unseen = alarms_standing().filter(seen_at=None).exclude(key__in=["worker", IDENTITY])
         found = list(unseen.values_list("level", "subject")[:_ALARMS])
         if not found or self._request.path == reverse("alarms"):
             return None

@@ -25,6 +25,7 @@ from certs.domain.addresses import address_reachable
 from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
 from certs.services.export import export_given
+from certs.services.identity import identity_settle
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.on_demand import on_demand_given
@@ -123,6 +124,8 @@ class Supervisor:
         """Everything that may refuse, before anything is started."""
         public_url_given(settings.PUBLIC_URL)
         schema_ensure(self._tell)
+        if why := identity_settle():
+            self._tell(f"{why} It serves, and orders nothing: say which portal goes on, by `manage.py take_over`.")
         schedules_ensure()
         on_demand_given()
         export_given()

@@ -30,7 +30,16 @@ REFUSED = {
     "revoke": [("nothing.example",)],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
 }
-WORDLESS = {"alarms", "break_glass", "check_certificates", "doctor", "migrate", "new_secrets", "setup_link"}
+WORDLESS = {
+    "alarms",
+    "break_glass",
+    "check_certificates",
+    "doctor",
+    "migrate",
+    "new_secrets",
+    "setup_link",
+    "take_over",
+}
 
 
 def test_no_command_is_forgotten() -> None:

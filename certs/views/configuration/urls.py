@@ -14,6 +14,7 @@ from certs.views.configuration import (
     notifications,
     on_demand,
     renewal,
+    take_over,
 )
 
 urlpatterns = [
@@ -69,4 +70,5 @@ urlpatterns = [
     path("notifications/<uuid:pk>/on/", notifications.switch_on, name="channel-on"),
     path("notifications/<uuid:pk>/off/", notifications.switch_off, name="channel-off"),
     path("notifications/<uuid:pk>/delete/", notifications.delete, name="channel-delete"),
+    path("take-over/", take_over.take_over, name="take-over"),
 ]
