@@ -28,6 +28,7 @@ from certs.services.export import export_given
 from certs.services.identity import identity_settle
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
+from certs.services.node_diagnoses import nodes_may_be_several
 from certs.services.on_demand import on_demand_given
 from certs.services.orders import orders_requeue_lapsed
 from certs.services.own_certificate import own_certificate_scan
@@ -38,6 +39,7 @@ from certs.services.serving import placeholder_ensure
 from portal import home
 from portal.server.alarming import Alarming
 from portal.server.children import Child, children_stop, reap_orphans
+from portal.server.diagnosing import Diagnosing
 from portal.server.exporting import Exporting
 from portal.server.lock import SupervisorLock
 from portal.server.rebinding import Rebinder, Serving
@@ -182,6 +184,8 @@ class Supervisor:
                 Duty("processes", 5.0, self._prune_processes),
                 Duty("import", settings.IMPORT_SCAN_SECONDS, lambda: own_certificate_scan(home.path())),
             ]
+        if nodes_may_be_several():
+            table.append(Duty("diagnosis", settings.DIAGNOSIS_WATCH_SECONDS, Diagnosing(self._role).step))
         if self._works:
             table += [
                 Duty("recovery", settings.RECOVERY_SECONDS, orders_requeue_lapsed),

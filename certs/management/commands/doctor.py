@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from certs.management.base import BinderyCommand
 from certs.management.diagnosis import WRONG, colours_wanted, diagnosis_text
 from certs.services.diagnoses import diagnosis_run
 from certs.services.nodes import node_name
+from certs.services.support_bundle import bundle_place, bundle_write, support_bundle
 from portal import clock
 
 
@@ -33,7 +35,13 @@ class Command(BinderyCommand):
         )
         parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 
+        parser.add_argument(
+            "--bundle", metavar="FILE", help="write a support bundle there, a ZIP file without secrets (0600)"
+        )
+
     def run(self, *args: Any, **options: Any) -> int:
+        if options["bundle"]:
+            bundle_place(Path(options["bundle"]))  # refused before anything takes its time
         lines = diagnosis_run(options["topics"])
         if options["json"]:
             told = document(lines, node=node_name(), version=settings.VERSION, made_at=clock.real())
@@ -42,4 +50,7 @@ class Command(BinderyCommand):
             colours = colours_wanted(terminal=self.stdout.isatty()) and not options["no_color"]
             for text in diagnosis_text(lines, colours=colours, evidence=options["verbosity"] > 1):
                 self.stdout.write(text)
+        if options["bundle"]:
+            bundle_write(Path(options["bundle"]), support_bundle(lines))
+            self.stderr.write(f"The support bundle is in {options['bundle']}. Look through it before you pass it on.")
         return WRONG if worst_state(lines) == State.BAD else 0

@@ -27,6 +27,7 @@ from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.templatetags.bindery import ago
 from certs.views.access import actor_of, administrator_required
+from certs.views.configuration import diagnosis
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.export import export_shown
@@ -127,6 +128,7 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
                 "Who is told when a renewal fails or something else needs a person: by mail or webhook.",
                 notifications_shown(),
             ),
+            *_for_administrators(request),
         ],
         "public_url_form": public_url_form,
         "public_url_confirmed": bool(settings.PUBLIC_URL or state.public_url),
@@ -136,6 +138,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
         "accepted_hosts": sorted(addresses.accepted_hosts() - set(state.extra_hosts)),
     }
     return render(request, "configuration/index.html", context)
+
+
+def _for_administrators(request: HttpRequest) -> list[Entry]:
+    if not actor_of(request).is_superuser:
+        return []
+    return [Entry("Diagnosis", "diagnosis", diagnosis.ABOUT, Shown("unknown", "looks when you open it"))]
 
 
 def _lets_encrypt(state: PortalState) -> Shown:
