@@ -10,10 +10,14 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
+# Where `install` puts things: PREFIX is where the code goes, DESTDIR stands for / in a package.
+PREFIX ?= /opt/bindery
+PLACES = --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
+.PHONY: help run install uninstall test coverage proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
 
 help: ## List these targets
 	@echo "Bindery: make TARGET [ARGS=\"…\"]"
@@ -23,6 +27,13 @@ run: $(VENV)/ready-run ## Start the portal; makes all it needs the first time
 	@[ "$$(id -u)" != 0 ] || echo "bindery: this is root. It works, but everything that is made in the data directory will be root's." \
 	  "\`make install\` gives the portal a user of its own." >&2
 	@exec $(BIN)/python manage.py up $(ARGS)
+
+# The service may not come near a home, so it gets a Python and a virtual environment of its own.
+install: ## As root: install Bindery as a systemd service, or upgrade it (DATA=./data takes along what `make run` made)
+	@python=$$(OUTSIDE_HOMES=1 deploy/find_python.sh) && exec "$$python" -B deploy/install.py install $(PLACES) --data "$(DATA)"
+
+uninstall: ## As root: take the service away; data, settings and secrets stay
+	@python=$$(OUTSIDE_HOMES=1 deploy/find_python.sh) && exec "$$python" -B deploy/install.py uninstall $(PLACES)
 
 test: $(VENV)/ready-dev ## Lint, types, unit and end-to-end tests: all that continuous integration runs
 	@$(MAKE) --no-print-directory counterparts
