@@ -14,7 +14,7 @@ from certs.domain.errors import InputError
 from certs.domain.names import NameRules, is_address, name_covers, name_parse
 from certs.models import Binding, PortalState, User
 from certs.services.events import audit_record
-from certs.services.listeners import listener_get, local_addresses
+from certs.services.listeners import listener_answering, local_addresses
 from certs.services.portal_state import state_get, state_update
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -52,7 +52,7 @@ def https_url(host: str | None = None) -> str:
     wanted = host or public.hostname or _fqdn()
     if public.scheme == "https" and public.hostname == wanted:
         return url_make("https", wanted, public.port)
-    return url_make("https", wanted, listener_get("https").port)
+    return url_make("https", wanted, listener_answering("https").port)
 
 
 def https_host() -> str:
@@ -198,7 +198,7 @@ def _outgoing(family: socket.AddressFamily, far: str) -> str:
 
 def _guess() -> str:
     """Plain HTTP at this machine's name: what answers before anything was set up."""
-    listener = listener_get("http")
+    listener = listener_answering("http")
     own = next((address for address in listener.addresses if not address_is_any(address)), "")
     return url_make("http", own or _fqdn(), listener.port)
 

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from certs.models import Listener, NodeProcess
 from certs.services.nodes import node_name
 from portal import clock, home
 
+LIVE_SECONDS = 10.0  # a process that has not reported for so long has ended
 UNSEEN = "another process, which this user may not see,"
 _ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -24,6 +26,20 @@ def listener_get(protocol: str) -> Listener:
     """The confirmed listener of this node; an unsaved one with `managed` off where no supervisor has made it."""
     saved = Listener.objects.filter(node=node_name(), protocol=protocol).first()
     return saved or Listener(node=node_name(), protocol=protocol, managed=False, **_configured(protocol))
+
+
+def listener_answering(protocol: str) -> Listener:
+    """Where people reach the portal: this node's listener, or, where it listens nowhere, that of a node that serves."""
+    own = listener_get(protocol)
+    if own.pk is not None:
+        return own
+    return Listener.objects.filter(node__in=nodes_serving(), protocol=protocol).order_by("node").first() or own
+
+
+def nodes_serving() -> list[str]:
+    """Names of the nodes with a live serving process, in order."""
+    live = NodeProcess.objects.filter(seen_at__gte=clock.real() - timedelta(seconds=LIVE_SECONDS))
+    return sorted(set(live.values_list("node", flat=True)))
 
 
 def listeners_ensure() -> None:

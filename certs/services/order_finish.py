@@ -11,10 +11,8 @@ from certs.domain.errors import BinderyError
 from certs.domain.names import is_address
 from certs.models import Binding, Order, Rebind, User
 from certs.services.bindings import binding_remove, binding_set
-from certs.services.listeners import listener_get
-from certs.services.nodes import node_name
 from certs.services.order_flow import Flow
-from certs.services.rebinds import rebind_request
+from certs.services.rebinds import rebind_listener, rebind_request
 from certs.services.served import served_await
 
 REBIND_SECONDS = 25.0
@@ -110,13 +108,13 @@ def _rebind(flow: Flow) -> None:
     order = flow.order
     if not order.bind_address and order.bind_port is None:
         return
-    listener = listener_get("https")
+    listener = rebind_listener()
     addresses = addresses_meant(order.bind_address) or listener.addresses
     port = order.bind_port or listener.port
     if set(addresses) == set(listener.addresses) and port == listener.port:
         return
-    rebind = _asked_before(order, addresses, port) or rebind_request(
-        addresses=addresses, port=port, actor=_actor(order)
+    rebind = _asked_before(order, listener.node, addresses, port) or rebind_request(
+        addresses=addresses, port=port, actor=_actor(order), listener=listener
     )
     state = _await_rebind(rebind)
     if state not in _ANSWERING:
@@ -128,9 +126,9 @@ def _rebind(flow: Flow) -> None:
     flow.note("The listener answers at its new address.")
 
 
-def _asked_before(order: Order, addresses: list[str], port: int) -> Rebind | None:
+def _asked_before(order: Order, node: str, addresses: list[str], port: int) -> Rebind | None:
     """What a killed worker already asked for, whatever became of it: nobody is asked to confirm twice."""
-    asked = Rebind.objects.filter(node=node_name(), port=port, created_at__gte=order.created_at)
+    asked = Rebind.objects.filter(node=node, port=port, created_at__gte=order.created_at)
     return next((rebind for rebind in asked if set(rebind.addresses) == set(addresses)), None)
 
 

@@ -14,12 +14,15 @@ from certs.domain import states
 from certs.domain.addresses import address_parse, address_shown, addresses_collide, addresses_shown
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import Listener, Rebind, User
+from certs.services.container import addresses_are_published
 from certs.services.events import audit_record, job_event
 from certs.services.listeners import (
     address_is_local,
     address_usable,
+    listener_answering,
     listener_get,
     local_addresses,
+    nodes_serving,
     port_conflict,
     port_holder,
 )
@@ -31,25 +34,24 @@ from portal import clock
 WISH_SECONDS = 60
 
 
-def rebind_request(*, addresses: list[str], port: int, actor: User | str) -> Rebind:
-    """Ask the supervisor of this node to move the HTTPS listener.
+def rebind_request(*, addresses: list[str], port: int, actor: User | str, listener: Listener | None = None) -> Rebind:
+    """Ask the supervisor of a node to move its HTTPS listener: this node's, where no `listener` is given.
 
     The same binding again is settled at once. Raises InputError for an address or port that cannot be used,
-    ConflictError for a locked field, a taken port (naming its holder) or a rebind under way.
+    ConflictError for a locked field, a taken port (naming its holder) or a rebind under way. What only another node can
+    judge is judged there, and refused by the row.
     """
     wanted = list(dict.fromkeys(address_parse(address) for address in addresses))
-    listener = listener_get("https")
+    listener = listener or listener_get("https")
     _check_managed(listener)
-    _check_shape(wanted, port)
-    _check_locks(wanted, port)
     same = set(wanted) == set(listener.addresses) and port == listener.port
-    if not same:
-        _check_free(wanted, port, listener)
-    rebind_open(node_name())
+    if listener.node == node_name():
+        _check_here(wanted, port, listener, same=same)
+    rebind_open(listener.node)
     try:
         with transaction.atomic():
             rebind = Rebind.objects.create(
-                node=node_name(),
+                node=listener.node,
                 addresses=wanted,
                 port=port,
                 old_addresses=listener.addresses,
@@ -70,6 +72,28 @@ def rebind_request(*, addresses: list[str], port: int, actor: User | str) -> Reb
     )
     job_event(rebind.pk, f"Asked for {addresses_shown(wanted, port)}.", step=rebind.state)
     return rebind
+
+
+def rebind_listener() -> Listener:
+    """The listener that an order's wish for another address is about: the only one that serves.
+
+    Raises ConflictError where several nodes do, since each has addresses of its own.
+    """
+    nodes = nodes_serving()
+    if len(nodes) > 1:
+        raise ConflictError(
+            f"Several nodes serve HTTPS ({', '.join(nodes)}), so one address cannot be chosen for all of them.",
+            advice="Leave address and port as they are here; choose them for each node, with BINDERY_HTTPS_ADDRESS and "
+            "BINDERY_HTTPS_PORT, or under Configuration ➜ Bindings while you are connected to it.",
+            code="port",
+        )
+    return listener_answering("https")
+
+
+def rebind_judge(rebind: Rebind) -> None:
+    """By the node that is to carry it out, which alone knows its addresses, ports and environment. Raises as
+    `rebind_request` does."""
+    _check_here(rebind.addresses, rebind.port, listener_get("https"), same=False)
 
 
 def rebind_confirm(rebind: Rebind, *, actor: User | str) -> Rebind:
@@ -147,6 +171,23 @@ def _check_managed(listener: Listener) -> None:
             advice="Change it where that server is configured, or start the portal with `manage.py up`.",
             code="not-managed",
         )
+
+
+def _check_published() -> None:
+    if addresses_are_published():
+        raise ConflictError(
+            "The portal runs in a container: the published ports choose where people reach it.",
+            advice="Change `ports:` in compose.yaml, `-p` of docker run, or the Service in Kubernetes.",
+            code="not-managed",
+        )
+
+
+def _check_here(addresses: list[str], port: int, listener: Listener, *, same: bool) -> None:
+    _check_published()
+    _check_shape(addresses, port)
+    _check_locks(addresses, port)
+    if not same:
+        _check_free(addresses, port, listener)
 
 
 def _check_shape(addresses: list[str], port: int) -> None:

@@ -14,11 +14,11 @@ from certs.domain.pem import certificates_read, pair_check
 from certs.models import Binding, Certificate, NodeProcess, PortalState
 from certs.services.certificates import certificate_delete, certificate_self_sign
 from certs.services.keys import key_open
+from certs.services.listeners import LIVE_SECONDS
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_bump, generation_wanted, state_get
 from portal import clock
 
-LIVE_SECONDS = 10.0  # a process that has not reported for so long has ended
 PLACEHOLDER_NAME = "Placeholder"
 PLACEHOLDER_DAYS = 825
 

@@ -19,7 +19,7 @@ from certs.domain.addresses import address_covers, address_is_any, address_reach
 from certs.domain.errors import BinderyError
 from certs.models import NodeProcess, Rebind
 from certs.services.nodes import node_name
-from certs.services.rebinds import rebind_is_late, rebind_move, rebind_open
+from certs.services.rebinds import rebind_is_late, rebind_judge, rebind_move, rebind_open
 from portal.server.children import Child
 from portal.server.sockets import BoundSocket, sockets_close, sockets_drain, sockets_open
 
@@ -90,6 +90,7 @@ class Rebinder:
         if rebind is None or rebind.state != states.WISHED or not rebind_move(rebind, states.OPENING):
             return
         try:
+            rebind_judge(rebind)
             self._attempt = self._open(rebind)
         except (BinderyError, OSError) as error:
             rebind_move(rebind, states.REFUSED, str(error))

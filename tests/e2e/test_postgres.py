@@ -10,7 +10,7 @@ from certs.domain.envelope import KeyRing
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
-from tests.harness.ports import wait_until
+from tests.harness.ports import free_port, wait_until
 from tests.harness.postgres import Postgres
 from tests.harness.tls import served
 
@@ -42,6 +42,24 @@ from certs.models import JobEvent, Order
 order = Order.objects.order_by("-created_at").first()
 result = [order.state, order.served, order.error_code, list(
     JobEvent.objects.filter(job=order.pk).order_by("pk").values_list("message", flat=True))[-1]]
+"""
+
+
+ORDER_ELSEWHERE = """
+from certs.models import Certificate
+from certs.services.issuing import order_ask
+order_ask(Certificate.objects.get(name="portal.test"), actor="test", bind=True, bind_port={port})
+"""
+CONFIRM = """
+from certs.models import Rebind
+from certs.services.rebinds import rebind_confirm
+result = rebind_confirm(Rebind.objects.get(), actor="test").node
+"""
+SERVED = """
+from certs.models import Certificate
+from certs.services.served import served_now
+seen = served_now(Certificate.objects.get(name="portal.test"))
+result = [bool(seen.ok), seen.detail]
 """
 
 
@@ -78,6 +96,15 @@ def test_a_web_node_and_a_worker_node_issue_serve_and_prove_it(
         worker.manage("renew", NAME, "--force")
         assert served(web.https_port, NAME, roots_pem=pebble.root_pem()).serial_number != first
         assert worker.run(LAST_ORDER)[:3] == ["done", True, ""]
+
+        # Another port, wished for in the form, is opened by the node that has the listener.
+        port = free_port()
+        web.run(ORDER_ELSEWHERE.format(port=port))
+        wait_until(lambda: worker.run(LAST_ORDER)[0] == "done", timeout=40, what="the order with a wish for a port")
+        assert web.run(CONFIRM) == "web"
+        wait_until(lambda: worker.run(SERVED)[0], timeout=20, what="the proof of the new port")
+        assert f":{port} " in worker.run(SERVED)[1]
+        assert served(port, NAME, roots_pem=pebble.root_pem())
 
         # Where nobody serves, nobody can say that it is served, nor that it is not.
         web.stop()

@@ -7,7 +7,7 @@ from django.db import connection
 
 from certs.domain import states
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import AuditEvent, JobEvent, Listener, Rebind, User
+from certs.models import AuditEvent, JobEvent, Listener, NodeProcess, Rebind, User
 from certs.services import listeners, rebinds
 from certs.services.nodes import node_name
 from portal import clock
@@ -202,3 +202,41 @@ def test_a_restart_in_the_middle_closes_the_row_honestly(steps, end):
     assert rebind.state == end
     assert rebind.finished_at
     assert "restarted" in rebind.message
+
+
+def serves(node, *, source=Listener.Source.DEFAULT):
+    """A node with a listener and a live process, elsewhere."""
+    NodeProcess.objects.create(node=node, pid=1, seen_at=clock.real())
+    return Listener.objects.create(node=node, protocol="https", addresses=["0.0.0.0"], port=443, source=source)
+
+
+def test_where_this_node_listens_nowhere_the_wish_goes_to_the_one_that_serves():
+    Listener.objects.all().delete()
+    there = serves("web-1")
+    assert rebinds.rebind_listener() == there
+    rebind = rebinds.rebind_request(addresses=["192.0.2.1"], port=8443, actor="schedule", listener=there)
+    assert (rebind.node, rebind.state, rebind.old_port) == ("web-1", states.WISHED, 443)
+    with pytest.raises(InputError, match="not an address of this machine"):
+        rebinds.rebind_judge(rebind)  # as its supervisor does, before it opens anything
+
+
+def test_where_several_nodes_serve_no_order_moves_one_of_them():
+    serves("web-1")
+    serves("web-2")
+    with pytest.raises(ConflictError, match=r"Several nodes serve HTTPS \(web-1, web-2\)"):
+        rebinds.rebind_listener()
+
+
+def test_a_node_that_has_ended_is_asked_for_nothing():
+    serves("web-1")
+    serves("web-2")
+    NodeProcess.objects.filter(node="web-2").update(seen_at=clock.real() - timedelta(minutes=1))
+    Listener.objects.filter(node=node_name()).delete()
+    assert rebinds.rebind_listener().node == "web-1"
+
+
+def test_the_supervisor_judges_by_its_own_environment(settings):
+    rebind = request()
+    settings.HTTPS_PORT_LOCKED = True
+    with pytest.raises(ConflictError, match="BINDERY_HTTPS_PORT"):
+        rebinds.rebind_judge(rebind)
