@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import alone, coverage
+from tests.harness import alone, container_marks, coverage
 from tests.harness.dns import DnsServer
 from tests.harness.need import need as need_counterparts
 from tests.harness.pebble import Pebble
@@ -142,3 +142,17 @@ def pebble(request: pytest.FixtureRequest) -> Iterator[Pebble]:
     portal: Portal = request.getfixturevalue("portal")
     with Pebble(http_port=portal.http_port) as running:
         yield running
+
+
+@pytest.fixture
+def in_container(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Call it: the portal of this process is in a container from then on, by default without a volume."""
+
+    def enter(mount: str = "", *, engine_file: str = ".dockerenv", environment: dict[str, str] | None = None) -> None:
+        settings.CONTAINER_ROOT = container_marks.mark(
+            tmp_path / "container", home=settings.HOME, mount=mount, engine_file=engine_file
+        )
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
+
+    return enter

@@ -23,6 +23,9 @@ from portal.settings import HOME  # noqa: E402 - as above
 TEST_CLOCK_FILE: Path = HOME / "clock-offset"  # seconds, read by portal.clock
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
+# The machine that runs the tests may itself be a container; for the portal it is none unless a test makes one up.
+CONTAINER_ROOT = Path(os.environ.get("BINDERY_TEST_CONTAINER_ROOT") or HOME / "no-container")
+
 FAILURE_LOOK_SECONDS = 0.0  # the names of most tests are in no DNS
 LEASE_SECONDS = 3
 LEASE_RENEW_SECONDS = 1

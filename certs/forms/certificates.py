@@ -10,6 +10,7 @@ from certs.domain.keys import KEY_TYPES
 from certs.domain.names import SELF_SIGNED, names_parse
 from certs.forms.base import PortalForm, SecretTextarea
 from certs.forms.issue_options import IssueOptionsForm
+from certs.forms.volume import VolumeForm
 from certs.issuers.self_signed import MAX_DAYS
 from certs.models import AcmeAccount
 from certs.services.issue_options import name_rules
@@ -104,7 +105,7 @@ class SelfSignedForm(PortalForm):
             raise forms.ValidationError(str(error)) from error
 
 
-class RequestForm(IssueOptionsForm):
+class RequestForm(VolumeForm, IssueOptionsForm):
     """A certificate from a CA for any names: an account that is there, and all that is under “More”."""
 
     error_fields: ClassVar[dict[str, str]] = {

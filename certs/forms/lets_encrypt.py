@@ -16,8 +16,10 @@ from certs.domain.names import names_parse
 from certs.domain.pem import certificates_read
 from certs.forms.base import PortalForm
 from certs.forms.issue_options import IssueOptionsForm
+from certs.forms.volume import VolumeForm
 from certs.models import AcmeAccount, Listener
 from certs.services.accounts import directory_read, external_account
+from certs.services.container import addresses_are_published
 from certs.services.issue_options import name_rules
 from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses
@@ -30,7 +32,7 @@ _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 _LOCKED = "Set by {} in the portal's environment; change it there and restart."
 
 
-class LetsEncryptForm(IssueOptionsForm):
+class LetsEncryptForm(VolumeForm, IssueOptionsForm):
     """`info` is what the CA's directory said, once `read_ca` has asked it."""
 
     # A browser would not send a form whose required field a script has hidden.
@@ -277,9 +279,12 @@ class LetsEncryptForm(IssueOptionsForm):
     def _fix(self, name: str, current: object, listener: Listener, locked: bool, variable: str) -> None:
         field = self.fields[name]
         field.initial = current
-        field.disabled = locked or not listener.managed
+        published = addresses_are_published()
+        field.disabled = locked or published or not listener.managed
         if not listener.managed:
             field.help_text = "Another server owns the listener and sets this."
+        elif published:
+            field.help_text = "In a container the published ports choose this: see Configuration ➜ Bindings."
         elif locked:
             field.help_text = _LOCKED.format(variable)
         if field.disabled:

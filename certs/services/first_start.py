@@ -19,6 +19,7 @@ from certs.models import Certificate
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.container import volume_require
 from certs.services.directories import directory_named
 from certs.services.issuing import CaChoice, account_for
 from certs.services.listeners import local_addresses
@@ -42,6 +43,7 @@ class CertificateWish:
     email: str = ""
     ca_bundle: str = ""
     allow_private: bool = False
+    without_volume: bool = False  # what is issued may go with the container
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,21 @@ class DemandWish:
 
     hosts: list[str]
     choice: CaChoice
+    without_volume: bool = False
 
 
-def wish_parse(*, hostnames: str, **choice: Any) -> CertificateWish:
+def wish_parse(*, hostnames: str, without_volume: bool = False, **choice: Any) -> CertificateWish:
     """Raises InputError; no network. `choice` is as for `choice_parse`."""
     ca = choice_parse(**choice)
     names = names_parse(hostnames)
-    return CertificateWish(names, ca.directory_url, ca.terms_accepted, ca.email, ca.ca_bundle, ca.allow_private)
+    return CertificateWish(
+        names, ca.directory_url, ca.terms_accepted, ca.email, ca.ca_bundle, ca.allow_private, without_volume
+    )
 
 
-def demand_parse(*, hosts: Sequence[str], **choice: Any) -> DemandWish:
+def demand_parse(*, hosts: Sequence[str], without_volume: bool = False, **choice: Any) -> DemandWish:
     """Raises InputError; no network. `choice` is as for `choice_parse`."""
-    return DemandWish(hosts_parse(hosts), choice_parse(**choice))
+    return DemandWish(hosts_parse(hosts), choice_parse(**choice), without_volume)
 
 
 def choice_parse(*, directory: str, terms_accepted: bool, email: str, ca_bundle: str, allow_private: bool) -> CaChoice:
@@ -87,6 +92,7 @@ def certificate_request(wish: CertificateWish) -> str:
     known = _certificate_of(wish)
     if known is not None and known.current is not None and known.current.is_valid_at(clock.now()):
         return f"A valid certificate for {', '.join(wish.names)} is there; nothing was requested."
+    volume_require(agreed=wish.without_volume)
     directory = directory_read(wish.directory_url, ca_bundle=wish.ca_bundle, allow_private=wish.allow_private)
     if not wish.terms_accepted:
         raise _terms_missing(wish, directory)
@@ -120,6 +126,7 @@ def demand_request(wish: DemandWish) -> str:
 
     Raises InputError, NotAllowed naming the terms when they were not accepted, AcmeFailure.
     """
+    volume_require(agreed=wish.without_volume)
     hosts = wish.hosts or state_get().on_demand_hosts
     on_demand_change(on=True, hosts=hosts, account=account_for(wish.choice, actor=ACTOR), actor=ACTOR)
     return f"A certificate is ordered at the first visit to {', '.join(hosts)}."

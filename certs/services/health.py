@@ -10,6 +10,7 @@ from django.db import connection
 from certs.domain.errors import SchemaError
 from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
+from certs.services.container import volume_risk
 from certs.services.export import export_troubles
 from certs.services.identity import identity_held
 from certs.services.listeners import listener_get
@@ -49,7 +50,7 @@ def node_findings() -> list[Finding]:
 
 def portal_findings() -> list[Finding]:
     """What a person should know. Raises no database error of its own making: ask `node_findings` first."""
-    return [_identity(), _worker(), _sweep(), *_bound(), _processes(), _import(), _export()]
+    return [_identity(), _worker(), _sweep(), *_bound(), _processes(), _import(), _export(), _volume()]
 
 
 def certificate_installed(certificate: Certificate) -> Shown:
@@ -143,6 +144,12 @@ def _processes() -> Finding:
 def _import() -> Finding:
     error = state_get().import_error
     return Finding("import", not error, error or "Nothing is wrong in the data directory.")
+
+
+def _volume() -> Finding:
+    """Without the words: they name a directory."""
+    risk = volume_risk()
+    return Finding("volume", risk is None, "The data would go with the container." if risk else "The data are kept.")
 
 
 def _export() -> Finding:

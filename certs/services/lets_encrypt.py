@@ -22,6 +22,7 @@ from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, Por
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
 from certs.services.certificates import certificate_new, certificate_options_change, certificate_update
+from certs.services.container import addresses_are_published
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.issue_options import IssueOptions
@@ -29,6 +30,7 @@ from certs.services.issuing import certificate_renew, order_ask
 from certs.services.listeners import address_is_local, address_usable, listener_get
 from certs.services.orders import order_cancel
 from certs.services.portal_state import state_get, state_lock, state_update
+from certs.services.rebinds import rebind_listener
 
 log = logging.getLogger("bindery.lets-encrypt")
 Actor = User | str
@@ -135,6 +137,7 @@ def listener_wish_check(address: str, port: int | None) -> None:
     address, port = _listener_wish(address, port)
     if not address and port is None:
         return
+    rebind_listener()
     listener, plain = listener_get("https"), listener_get("http")
     wanted = addresses_meant(address) or listener.addresses
     number = listener.port if port is None else port
@@ -159,7 +162,7 @@ def listener_wish_check(address: str, port: int | None) -> None:
 def _listener_wish(address: str, port: int | None) -> tuple[str, int | None]:
     """Without what is the case already, and without what another server or the environment decides."""
     listener = listener_get("https")
-    if not listener.managed:
+    if not listener.managed or addresses_are_published():
         return "", None
     if settings.HTTPS_ADDRESS_LOCKED or set(addresses_meant(address)) == set(listener.addresses):
         address = ""

@@ -135,7 +135,7 @@ def self_signed(request: HttpRequest) -> HttpResponse:
 def request_new(request: HttpRequest) -> HttpResponse:
     """A certificate from a CA for any names; the portal's own is asked for under Configuration."""
     form = RequestForm(request.POST if request.method == "POST" else None)
-    if form.is_valid():
+    if form.is_valid() and form.agree_volume():
         names = form.cleaned_data["names"]
         line = form.attempt(
             lambda: certificate_order(

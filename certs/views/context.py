@@ -18,6 +18,7 @@ from certs.models import Binding, Channel, User
 from certs.services.alarms import alarms_standing
 from certs.services.asking import asking_held
 from certs.services.bindings import bindings_default_only_placeholder
+from certs.services.container import volume_risk
 from certs.services.identity import ALARM as IDENTITY
 from certs.services.identity import identity_is_trial
 from certs.services.portal_state import state_get
@@ -87,7 +88,7 @@ class Shell:
             return []
         found = [self._held(), self._worker(), self._alarms(), self._insecure(), self._placeholder()]
         if user.is_superuser:
-            found += [self._channels(), self._key_ring(), self._import_offer(), self._import_error()]
+            found += [self._volume(), self._channels(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
 
     @cached_property
@@ -168,6 +169,10 @@ class Shell:
             action="Choose one",
             url=reverse("home"),
         )
+
+    def _volume(self) -> Banner | None:
+        risk = volume_risk()
+        return Banner("danger", "Not on a volume.", f"{risk.text} {risk.mend}") if risk else None
 
     def _key_ring(self) -> Banner | None:
         if self._state.ring_saved_at is not None or env.is_set("BINDERY_KEY_RING"):

@@ -10,8 +10,10 @@ from certs.domain.preflight import findings_elsewhere
 from certs.management.findings import findings_report
 from certs.management.outcome import Outcome, outcome_failed
 from certs.management.reporting import ACTOR, RenewingCommand, use_last_argument
+from certs.management.volume import volume_argument
 from certs.management.waiting import worker_required
 from certs.models import AcmeAccount
+from certs.services.container import volume_require
 from certs.services.directories import directory_named
 from certs.services.elsewhere import MOST_NAMES, names_look
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
@@ -74,6 +76,7 @@ class Command(RenewingCommand):
         parser.add_argument(
             "--check", action="store_true", help="look whether the CA would find what it asks for, and order nothing"
         )
+        volume_argument(parser)
         parser.add_argument("--force", action="store_true", help="order anew even where a good one is there")
 
         use_last_argument(parser)
@@ -93,6 +96,7 @@ class Command(RenewingCommand):
             astray = findings_elsewhere(one for _, findings in looks for one in findings)[:MOST_NAMES]
             wheres = names_look(astray, allow_private=choice.allow_private) if astray else []
             return findings_report(looks, self.stdout.write, as_json=options["json"], wheres=wheres)
+        volume_require(agreed=options["without_volume"])
         worker_required(options["inline"])
         account = account_for(choice, actor=ACTOR)
         lines, failed = self._order(wishes, account, wanted, options)

@@ -5,9 +5,10 @@ from typing import Any
 from django.conf import settings
 
 from certs.acme.directories import KNOWN
-from certs.domain.errors import AcmeRetry
+from certs.domain.errors import AcmeRetry, NotAllowed
 from certs.management.announcement import address_lines, addresses_here, link_lines
 from certs.management.base import BinderyCommand
+from certs.management.volume import volume_argument
 from certs.services.first_start import (
     CertificateWish,
     DemandWish,
@@ -21,7 +22,7 @@ from certs.services.links import setup_is_open, setup_link_make
 from portal import home
 from portal.server.supervisor import ROLES, Supervisor
 
-_WITH_HOSTNAMES = ("accept_le_sa", "directory", "ca_bundle", "allow_private_ca", "email")
+_WITH_HOSTNAMES = ("accept_le_sa", "directory", "ca_bundle", "allow_private_ca", "email", "without_volume")
 
 
 class Command(BinderyCommand):
@@ -55,6 +56,7 @@ class Command(BinderyCommand):
             "--allow-private-ca", action="store_true", help="the directory may be on a private or loopback address"
         )
         request.add_argument("--email", metavar="ADDRESS", help="where the CA may write to")
+        volume_argument(request)
         request.add_argument(
             "--on-demand",
             action="store_true",
@@ -121,6 +123,11 @@ class Command(BinderyCommand):
                 raise
             # A CA that is away must not keep the portal from serving what it has.
             self.stderr.write(f"bindery: {error} {otherwise}; the next start asks again.")
+        except NotAllowed as error:
+            if error.code != "volume":
+                raise
+            # The page asks the same; a portal that does not start could not.
+            self.stderr.write(f"bindery: {error} {otherwise}.")
 
     def _announce(self, role: str) -> None:
         if role == "worker":
@@ -149,4 +156,5 @@ def _choice(options: dict[str, Any]) -> dict[str, Any]:
         "email": options["email"] or "",
         "ca_bundle": options["ca_bundle"] or "",
         "allow_private": options["allow_private_ca"] or settings.ALLOW_PRIVATE_CA,
+        "without_volume": options["without_volume"],
     }

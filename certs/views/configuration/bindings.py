@@ -16,11 +16,12 @@ from certs.domain import states
 from certs.domain.addresses import address_covers, addresses_shown
 from certs.domain.errors import NotAllowed
 from certs.forms.bindings import BindingForm, ListenerForm
-from certs.models import Binding, Rebind
+from certs.models import Binding, Listener, Rebind
 from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
+from certs.services.container import addresses_are_published, container_here, publishing_line
 from certs.services.links import session_link_make
-from certs.services.listeners import listener_get
+from certs.services.listeners import listener_get, nodes_serving
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get
 from certs.services.public_url import public_url_follow
@@ -146,6 +147,10 @@ def _page(
         "place": addresses_shown(current.addresses, current.port),
         "plain_place": addresses_shown(plain.addresses, plain.port),
         "locks": _locks(),
+        "nodes": _other_nodes(),
+        "container": container_here(),
+        "published": addresses_are_published(),
+        "publishing_line": publishing_line(current.port),
         "listener_form": listener_form or ListenerForm(listener=current),
         "binding_form": binding_form or BindingForm(initial=initial, certificates=choices),
         "bindings": list(Binding.objects.select_related("certificate__current").order_by("server_name")),
@@ -159,6 +164,14 @@ def _page(
     if rebind is not None:
         context |= {"url": rebind_url(request, rebind), "warning": _warning(request), **_rebind(rebind)}
     return render(request, "configuration/bindings.html", context)
+
+
+def _other_nodes() -> list[dict[str, str]]:
+    """Nodes that serve beside this one. A load balancer may lead the next request to any of them."""
+    others = Listener.objects.filter(node__in=nodes_serving(), protocol="https").exclude(node=node_name())
+    return [
+        {"node": other.node, "place": addresses_shown(other.addresses, other.port)} for other in others.order_by("node")
+    ]
 
 
 def _rebind(rebind: Rebind) -> dict[str, object]:

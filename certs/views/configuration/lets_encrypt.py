@@ -83,7 +83,7 @@ def configure(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _form_page(request, LetsEncryptForm(initial=_initial(request), listener=listener_get("https")))
     form = LetsEncryptForm(request.POST, request.FILES, listener=listener_get("https"))
-    if not form.is_valid() or not form.read_ca():
+    if not form.is_valid() or not form.agree_volume() or not form.read_ca():
         return _form_page(request, form)
     if "anyway" not in request.POST and form.asks_port_80:
         given = form.cleaned_data

@@ -1,6 +1,7 @@
 """Bindings: a taken port changes nothing, a trial is kept only from there, no certificate is swapped unasked."""
 
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from certs.domain import states
-from certs.models import Binding, Listener, OneTimeLink, Rebind, User
+from certs.models import Binding, Listener, NodeProcess, OneTimeLink, Rebind, User
 from certs.services.bindings import binding_set
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
@@ -228,3 +229,32 @@ def test_while_hsts_is_on_nothing_is_bound_that_browsers_would_refuse(client: Cl
     assert Binding.objects.get().certificate == good
     client.post(f"{PAGE}set/", {"server_name": HOST, "certificate": str(good.pk)})
     assert client.post(f"{PAGE}remove/", {"server_name": HOST}).status_code == 302
+
+
+def test_in_a_container_the_published_ports_choose(
+    client: Client, settings: Settings, in_container: Callable[..., None]
+) -> None:
+    in_container()
+    settings.HTTPS_PORT = 8443
+    assert "Try this address" in client.get(PAGE).content.decode()  # nothing outside knows of a port of its own
+    settings.HTTPS_PORT_LOCKED = True
+    page = client.get(PAGE).content.decode()
+    assert "its published ports choose where people reach it" in page
+    assert "- &quot;443:8443&quot;" in page
+    assert "Try this address" not in page
+    answer = client.post(f"{PAGE}listener/", {"addresses": ["127.0.0.1"], "port": 8443})
+    assert "the published ports choose where people reach it" in answer.content.decode()
+    assert not Rebind.objects.exists()
+    in_container(environment={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    page = client.get(PAGE).content.decode()
+    assert "of the Service" in page
+    assert "targetPort: 8443" in page
+
+
+def test_of_several_nodes_the_page_names_this_one_and_the_others(client: Client) -> None:
+    assert "others serve too" not in client.get(PAGE).content.decode()
+    Listener.objects.create(node="web-2", protocol="https", addresses=["192.0.2.2"], port=443)
+    NodeProcess.objects.create(node="web-2", pid=1, seen_at=datetime.now(UTC))
+    page = client.get(PAGE).content.decode()
+    assert f"{node_name()} <span" in page
+    assert "others serve too: web-2 (192.0.2.2:443)" in page
