@@ -42,6 +42,7 @@ from portal.server.children import Child, children_stop, reap_orphans
 from portal.server.diagnosing import Diagnosing
 from portal.server.exporting import Exporting
 from portal.server.lock import SupervisorLock
+from portal.server.proving import Proving
 from portal.server.rebinding import Rebinder, Serving
 from portal.server.sockets import BoundSocket, sockets_close, sockets_open
 
@@ -79,13 +80,13 @@ class Supervisor:
         *,
         announce: Callable[[], None],
         before_children: Callable[[], None] = lambda: None,
-    ) -> None:
         tell: Callable[[str], object] = log.info,
+    ) -> None:
         self._role = role
         self._announce = announce
         self._before_children = before_children
-        self._lock = SupervisorLock(home.lock_file())
         self._tell = tell
+        self._lock = SupervisorLock(home.lock_file())
         self._serving: Serving | None = None
         self._rebinder: Rebinder | None = None
         self._queue: Child | None = None
@@ -184,14 +185,14 @@ class Supervisor:
                 Duty("processes", 5.0, self._prune_processes),
                 Duty("import", settings.IMPORT_SCAN_SECONDS, lambda: own_certificate_scan(home.path())),
             ]
+        if self._rebinder and proofs_are_needed():
+            table.append(Duty("proofs", settings.PROOF_WATCH_SECONDS, Proving().step))
         if nodes_may_be_several():
             table.append(Duty("diagnosis", settings.DIAGNOSIS_WATCH_SECONDS, Diagnosing(self._role).step))
         if self._works:
             table += [
                 Duty("recovery", settings.RECOVERY_SECONDS, orders_requeue_lapsed),
                 Duty("watchdog", max(1.0, settings.WATCHDOG_SECONDS / 12), self._watch_queue),
-        if self._rebinder and proofs_are_needed():
-            table.append(Duty("proofs", settings.PROOF_WATCH_SECONDS, Proving().step))
             ]
         return table
 
