@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 MASK = "•••"
 SHORTEST = 6  # characters of a secret that is looked for; a shorter one would take words apart
 _URL = re.compile(r"""(?ix) \b ([a-z][a-z0-9+.-]*://) ([^\s/?\#"'<>]*@)? ([^\s/?\#"'<>]*) ([/?\#][^\s"'<>]*)?""")
+CHALLENGES = "/.well-known/acme-challenge/"
 _CHALLENGE = re.compile(r"(/\.well-known/acme-challenge/)[^\s\"'<>]+")
 _ONE_TIME = re.compile(r"(/(?:setup|session)/)[^\s/\"'<>]+")
 _MAIL = re.compile(r"[\w.+%-]+@(?=[\w-]+\.|\[|localhost)")
@@ -57,7 +58,7 @@ class Redaction:
         scheme, _, host, path = found.groups()
         if not path or path == "/" or found.group(0).rstrip(".,;:)") in self.urls:
             return found.group(0)
-        return f"{scheme}{host}/{MASK}"
+        return f"{scheme}{host}{CHALLENGES if path.startswith(CHALLENGES) else '/'}{MASK}"
 
 
 def spellings(secret: str) -> set[str]:

@@ -68,6 +68,5 @@ def alarms(situation: Situation) -> Iterator[Line]:
     if not count:
         yield fine("alarms", "No alarm is open.")
         return
-    latest = "; ".join(open_alarms.order_by("-level").values_list("subject", flat=True)[:3])
     sentence = "An alarm is open." if count == 1 else f"{count} alarms are open."
-    yield note("alarms", sentence, "Activity ➜ Alarms and `manage.py alarms` say what to do.", evidence=latest)
+    yield note("alarms", sentence, "Activity ➜ Alarms and `manage.py alarms` say what to do.")

@@ -13,7 +13,8 @@ from portal import env
 
 _OURS = ("BINDERY_", "DATABASE_URL")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_ONLY_LOOKS = frozenset({"BINDERY_LOG_LEVEL", "BINDERY_LOG_FORMAT"})
+# How much it tells, and what a supervisor hands to its own children.
+_NO_MATTER = frozenset({"BINDERY_LOG_LEVEL", "BINDERY_LOG_FORMAT", "BINDERY_SOCKETS"})
 
 
 def settings_given(environment: Mapping[str, str]) -> dict[str, str]:
@@ -22,7 +23,7 @@ def settings_given(environment: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environment.items()
         if name.startswith(_OURS) or name.upper() in _PROXIES
-        if value and name not in _ONLY_LOOKS and not name.startswith("BINDERY_TEST_")
+        if value and name not in _NO_MATTER and not name.startswith("BINDERY_TEST_")
     }
 
 
@@ -48,7 +49,8 @@ def running(situation: Situation) -> Iterator[Line]:
         yield unknown("running", "Whether the portal runs is not to be seen from here: it may be in another container.")
     else:
         yield fine("running", f"The portal runs (process {pid}).")
-        yield from _compared(pid)
+        if pid not in {parent.pid for parent in psutil.Process().parents()}:
+            yield from _compared(pid)
 
 
 def _compared(pid: int) -> Iterator[Line]:
