@@ -9,6 +9,8 @@ from certs.services.alarm_watch import alarms_sweep
 from certs.services.challenges import challenges_clean
 from certs.services.directories import directories_check
 from certs.services.export import export_run
+from certs.services.front import front_tidy
+from certs.services.front_check import front_watch
 from certs.services.https import hsts_advance
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
@@ -27,13 +29,15 @@ log = logging.getLogger("bindery.tasks")
 
 TELL: tuple[Callable[[], object], ...] = (alarms_sweep, alarms_deliver)
 # In this order: the CAs are heard before it is decided, each within a minute, and people are told what came out before
-# anybody else's network is waited for. What was bound late is bound before HSTS is weighed.
+# anybody else's network is waited for. What was bound late is bound, and the front looked at, before HSTS is weighed.
 TICK: tuple[Callable[[], object], ...] = (
     renewal_info_refresh,
     revocation_check_run,
     sweep_run,
     *TELL,
     lets_encrypt_settle,
+    front_tidy,
+    front_watch,
     hsts_advance,
     challenges_clean,
     on_demand_forget,

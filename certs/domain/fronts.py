@@ -66,8 +66,8 @@ FRONTS = (
     ProxyPreserveHost On
     ProxyPass "/" "http://@upstream@/" ttl=20
 </VirtualHost>""",
-        "A file of its own, such as /etc/apache2/sites-available/bindery.conf, and: sudo a2ensite bindery. It needs four "
-        "modules: sudo a2enmod ssl headers proxy proxy_http. The other two headers Apache sets itself.",
+        "A file of its own, such as /etc/apache2/sites-available/bindery.conf, and: sudo a2ensite bindery. It needs "
+        "four modules: sudo a2enmod ssl headers proxy proxy_http. The other two headers Apache sets itself.",
         "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html",
     ),
     Recipe(

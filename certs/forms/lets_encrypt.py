@@ -20,6 +20,7 @@ from certs.forms.volume import VolumeForm
 from certs.models import AcmeAccount, Listener
 from certs.services.accounts import directory_read, external_account
 from certs.services.container import addresses_are_published
+from certs.services.front import front_is_on
 from certs.services.issue_options import name_rules
 from certs.services.lets_encrypt import Wish
 from certs.services.listeners import local_addresses
@@ -122,6 +123,7 @@ class LetsEncryptForm(VolumeForm, IssueOptionsForm):
     def __init__(self, *args: Any, listener: Listener, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.info: DirectoryInfo | None = None
+        self.tls_in_front = front_is_on()  # then where the portal itself listens is nobody's concern here
         self._address_field(listener)
         self._port_field(listener)
         if settings.ALLOW_PRIVATE_CA:
@@ -280,7 +282,7 @@ class LetsEncryptForm(VolumeForm, IssueOptionsForm):
         field = self.fields[name]
         field.initial = current
         published = addresses_are_published()
-        field.disabled = locked or published or not listener.managed
+        field.disabled = locked or published or self.tls_in_front or not listener.managed
         if not listener.managed:
             field.help_text = "Another server owns the listener and sets this."
         elif published:

@@ -3,15 +3,20 @@
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from certs.domain.errors import SchemaError
+from certs.domain.names import names_cover
 from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
+from certs.services.addresses import public_url
 from certs.services.container import volume_risk
 from certs.services.export import export_troubles
+from certs.services.front import front_is_on
+from certs.services.front_check import front_look, front_serves
 from certs.services.identity import identity_held
 from certs.services.listeners import listener_get
 from certs.services.migrations import schema_check
@@ -73,7 +78,12 @@ def certificate_installed(certificate: Certificate) -> Shown:
 
 
 def certificate_served(certificate: Certificate) -> Shown:
-    """What a handshake with our own listener shows now; takes seconds where the listener is silent."""
+    """What a handshake with our own listener shows now; takes seconds where the listener is silent.
+
+    With TLS in front, and for a certificate of the public URL's host, what the front shows: nobody meets the listener.
+    """
+    if front_is_on() and names_cover(certificate.names, urlsplit(public_url()).hostname or ""):
+        return front_serves(front_look(), certificate)
     result = served_now(certificate)
     kind = {True: "ok", False: "danger", None: "unknown"}[result.ok]
     words = (
@@ -117,7 +127,9 @@ def _bound() -> list[Finding]:
     bindings = list(
         Binding.objects.exclude(certificate=state_get().placeholder_id).select_related("certificate__current")
     )
-    if not any(binding.server_name == "" for binding in bindings):
+    if front_is_on():
+        found = [Finding("placeholder", True, "TLS ends in front of the portal.")]
+    elif not any(binding.server_name == "" for binding in bindings):
         found = [Finding("placeholder", False, "HTTPS answers with a placeholder by default.")]
     else:
         found = [Finding("placeholder", True, "A certificate is bound.")]

@@ -5,7 +5,7 @@ ends without any process that would have to end it. HSTS climbs `domain.hsts.STE
 checks. `portal/scheme.py` carries out what `policy_read` says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from certs.models import Binding, Certificate, PortalState, User
 from certs.services.addresses import public_url
 from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
-from certs.services.listeners import listener_get
+from certs.services.front import front_is_on, front_read
+from certs.services.front_check import front_look, front_obstacles, front_seen
+from certs.services.listeners import listener_answering
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import reach_probe_all
 from certs.services.served import served_now
@@ -115,12 +117,15 @@ def hsts_standing(*, probe: bool = False) -> HstsStanding:
     """For the host of the public URL. With `probe`, port 80 is tried where the listener is elsewhere (network)."""
     public = urlsplit(public_url())
     host = (public.hostname or "") if public.scheme == "https" else ""
-    situation = hsts.Situation(host, public.port or 443, _plain_port(host, probe=probe), answering_read(host))
-    version, moment = version_answering(host), clock.now()
-    found = hsts.obstacles(situation, moment) if host else hsts.host_obstacles(host)
-    plain_known = replace(situation, http_port=80)
-    blocking = hsts.obstacles(plain_known, moment) if host else found
-    return HstsStanding(host, found, blocking, bool(version and host and version_is_public(version, host)))
+    if not host:
+        found = hsts.host_obstacles(host)
+        return HstsStanding(host, found, found, False)
+    view = _view(host)
+    situation = hsts.Situation(host, public.port or 443, _plain_port(host, probe=probe), view.answering)
+    moment = clock.now()
+    found = [*view.obstacles, *hsts.obstacles(situation, moment)]
+    blocking = [*view.obstacles, *hsts.obstacles(replace(situation, http_port=80), moment)]
+    return HstsStanding(host, found, blocking, _is_public(host))
 
 
 def hsts_enable(arrival: Arrival, *, typed_host: str = "", actor: Actor) -> None:
@@ -185,7 +190,7 @@ def hsts_guard(changes: Mapping[str, Certificate | None]) -> None:
     Raises ConflictError where what then answers for the host is refused by browsers that remember.
     """
     state = state_get()
-    if not state.hsts:
+    if not state.hsts or front_read(state).on:  # then no binding decides what browsers see
         return
     bound: dict[str, Certificate | None] = {
         binding.server_name: binding.certificate for binding in Binding.objects.select_related("certificate__current")
@@ -235,17 +240,45 @@ def _hsts_header(state: PortalState, public: str) -> str:
     if not state.hsts:
         clearing = state.hsts_clearing_until is not None and state.hsts_clearing_until > moment
         return hsts.header_value(0) if clearing else ""
-    parts = urlsplit(public)
-    answering = answering_read(state.hsts_host)
-    situation = hsts.Situation(state.hsts_host, parts.port or 443, 80, answering)
-    if hsts.certificate_obstacles(situation, moment):
+    parts, view = urlsplit(public), _view(state.hsts_host, state)
+    situation = hsts.Situation(state.hsts_host, parts.port or 443, 80, view.answering)
+    if view.obstacles or hsts.certificate_obstacles(situation, moment):
         return ""  # browsers that remember refuse this certificate anyway; a longer memory would only make it worse
     if parts.hostname != state.hsts_host or parts.scheme != "https" or hsts.port_obstacles(situation):
         return hsts.header_value(0)  # https://host on 443 is not the portal any more: what remembers it must forget
     return hsts.header_value(hsts.STEPS[min(state.hsts_step, state.hsts_limit)].seconds)
 
 
+@dataclass(frozen=True)
+class _View:
+    """What answers HTTPS for the host, as far as browsers would judge it; `obstacles` are those of a front."""
+
+    answering: hsts.Answering | None
+    obstacles: Sequence[str] = ()
+
+
+def _view(host: str, state: PortalState | None = None) -> _View:
+    """Of what is bound; with TLS in front, of what the last look at the public URL showed."""
+    if not front_read(state).on:
+        return _View(answering_read(host))
+    seen = front_seen(state)
+    answering = seen.answering if seen else None
+    if answering is None:  # "could not be checked" is among the obstacles; that a placeholder answers is not known
+        answering = hsts.Answering(False, clock.now(), clock.now(), True)
+    return _View(answering, front_obstacles(seen))
+
+
+def _is_public(host: str) -> bool:
+    if front_is_on():
+        seen = front_seen()
+        return seen is not None and seen.seen_at is not None and not seen.distrust
+    version = version_answering(host)
+    return version is not None and version_is_public(version, host)
+
+
 def _standing_require() -> HstsStanding:
+    if front_is_on():
+        front_look()
     standing = hsts_standing(probe=True)
     if standing.obstacles:
         raise NotAllowed(" ".join(standing.obstacles), advice="HSTS was not switched on.", code="hsts-obstacles")
@@ -254,14 +287,17 @@ def _standing_require() -> HstsStanding:
 
 def _plain_port(host: str, *, probe: bool) -> int:
     """The port on which people reach plain HTTP: the listener's, or 80 where something forwards that to it."""
-    port = listener_get("http").port
-    if port == 80 or not host or not probe:
+    port = 0 if front_is_on() else listener_answering("http").port
+    if port == 80 or not probe:
         return port
     return 80 if reach_probe_all([host])[0].ok else port
 
 
 def _is_served(host: str) -> bool | None:
-    """Whether handshakes show the bound certificate; None where that cannot be checked from here."""
+    """Whether handshakes show the bound certificate, or the front leads here; None where that cannot be checked."""
+    if front_is_on():
+        seen = front_seen()
+        return None if seen is None or seen.trouble else seen.reaches
     version = version_answering(host)
     return served_now(version.certificate).ok if version else False
 

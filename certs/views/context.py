@@ -19,6 +19,8 @@ from certs.services.alarms import alarms_standing
 from certs.services.asking import asking_held
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.container import volume_risk
+from certs.services.front import front_read
+from certs.services.front_notices import notice_suggested
 from certs.services.identity import ALARM as IDENTITY
 from certs.services.identity import identity_is_trial
 from certs.services.portal_state import state_get
@@ -88,7 +90,7 @@ class Shell:
             return []
         found = [self._held(), self._worker(), self._alarms(), self._insecure(), self._placeholder()]
         if user.is_superuser:
-            found += [self._volume(), self._channels(), self._key_ring(), self._import_offer(), self._import_error()]
+            found += [self._channels(), self._front(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
 
     @cached_property
@@ -162,6 +164,8 @@ class Shell:
     def _placeholder(self) -> Banner | None:
         if self._is_home or not self.only_placeholder or not self._request.is_secure():
             return None
+        if front_read(self._state).on:  # then nobody meets it
+            return None
         return Banner(
             "warning",
             "HTTPS answers with a placeholder.",
@@ -173,6 +177,20 @@ class Shell:
     def _volume(self) -> Banner | None:
         risk = volume_risk()
         return Banner("danger", "Not on a volume.", f"{risk.text} {risk.mend}") if risk else None
+
+    def _front(self) -> Banner | None:
+        """A proxy on this machine or in an inner network that looks like the end of TLS, and is not believed."""
+        notice = notice_suggested(self._state)
+        if notice is None or settings.TLS_IN_FRONT_LOCKED or self._request.path == reverse("front"):
+            return None
+        return Banner(
+            "info",
+            f"A proxy at {notice.peer} seems to stand in front of the portal.",
+            f"It sends {', '.join(notice.headers)}, which the portal does not believe. If TLS ends there, believe it: "
+            "the change is on trial at first. Else Configuration ➜ TLS in front puts this notice away.",
+            action=f"Believe {notice.peer}",
+            post_url=reverse("front-trust", args=[notice.peer]),
+        )
 
     def _key_ring(self) -> Banner | None:
         if self._state.ring_saved_at is not None or env.is_set("BINDERY_KEY_RING"):

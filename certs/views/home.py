@@ -10,11 +10,14 @@ from django.views.decorators.http import require_POST, require_safe
 from certs import selectors
 from certs.services import addresses, health
 from certs.services.bindings import bindings_default_only_placeholder
+from certs.services.front import front_is_on
+from certs.services.front_check import browser_warning_at
 from certs.services.links import session_link_make
 from certs.services.portal_state import state_get
 from certs.services.ring import ring_mark_saved
-from certs.services.trust import browser_warning, version_answering
+from certs.services.trust import version_answering
 from certs.views.access import actor_of, administrator_required
+from certs.views.configuration.arriving import handed_on
 from portal import home as data
 
 BANNERS = ("worker", "import")  # findings that the layout shows on every page
@@ -23,9 +26,10 @@ BANNERS = ("worker", "import")  # findings that the layout shows on every page
 @login_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    if bindings_default_only_placeholder():
+    if bindings_default_only_placeholder() and not front_is_on():
         return render(request, "home/welcome.html", {"data_directory": data.path()})
-    answering = version_answering(addresses.host_normalize(request.get_host()))
+    by_itself = handed_on(request) is None
+    answering = version_answering(addresses.host_normalize(request.get_host())) if by_itself else None
     context = {
         "bound": [
             (certificate, health.certificate_installed(certificate)) for certificate in selectors.bound_certificates()
@@ -65,4 +69,4 @@ def go(request: HttpRequest) -> HttpResponse:
 
 def _warning(host: str) -> str:
     wanted = host or addresses.https_host()
-    return browser_warning(version_answering(wanted), wanted)
+    return browser_warning_at(wanted, version_answering(wanted))

@@ -29,6 +29,7 @@ from certs.services.identity import identity_settle
 from certs.services.listeners import listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.node_diagnoses import nodes_may_be_several
+from certs.services.front import front_given
 from certs.services.on_demand import on_demand_given
 from certs.services.orders import orders_requeue_lapsed
 from certs.services.own_certificate import own_certificate_scan
@@ -131,6 +132,7 @@ class Supervisor:
             self._tell(f"{why} It serves, and orders nothing: say which portal goes on, by `manage.py take_over`.")
         schedules_ensure()
         on_demand_given()
+        front_given()
         export_given()
         if not self._serves:
             return

@@ -1,4 +1,4 @@
-"""What is shown for each front: all filled in, and well-formed where no server could be tried (e2e tests run the rest)."""
+"""What is shown for each front: all filled in, and well-formed where no server could be tried."""
 
 import re
 from typing import Any

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from certs.domain import states
 from certs.domain.addresses import address_covers, address_is_any
+from certs.domain.forwarded import HANDED_ON, HandedOn
 from certs.domain.names import is_address
 from certs.models import Rebind
 from certs.services.addresses import host_is_accepted, host_normalize, public_url, url_make
@@ -17,6 +18,12 @@ from certs.services.rebinds import rebind_open
 
 def arrival_of(request: HttpRequest) -> Arrival:
     return Arrival(request.is_secure(), request.get_host())
+
+
+def handed_on(request: HttpRequest) -> HandedOn | None:
+    """By which listed proxy it came; None for what came directly (`portal/forwarded.py`)."""
+    found = request.META.get(HANDED_ON)
+    return found if isinstance(found, HandedOn) else None
 
 
 def public_url_offer(request: HttpRequest) -> str:

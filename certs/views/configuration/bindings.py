@@ -20,6 +20,7 @@ from certs.models import Binding, Listener, Rebind
 from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.container import addresses_are_published, container_here, publishing_line
+from certs.services.front import front_is_on
 from certs.services.links import session_link_make
 from certs.services.listeners import listener_get, nodes_serving
 from certs.services.nodes import node_name
@@ -160,6 +161,7 @@ def _page(
         "rebind": None,
         "offer": public_url_offer(request),
         "public_url": public_url(),
+        "tls_in_front": front_is_on(),
     }
     if rebind is not None:
         context |= {"url": rebind_url(request, rebind), "warning": _warning(request), **_rebind(rebind)}

@@ -31,6 +31,7 @@ from certs.views.configuration import diagnosis
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.export import export_shown
+from certs.views.configuration.front import shown as front_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
@@ -102,6 +103,12 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
             ),
             Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
             Entry("HTTPS", "https", "Force SSL and HSTS.", _https(state)),
+            Entry(
+                "TLS in front",
+                "front",
+                "A web server, load balancer or ingress that ends TLS before the portal.",
+                front_shown(state),
+            ),
             Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
             Entry("CA accounts", "ca-accounts", "Under which accounts certificates are ordered.", accounts_shown()),
             Entry(

@@ -22,6 +22,7 @@ from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
 from certs.services.elsewhere import Where, names_look
+from certs.services.front_check import browser_warning_at
 from certs.services.health import certificate_installed
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import budgets_ahead
@@ -36,7 +37,6 @@ from certs.services.listeners import listener_get, local_addresses
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH
 from certs.services.rehearsals import rehearsal_directory
-from certs.services.trust import browser_warning
 from certs.views.access import actor_of, administrator_required, may_use_last
 from certs.views.activity import job_context
 from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_awaiting, rebind_notice
@@ -174,7 +174,7 @@ def _address(request: HttpRequest, certificate: Certificate) -> dict[str, object
         "https_url": url,
         "host": host,
         "arrived": arrival_of(request).origin == url,
-        "warning": browser_warning(certificate.current, host),
+        "warning": browser_warning_at(host, certificate.current),
     }
 
 
