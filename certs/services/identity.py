@@ -6,9 +6,9 @@ the other serves and take away each other's answers in the DNS. So what matters 
 that a copy cannot take along and that nothing else changes, since a false alarm teaches people to click it away:
 
 - SQLite: the file `identity` beside the database (the mark) and the time at which the filesystem says it was born
-  (`portal/birth.py`). A container made anew on its volume, a new image, another host name, machine id or BINDERY_NODE,
-  renumbered devices, a directory that was renamed or mounted elsewhere are all the same place. The machine id is not
-  asked: it changes with each container, and two clones of one image share it.
+  (`transports/birth.py`). A container made anew on its volume, a new image, another host name, machine id or
+  BINDERY_NODE, renumbered devices, a directory that was renamed or mounted elsewhere are all the same place. The
+  machine id is not asked: it changes with each container, and two clones of one image share it.
 - PostgreSQL: the cluster's system identifier, made by initdb and kept by its replicas, and the database's oid, made by
   CREATE DATABASE. A fail-over and a new server in front are the same; a restored dump is not. After pg_upgrade, or a
   dump and restore to a new major version, a person has to say so once.
@@ -34,7 +34,8 @@ from certs.models import Certificate, PortalIdentity, User
 from certs.services.alarms import alarm_clear, alarm_raise
 from certs.services.events import audit_record
 from certs.services.queue import queue_enqueue
-from portal import birth, clock, home
+from certs.transports import birth
+from portal import clock, home
 
 Actor = User | str
 ALARM = "identity"

@@ -1,8 +1,8 @@
 """What the base layout shows on every page: the navigation, and the banners of what a person should know.
 
 Everything is worked out only when the layout is rendered: a fragment or a file costs nothing, and neither does anybody
-who has not logged in. A page costs one row of settings, a look for a binding, for alarms and for channels in trouble,
-and the worker's sign of life.
+who has not logged in. A page costs one row of settings and one of identity, a look for a binding, for alarms and for
+channels in trouble, and the worker's sign of life.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ from django.urls import reverse
 from certs.domain.alarms import Level
 from certs.models import Binding, Channel, User
 from certs.services.alarms import alarms_standing
-from certs.services.asking import asking_held
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.container import volume_risk
 from certs.services.front import front_read
 from certs.services.front_notices import notice_suggested
 from certs.services.identity import ALARM as IDENTITY
-from certs.services.identity import identity_is_trial
+from certs.services.identity import identity_held, identity_is_trial
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
 from portal import env, home
@@ -88,7 +87,7 @@ class Shell:
         user = self._request.user
         if not isinstance(user, User):
             return []
-        found = [self._held(), self._worker(), self._alarms(), self._insecure(), self._placeholder()]
+        found = [self._held(), self._worker(), self._volume(), self._alarms(), self._insecure(), self._placeholder()]
         if user.is_superuser:
             found += [self._channels(), self._front(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
@@ -103,7 +102,7 @@ class Shell:
 
     def _held(self) -> Banner | None:
         """On every page, until a person has said which portal goes on; of a copy for trying it stays."""
-        held = asking_held()
+        held = identity_held()
         if not held or self._request.path == reverse("take-over"):
             return None
         title = "This portal may be a copy: it orders nothing."

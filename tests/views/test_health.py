@@ -51,6 +51,7 @@ def test_each_trouble_is_named_by_its_code(anybody: Client, move_clock: object) 
     assert _codes(anybody) == {
         "database": True,
         "listener": True,
+        "held": True,
         "worker": False,
         "sweep": True,
         "placeholder": True,
@@ -58,6 +59,7 @@ def test_each_trouble_is_named_by_its_code(anybody: Client, move_clock: object) 
         "generation": True,
         "import": True,
         "export": True,
+        "volume": True,
     }
     state_update(sweep_finished_at=clock.now() - health.SWEEP_LATE * 1.01, import_error="server.key is missing.")
     NodeProcess.objects.create(node="n", pid=7, generation=generation_wanted() - 1)
