@@ -63,7 +63,17 @@ COUNTERPARTS = {
             places=("/usr/sbin",),
             needed_for="HAProxy in front, and names that point to it",
         ),
+        Counterpart(
+            "squid", "squid", "squid-openssl", places=("/usr/sbin",), needed_for="a company's proxy that inspects TLS"
+        ),
         Counterpart("lego", "lego", "lego", ("",), needed_for="a peer beside our issuance in `make bench`"),
+        Counterpart(
+            "systemd",
+            "systemd",
+            "systemd",
+            places=("/lib/systemd", "/usr/lib/systemd"),
+            needed_for="the service that `make install` makes",
+        ),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
         Counterpart("nginx", "nginx", "nginx", places=("/usr/sbin",), needed_for="nginx in front of the portal"),
         Counterpart("apache2", "apache2", "apache2", places=("/usr/sbin",), needed_for="Apache in front of the portal"),

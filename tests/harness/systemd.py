@@ -89,8 +89,6 @@ class Machine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            print(self.run("journalctl", "--no-pager", "-n", "60", check=False).stdout)
         self._end()
 
     def run(self, *words: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -116,7 +114,7 @@ class Machine:
             (self._place / part).mkdir()
         options = f"lowerdir=/,upperdir={self._place / 'upper'},workdir={self._place / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
-        self._bring_the_packages()
+        self.bring_the_packages()
         for place in ("tmp", "dev"):
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", self.root / place], check=True)
         for name in _DEVICES:
@@ -128,14 +126,20 @@ class Machine:
         (self.root / "dev/console").touch()
         (self.root / "etc/hosts").write_text(self.hosts)
         (self.root / "etc/fstab").write_text("")
+        (self.root / ".dockerenv").unlink(missing_ok=True)  # where this machine is a container, its copy is none
         self._leave_out_the_units_of_this_machine()
 
-    def _bring_the_packages(self) -> None:
+    def bring_the_packages(self) -> None:
         """As if they had been installed before, so that `make install` finds them and needs no index."""
         venvs = self.root / "opt/bindery/venvs"
-        venvs.mkdir(parents=True)
+        venvs.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "--bind", PACKAGES / "opt/bindery/venvs", venvs], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", venvs], check=True)
+
+    def drop_the_packages(self) -> None:
+        """So that they may be removed."""
+        self.run("umount", "/opt/bindery/venvs")
+        subprocess.run(["umount", self.root / "opt/bindery/venvs"], check=True)
 
     def _leave_out_the_units_of_this_machine(self) -> None:
         units = self.root / _UNITS
