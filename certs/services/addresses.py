@@ -16,6 +16,7 @@ from certs.models import Binding, PortalState, User
 from certs.services.events import audit_record
 from certs.services.listeners import listener_answering, local_addresses
 from certs.services.portal_state import state_get, state_update
+from certs.transports.local import machine_name
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST_RULES = NameRules(dotless=True, address=True)
@@ -206,6 +207,6 @@ def _guess() -> str:
 @lru_cache(maxsize=1)
 def _fqdn() -> str:
     """Asked once per process, since it may ask DNS."""
-    name = socket.getfqdn().lower().rstrip(".")
+    name = machine_name().lower().rstrip(".")
     # A machine without a name of its own is told some name of its loopback address.
     return "localhost" if name.startswith("localhost") or is_address(name) else name

@@ -28,6 +28,7 @@ from certs.services.orders import order_create
 from certs.services.own_certificate import own_certificate_is_there
 from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.sweeps import renewal_decision
+from certs.transports.local import machine_name
 from portal import clock
 
 ACTOR = "command line"
@@ -166,7 +167,7 @@ def _own_names() -> list[str]:
     rules = NameRules(dotless=True, address=True)
     public = url_split(settings.PUBLIC_URL).hostname or ""
     names = set()
-    for candidate in (public, socket.gethostname(), socket.getfqdn(), "localhost", *local_addresses()):
+    for candidate in (public, socket.gethostname(), machine_name(), "localhost", *local_addresses()):
         try:
             names.add(name_parse(candidate, rules))
         except BinderyError:

@@ -5,12 +5,14 @@ import getpass
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO
 
 OUTPUT = 16 * 1024  # bytes kept of each stream; the rest is read and dropped
@@ -24,6 +26,17 @@ class Ran:
     code: int | None
     stdout: str
     stderr: str
+
+
+def machine_name(seconds: float = 2.0) -> str:
+    """The full name of this machine; the one it gives itself where DNS does not tell in time: a resolver that is gone
+    would hold up the first page by twenty seconds."""
+    found: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=lambda: found.put(socket.getfqdn()), name="own-name", daemon=True).start()
+    try:
+        return found.get(timeout=seconds)
+    except Empty:
+        return socket.gethostname()
 
 
 def run(

@@ -518,7 +518,9 @@ def _resolve(host: str, port: int, seconds: float) -> list[_Found]:
     if isinstance(answer, list) and answer:
         return answer
     raise Unavailable(
-        f"The host {host} cannot be found.", advice="Check its spelling and this machine's DNS.", code="host-unknown"
+        f"The host {host} cannot be found.",
+        advice="Check its spelling and this machine's DNS, or set HTTPS_PROXY where only a proxy knows the Internet.",
+        code="host-unknown",
     ) from (answer if isinstance(answer, Exception) else None)
 
 

@@ -23,8 +23,9 @@ DEFAULT_PROFILE = {"default": timedelta(days=90)}
 
 @dataclass
 class Pebble:
-    """`http_port` is where the portal answers http-01. `profiles` maps a name to the life of its leaves; an order
-    without a profile gets any of them, so name one only unless the test asks for profiles."""
+    """`address` is where it listens, `host` how its directory is called; `http_port` is where the portal answers
+    http-01. `profiles` maps a name to the life of its leaves; an order without a profile gets any of them, so name one
+    only unless the test asks for profiles."""
 
     http_port: int
     tls_port: int = 0
@@ -39,6 +40,8 @@ class Pebble:
     retry_after: int = 1  # seconds, for polls of authorizations and orders
     eab: dict[str, str] = field(default_factory=dict)  # kid -> HMAC key in base64url: one of them is required then
     environment: dict[str, str] = field(default_factory=dict)
+    address: str = LOOPBACK
+    host: str = "localhost"
 
     def __post_init__(self) -> None:
         self._own_dns = self.dns is None
@@ -47,8 +50,11 @@ class Pebble:
         self._process: Process | None = None
         self._authority = pki.authority("Pebble test directory")
         acme, management = free_ports(2)
-        self.directory_url = f"https://localhost:{acme}/dir"
-        self.management_url = f"https://localhost:{management}"
+        place = f"[{self.address}]" if ":" in self.address else self.address
+        self.directory_url = f"https://{self.host}:{acme}/dir"
+        self.management_url = f"https://{place}:{management}"
+        self._own_url = f"https://{place}:{acme}/dir"  # for whoever cannot resolve `host`
+        self._place = place
         self._ports = acme, management
 
     @property
@@ -108,7 +114,7 @@ class Pebble:
     def start(self) -> Self:
         assert self.dns is not None
         program = counterparts.find("pebble")
-        server = pki.leaf(self._authority, ["localhost", LOOPBACK])
+        server = pki.leaf(self._authority, list(dict.fromkeys(["localhost", self.host.strip("[]"), self.address])))
         self.ca_bundle_file.write_text(self.ca_bundle_pem)
         (self.home / "server.pem").write_text(server.pem)
         (self.home / "server.key").write_text(server.key_pem)
@@ -152,8 +158,8 @@ class Pebble:
     def _config(self) -> dict[str, Any]:
         acme, management = self._ports
         return {
-            "listenAddress": f"{LOOPBACK}:{acme}",
-            "managementListenAddress": f"{LOOPBACK}:{management}",
+            "listenAddress": f"{self._place}:{acme}",
+            "managementListenAddress": f"{self._place}:{management}",
             "certificate": str(self.home / "server.pem"),
             "privateKey": str(self.home / "server.key"),
             "httpPort": self.http_port,
@@ -174,7 +180,7 @@ class Pebble:
         if not self._process.is_alive():
             raise RuntimeError(f"pebble ended: {self._process.log[-2000:]}")
         try:
-            requests.get(self.directory_url, verify=str(self.ca_bundle_file), timeout=2)
+            requests.get(self._own_url, verify=str(self.ca_bundle_file), timeout=2)
             self.management("GET", "/roots/0")
         except requests.RequestException:
             return False

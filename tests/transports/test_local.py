@@ -1,12 +1,15 @@
 """Programs that misbehave: too long, too loud, with children left behind."""
 
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from certs.transports import local
 from certs.transports.local import OUTPUT, run
 
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -76,3 +79,13 @@ def _gone(pid: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail("it still runs")
+
+
+def test_a_resolver_that_hangs_does_not_hold_up_the_machine_s_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local.machine_name() == socket.getfqdn()
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getfqdn", lambda: "late" if over.wait(10) else "")
+    started = time.monotonic()
+    assert local.machine_name(0.2) == socket.gethostname()
+    assert time.monotonic() - started < 5
+    over.set()
