@@ -17,6 +17,7 @@ from certs.domain.renewal import Code
 from certs.domain.urls import url_split
 from certs.models import Certificate
 from certs.services.accounts import account_get_or_create, directory_read
+from certs.services.asking import asking_held
 from certs.services.bindings import binding_set, bindings_default_only_placeholder
 from certs.services.certificates import certificate_new, certificate_self_sign
 from certs.services.container import volume_require
@@ -93,6 +94,8 @@ def certificate_request(wish: CertificateWish) -> str:
     known = _certificate_of(wish)
     if known is not None and known.current is not None and known.current.is_valid_at(clock.now()):
         return f"A valid certificate for {', '.join(wish.names)} is there; nothing was requested."
+    if held := asking_held():
+        return f"Nothing was requested. {held}"
     volume_require(agreed=wish.without_volume)
     directory = directory_read(wish.directory_url, ca_bundle=wish.ca_bundle, allow_private=wish.allow_private)
     if not wish.terms_accepted:

@@ -201,11 +201,11 @@ def _weighed(row: Certificate, facts: _Facts) -> RenewalInput:
 
 
 def _within_limits(row: Certificate, decision: Decision, facts: _Facts) -> Decision:
-    """The same unless a rate limit of its CA stands against it, or nothing may be asked of a CA; only what is to be
-    ordered costs the look."""
+    """The same unless a rate limit of its CA stands against it, or nothing may be asked of a CA (a person hears that
+    from the order that is not made); only what is to be ordered costs the look."""
     if not decision.due or row.account is None:
         return decision
-    if facts.held:
+    if facts.held and not facts.asked:
         return replace(decision, code=Code.HELD_BACK, text=f"{decision.text} {facts.held}", due=False)
     found = budgets(row.account, row.names, certificate=row, book=facts.book)
     hold, last = budget_hold(found, row.account.directory_url), budget_last(found)
