@@ -109,7 +109,7 @@ def _explain(failure: Failure) -> Explanation:
 
 def _elsewhere(failure: Failure) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(str(one["name"]) for one in failure.findings if one.get("elsewhere")))
-    asked = failure.challenge.startswith("http01") and failure.code in _NOT_REACHED
+    asked = failure.challenge in ("http01", "tlsalpn01") and failure.code in _NOT_REACHED
     return found or ((failure.name,) if asked and failure.name in failure.names else ())
 
 

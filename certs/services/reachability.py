@@ -20,6 +20,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from certs.domain.destinations import address_is_public
 from certs.domain.errors import InputError, Unavailable
+from certs.domain.names import is_address
 from certs.domain.urls import url_split
 from certs.models import AcmeAccount
 from certs.services.addresses import url_make
@@ -165,7 +166,7 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
                 version=settings.VERSION,
                 plain_http=True,
                 allow_private=allow_private or url_split(url).hostname == own,
-                address=address if url_split(url).hostname == url_split(asked.url).hostname else "",
+                address=_at(url_split(url).hostname or "", asked, address),
                 proxied=False,  # it is about the way here, not about the proxy's
                 limit=_FIRST_BYTES,
                 whole=False,
@@ -175,7 +176,7 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
             )
             target = answer.headers.get("Location", "") if answer.status in outbound.REDIRECTS else ""
             server = _printable(answer.headers.get("Server", ""))[:_SHOWN]
-            hops.append(Hop(_printable(url), answer.address, answer.status, server, _printable(target)))
+            hops.append(Hop(_shown(url, token), answer.address, answer.status, server, _shown(target, token)))
             asked = replace(asked, hops=tuple(hops), status=answer.status, server=server)
             if not target:
                 return _seen(asked, token, answer)
@@ -183,15 +184,24 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
             if refused := _not_followed(url, token):
                 return replace(asked, detail=refused, last=_printable(url))
     except InputError as error:
-        detail = f"A redirect leads to {_printable(url)}, which cannot be asked: {error.message}"
+        detail = f"A redirect leads to {_shown(url, token)}, which cannot be asked: {error.message}"
         return replace(asked, outcome=NO_CONNECTION, detail=detail)
     except ValueError:
         return replace(asked, outcome=NO_CONNECTION, detail="A redirect leads to what is no web address.")
     except Unavailable as error:
         reason = _REASONS.get(error.code, error.message)
-        via = f"After a redirect to {_printable(url)}: " if hops else ""
+        via = f"After a redirect to {_shown(url, token)}: " if hops else ""
         return replace(asked, outcome=NO_CONNECTION, detail=via + reason)
     return replace(asked, detail=f"It redirects more than {_REDIRECTS} times.")
+
+
+def _at(host: str, asked: ReachResult, address: str) -> str:
+    """Where to connect to for a hop. What the system's resolver says is not asked for where others are set."""
+    if host == url_split(asked.url).hostname:
+        return address
+    if not settings.DNS_RESOLVERS or is_address(host):
+        return ""
+    return next(iter(addresses_seen(host)), "")
 
 
 def _not_followed(url: str, token: str) -> str:
@@ -199,7 +209,7 @@ def _not_followed(url: str, token: str) -> str:
     parts = url_split(url)
     port = parts.port or {"http": settings.PROBE_PORT, "https": settings.PROBE_TLS_PORT}.get(parts.scheme, 80)
     if port not in {*_REDIRECT_PORTS, settings.PROBE_PORT, settings.PROBE_TLS_PORT}:
-        return f"A redirect leads to port {port} ({_printable(url)}): CAs follow one to the ports 80 and 443 only."
+        return f"A redirect leads to port {port} ({_shown(url, token)}): CAs follow one to the ports 80 and 443 only."
     if token not in url:
         return f"A redirect to {_printable(url)} drops the path: what stands behind {CHALLENGE_PATH} must stay."
     return ""
@@ -209,7 +219,7 @@ def _seen(asked: ReachResult, token: str, answer: outbound.Answer) -> ReachResul
     last = answer.url if answer.url != asked.url else ""
     if answer.status == 200 and constant_time_compare(answer.text.strip(), probe_answer(token) or ""):
         return replace(asked, outcome=OK, detail="The portal answers.", last=last)
-    via = f" after a redirect to {last}" if last else ""
+    via = f" after a redirect to {_shown(last, token)}" if last else ""
     own = f", {asked.server}" if asked.server else ""
     detail = f"Something else answers{via}: status {answer.status}{own}."
     return replace(asked, detail=detail, seen=_printable(answer.text), last=last)
@@ -240,6 +250,11 @@ def _resolve_as_set(name: str) -> list[str]:
 def _unanswered(name: str) -> ReachResult:
     url = probe_base(name) + CHALLENGE_PATH
     return ReachResult(name, NO_CONNECTION, url, f"No result within {_ALL_SECONDS:g} seconds.")
+
+
+def _shown(url: str, token: str) -> str:
+    """Of the token its beginning: all of it says nothing to a person, and lives five minutes."""
+    return _printable(url.replace(token, f"{token[:22]}…"))
 
 
 def _printable(text: str) -> str:

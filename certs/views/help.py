@@ -15,7 +15,7 @@ from portal import home
 def help_page(request: HttpRequest) -> HttpResponse:
     """Where things are, with this portal's own names and paths filled in."""
     plain, host = listener_get("http"), addresses.https_host()
-    upstream = address_shown(address_reachable(plain.addresses[0]), plain.port)
+    upstream = address_shown(addresses_here(plain.addresses), plain.port)
     context = {
         "data_directory": home.path(),
         "key_ring": home.key_ring_file(),
@@ -23,7 +23,6 @@ def help_page(request: HttpRequest) -> HttpResponse:
         "host": host,
         "http": plain,
         "recipes": recipes_filled(Kind.PROXY, name=host, upstream=upstream),
-        "where": {"name": host},
         "https": listener_get("https"),
     }
     return render(request, "help.html", context)

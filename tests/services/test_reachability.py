@@ -235,10 +235,12 @@ def test_each_hop_is_told(settings: Settings) -> None:
         settings.PROBE_PORT = port
         result = reach_probe("localhost", address="127.0.0.1", allow_private=True)
     first, last = result.hops
-    assert (first.url, first.status, first.address) == (result.url, 302, "127.0.0.1")
+    assert (first.status, first.address) == (302, "127.0.0.1")
+    assert result.url.startswith(first.url.removesuffix("…"))  # the rest of the token says nothing to a person
     assert first.location.startswith("/moved/.well-known/acme-challenge/bindery-probe-")
     assert "BaseHTTP" in first.server
-    assert (last.url, last.status, last.location) == (result.last, 200, "")
+    assert (last.status, last.location) == (200, "")
+    assert result.last.startswith(last.url.removesuffix("…"))
 
 
 def test_a_redirect_to_a_port_that_no_ca_follows_to_is_not_followed(settings: Settings) -> None:
