@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from certs.domain.addresses import address_shown
 from certs.domain.errors import BinderyError, Unavailable
 
 SECONDS = 3.0
@@ -26,7 +27,7 @@ def database_problem(seconds: float = SECONDS) -> BinderyError | None:
     return None
 
 
-def database_lock_problem(seconds: float = SECONDS) -> BinderyError | None:
+def database_lock_problem(seconds: float = 1.5) -> BinderyError | None:
     """Why nothing can be written for the moment: another program holds SQLite's one write lock. Writes nothing."""
     if connection.vendor != "sqlite":
         return None
@@ -91,7 +92,8 @@ def _postgresql(seconds: float) -> None:
     import psycopg  # noqa: PLC0415 - only where the database is PostgreSQL
 
     given: dict[str, Any] = dict(connection.get_connection_params())
-    place = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}, database {given.get('dbname')}"
+    host, port = given.get("host") or "the local socket", given.get("port") or 5432
+    place = f"{address_shown(host, port)}, database {given.get('dbname')}"
     given |= {"connect_timeout": max(1, int(seconds)), "options": f"-c statement_timeout={int(seconds * 1000)}"}
     given.pop("cursor_factory", None)
     given.pop("context", None)

@@ -10,6 +10,7 @@ from certs.services import health
 from certs.services.bindings import binding_set
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted, state_update
+from certs.services.self_probe import question_make
 from portal import clock
 from tests import stock
 
@@ -95,3 +96,14 @@ def test_a_database_that_is_gone_is_503_but_the_process_lives(anybody: Client) -
 def test_only_reading_is_allowed(anybody: Client) -> None:
     assert anybody.post("/healthz").status_code == 405
     assert anybody.head("/statusz").status_code in (200, 503)
+
+
+def test_a_probe_is_answered_by_this_portal_only_and_may_be_read_from_another_address(anybody: Client) -> None:
+    question = question_make()
+    response = anybody.get(question.path)
+    assert response.json()["probe"] == question.answer
+    assert response["Access-Control-Allow-Origin"] == "*"
+    for path in ("/healthz", "/healthz?probe=x", "/healthz?probe=bindery-probe-1-2-3"):
+        plain = anybody.get(path)
+        assert "probe" not in plain.json()
+        assert "Access-Control-Allow-Origin" not in plain

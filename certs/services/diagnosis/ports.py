@@ -15,6 +15,7 @@ from certs.services.listeners import (
     port_conflict,
     port_holder,
 )
+from certs.services.node_diagnoses import node_role
 from certs.services.nodes import supervisor_pid
 from certs.services.self_probe import portal_asked
 
@@ -36,6 +37,9 @@ def addresses(situation: Situation) -> Iterator[Line]:
 @look("ports")
 def listeners(situation: Situation) -> Iterator[Line]:
     """Whether the portal listens where it should."""
+    if node_role() == "worker":
+        yield fine("listeners", "This node works on the queue and listens nowhere.")
+        return
     runs = supervisor_pid(situation.home) != 0
     for protocol in ("http", "https"):
         listener = listener_get(protocol)
@@ -79,6 +83,8 @@ def _silent(listener: Listener, address: str, shown: str, runs: bool) -> Line:
 @look("ports")
 def low_ports(situation: Situation) -> Iterator[Line]:
     """Whether somebody else holds ports 80 and 443 of this machine."""
+    if node_role() == "worker":
+        return
     own = {listener_get(protocol).port for protocol in ("http", "https")}
     for port, use in _ANSWERED_BY_CA.items():
         if port in own:
