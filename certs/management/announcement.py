@@ -7,7 +7,7 @@ from django.conf import settings
 
 from certs.domain.addresses import address_is_any
 from certs.models import Binding, CertificateVersion, Listener
-from certs.services.addresses import machine_address, url_make
+from certs.services.addresses import https_url, machine_address, plain_url, ports_are_forwarded, url_make
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
 
@@ -20,6 +20,7 @@ class Addresses:
     self_signed: bool
     http_elsewhere: str = ""  # the same for other machines, where it listens on all addresses
     https_elsewhere: str = ""
+    forwarded: bool = False  # by the public URL, whose port is not ours: where plain HTTP is outside is a guess
 
 
 def addresses_here() -> Addresses:
@@ -28,17 +29,20 @@ def addresses_here() -> Addresses:
     http, https = listener_get("http"), listener_get("https")
     version = _default_version()
     return Addresses(
-        http=url_make("http", public or _host(http), http.port),
-        https=url_make("https", public or _host(https), https.port),
+        http=plain_url() if public else url_make("http", _host(http), http.port),
+        https=https_url(public) if public else url_make("https", _host(https), https.port),
         fingerprint=_colons(version.fingerprint_sha256) if version else "",
         self_signed=version is None or version.self_signed,
         http_elsewhere="" if public else _elsewhere(http),
         https_elsewhere="" if public else _elsewhere(https),
+        forwarded=bool(public) and ports_are_forwarded(),
     )
 
 
 def address_lines(addresses: Addresses) -> list[str]:
     """Where it is; on a machine without a screen the first line alone would lead nowhere."""
+    if addresses.forwarded:
+        return [f"Bindery is up: {addresses.https}/"]
     lines = [f"Bindery is up: {addresses.http}/ and {addresses.https}/"]
     elsewhere = [f"{address}/" for address in (addresses.http_elsewhere, addresses.https_elsewhere) if address]
     return lines + ([f"From other machines: {' and '.join(elsewhere)}"] if elsewhere else [])
@@ -47,7 +51,8 @@ def address_lines(addresses: Addresses) -> list[str]:
 def link_lines(addresses: Addresses, token: str) -> list[str]:
     """The one-time link in both forms, for other machines by HTTPS only, since a password is typed there; with what to
     compare the browser's warning against."""
-    lines = [f"{addresses.http}/setup/{token}/", f"{addresses.https}/setup/{token}/"]
+    bases = [addresses.https] if addresses.forwarded else [addresses.http, addresses.https]
+    lines = [f"{base}/setup/{token}/" for base in bases]
     if addresses.https_elsewhere:
         lines += ["or from another machine:", f"{addresses.https_elsewhere}/setup/{token}/"]
     if addresses.self_signed:

@@ -13,6 +13,7 @@ from certs.domain.addresses import EVERY_ADDRESS, address_is_any
 from certs.domain.errors import InputError
 from certs.domain.names import NameRules, is_address, name_covers, name_parse
 from certs.models import Binding, PortalState, User
+from certs.services.container import addresses_are_published
 from certs.services.events import audit_record
 from certs.services.listeners import listener_answering, local_addresses
 from certs.services.portal_state import state_get, state_update
@@ -47,13 +48,32 @@ def public_url_given(text: str) -> str:
 def https_url(host: str | None = None) -> str:
     """https://name[:port] of this portal, 443 left out; the host of the public URL where none is given.
 
-    Where the public URL is https for the same host, its port is the one people reach (a forwarded port, say).
+    Where the public URL is https for the same host, its port is the one people reach (a forwarded port, say); where
+    the ports of a container are published, for every host.
     """
     public = urlsplit(public_url())
     wanted = host or public.hostname or _fqdn()
-    if public.scheme == "https" and public.hostname == wanted:
+    if public.scheme == "https" and (public.hostname == wanted or (settings.PUBLIC_URL and addresses_are_published())):
         return url_make("https", wanted, public.port)
     return url_make("https", wanted, listener_answering("https").port)
+
+
+def plain_url(host: str = "") -> str:
+    """http://name[:port] of this portal, 80 left out; the host of the public URL where none is given.
+
+    Where people reach HTTPS on another port than the listener's, plain HTTP is taken to be forwarded from port 80.
+    """
+    public = urlsplit(public_url())
+    wanted = host or public.hostname or _fqdn()
+    if public.scheme == "http" and public.hostname == wanted:
+        return url_make("http", wanted, public.port)
+    return url_make("http", wanted, None if ports_are_forwarded() else listener_answering("http").port)
+
+
+def ports_are_forwarded() -> bool:
+    """Whether the public URL leads to another port than the listener's."""
+    public = urlsplit(public_url())
+    return public.scheme == "https" and (public.port or 443) != listener_answering("https").port
 
 
 def https_host() -> str:

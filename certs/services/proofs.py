@@ -12,9 +12,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from certs.domain.addresses import address_reachable
+from certs.domain.addresses import address_shown
 from certs.models import Binding, Listener
 from certs.services.handshakes import ServedResult, served_check
+from certs.services.listeners import addresses_here
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted
 from certs.services.serving import processes_live
@@ -48,7 +49,9 @@ def proofs_renew() -> int:
     wanted = _wanted()
     due = _due(listener, wanted)
     kept = {name: entry for name, entry in _entries(listener).items() if name in wanted and name not in due}
-    seen = {name: _entry(wanted[name], result) for name, result in _ask(listener, due, wanted).items()}
+    seen = {
+        name: _entry(wanted[name], _place(listener), result) for name, result in _ask(listener, due, wanted).items()
+    }
     Listener.objects.filter(pk=listener.pk).update(proofs={**kept, **seen}, proven_at=clock.real())
     return len(seen)
 
@@ -57,13 +60,14 @@ def proof_read(node: str, names: list[str], fingerprint: str) -> ServedResult:
     """What that node saw for each of the names, the worst of it. None where it has not looked since, or lately."""
     listener = Listener.objects.filter(node=node, protocol="https").first()
     entries = _entries(listener) if listener else {}
-    vantage = f"node {node}"
-    results = [_result(entries.get(name), fingerprint, node, vantage) for name in names]
+    place = _place(listener) if listener else ""
+    results = [_result(entries.get(name), fingerprint, place, node) for name in names]
     return next((result for result in results if not result.ok), results[0])
 
 
-def _result(entry: dict[str, Any] | None, fingerprint: str, node: str, vantage: str) -> ServedResult:
-    if entry is None or entry["asked"] != fingerprint:
+def _result(entry: dict[str, Any] | None, fingerprint: str, place: str, node: str) -> ServedResult:
+    vantage = f"node {node}"
+    if entry is None or (entry["asked"], entry["place"]) != (fingerprint, place):
         return ServedResult(None, "", vantage, f"{node} has not said yet what a handshake with its listener shows.")
     age = (clock.real() - datetime.fromisoformat(entry["at"])).total_seconds()
     if age > _STALE * settings.PROOF_AGAIN_SECONDS:
@@ -83,11 +87,11 @@ def _entries(listener: Listener) -> dict[str, dict[str, Any]]:
 def _due(listener: Listener, wanted: dict[str, str]) -> list[str]:
     """Names never seen with what is wanted, and those whose last look is old."""
     before = clock.real() - timedelta(seconds=settings.PROOF_AGAIN_SECONDS)
-    entries = _entries(listener)
+    entries, place = _entries(listener), _place(listener)
 
     def is_good(name: str) -> bool:
         entry = entries.get(name)
-        if entry is None or entry["asked"] != wanted[name] or not entry["ok"]:
+        if entry is None or (entry["asked"], entry["place"]) != (wanted[name], place) or not entry["ok"]:
             return False
         return datetime.fromisoformat(entry["at"]) > before
 
@@ -96,7 +100,7 @@ def _due(listener: Listener, wanted: dict[str, str]) -> list[str]:
 
 def _ask(listener: Listener, names: list[str], wanted: dict[str, str]) -> dict[str, ServedResult]:
     """One after the other. A listener that does not answer at all is asked once: each silence costs seconds."""
-    address = address_reachable(listener.addresses[0])
+    address = addresses_here(listener.addresses)
     found: dict[str, ServedResult] = {}
     for name in names:
         found[name] = served_check(address, listener.port, name, wanted[name])
@@ -105,14 +109,20 @@ def _ask(listener: Listener, names: list[str], wanted: dict[str, str]) -> dict[s
     return found
 
 
-def _entry(asked: str, result: ServedResult) -> dict[str, Any]:
+def _entry(asked: str, place: str, result: ServedResult) -> dict[str, Any]:
     return {
         "asked": asked,
+        "place": place,
         "ok": result.ok,
         "seen": result.fingerprint,
         "detail": result.detail,
         "at": clock.real().isoformat(),
     }
+
+
+def _place(listener: Listener) -> str:
+    """A proof is about an address: a listener that has moved is asked anew."""
+    return address_shown(listener.addresses[0], listener.port)
 
 
 def _await_takeover() -> None:

@@ -20,7 +20,7 @@ from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import handed_on
 from portal import home as data
 
-BANNERS = ("worker", "import")  # findings that the layout shows on every page
+BANNERS = ("worker", "import", "volume")  # findings that the layout shows on every page
 
 
 @login_required

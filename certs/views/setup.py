@@ -17,7 +17,6 @@ from certs.forms.setup import SetupForm
 from certs.models import User
 from certs.services import addresses, links
 from certs.services.events import audit_record
-from certs.services.listeners import listener_get
 from certs.services.trust import browser_warning, version_answering
 from certs.views.errors import as_expected
 
@@ -66,7 +65,7 @@ def _secure_form(request: HttpRequest) -> dict[str, str]:
     if request.is_secure():
         return {}
     host = addresses.host_normalize(request.get_host())
-    url = addresses.url_make("https", host, listener_get("https").port) + request.path
+    url = addresses.https_url(host) + request.path
     return {"secure_url": url, "warning": browser_warning(version_answering(host), host)}
 
 

@@ -10,7 +10,7 @@ from certs.services.proofs import proofs_are_open
 from portal.server.child import ForkedProcess
 
 LONGEST = 120.0  # seconds of one run
-_PAUSES = (1.0, 30.0)  # after a look that did not show what is bound: at first, and at last
+_PAUSES = (1.0, 10.0)  # after a look that did not show what is bound: at first, and at last
 
 
 class Proving:

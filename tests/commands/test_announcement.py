@@ -35,10 +35,24 @@ def test_on_one_address_there_is_nothing_to_add(settings: Settings) -> None:
 
 
 def test_the_public_url_says_enough(settings: Settings) -> None:
-    settings.PUBLIC_URL = "https://portal.example.com"
+    settings.PUBLIC_URL = f"https://portal.example.com:{settings.HTTPS_PORT}"
     addresses = listen(settings, EVERY)
     assert address_lines(addresses)[0].startswith("Bindery is up: http://portal.example.com:")
     assert len(address_lines(addresses)) == 1
+
+
+def test_behind_a_forwarded_port_only_the_public_url_is_printed(settings: Settings) -> None:
+    settings.PUBLIC_URL, settings.HTTP_PORT, settings.HTTPS_PORT = "https://portal.example.com", 8080, 8443
+    addresses = listen(settings, EVERY)
+    printed = "\n".join([*address_lines(addresses), *link_lines(addresses, "abc")])
+    assert "Bindery is up: https://portal.example.com/\n" in printed
+    assert "https://portal.example.com/setup/abc/" in printed
+    assert "8080" not in printed
+    assert "8443" not in printed
+    settings.HTTPS_PORT = 443
+    assert (
+        "http://portal.example.com:8080/ and https://portal.example.com/" in address_lines(listen(settings, EVERY))[0]
+    )
 
 
 def test_ipv6_stands_in_brackets_where_there_is_no_ipv4(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:

@@ -115,6 +115,16 @@ def test_what_was_seen_is_not_asked_again_until_it_is_old(bound: tuple[Certifica
     assert (result.ok, result.detail) == (None, f"{WEB} has not looked at its listener for 20 minutes.")
 
 
+def test_a_listener_that_has_moved_is_asked_anew(bound: tuple[Certificate, pki.Pair]) -> None:
+    certificate, pair = bound
+    with tls_server(pair) as (_, port), tls_server(pair) as (_, other):
+        look(port)
+        Listener.objects.filter(node=WEB).update(port=other)
+        assert served.served_now(certificate).ok is None
+        assert look(other) == 1
+    assert served.served_now(certificate).ok is True
+
+
 def test_a_silent_listener_is_asked_for_one_name_only(
     bound: tuple[Certificate, pki.Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:

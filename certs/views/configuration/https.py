@@ -1,7 +1,6 @@
 """Configuration ➜ HTTPS: Force SSL with its trial, and the ramp of HSTS."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -11,11 +10,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from certs.domain import hsts as rules
-from certs.domain.addresses import address_is_any
 from certs.forms.https import HostTypedForm
 from certs.models import PortalState
 from certs.services import https as service
-from certs.services.addresses import public_url, url_make
+from certs.services.addresses import plain_url, public_url
 from certs.services.arrivals import public_url_arrival
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
@@ -108,10 +106,7 @@ def _page(request: HttpRequest, form: HostTypedForm | None = None) -> HttpRespon
 
 def _plain_url() -> str:
     """This very page over plain HTTP: while Force SSL is on it has to lead back here."""
-    listener = listener_get("http")
-    host = urlsplit(public_url()).hostname or ""
-    named = next((one for one in listener.addresses if not address_is_any(one)), "")
-    return url_make("http", host or named, listener.port) + reverse("https")
+    return plain_url() + reverse("https")
 
 
 def _trial_left(state: PortalState) -> int:
