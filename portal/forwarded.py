@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
 
-from certs.domain.forwarded import HANDED_ON, Believed, HandedOn, Said, believed, is_near
+from certs.domain.forwarded import HANDED_ON, NOT_BELIEVED, Believed, HandedOn, Said, believed, is_near
 from certs.services import addresses
 from certs.services.front import Front, front_read
 from certs.services.front_notices import notice_add
@@ -109,6 +109,7 @@ class ForwardedHeaders:
             if not told.scheme:
                 silence_note()
             return self.get_response(request)
+        meta[NOT_BELIEVED] = "https" in said.proto.lower()
         response = self.get_response(request)
         if self._notices.is_due(is_near(peer)):
             _notice(peer, host, sent)

@@ -13,7 +13,19 @@ from certs.services.challenges import solver_kinds
 from certs.solvers.dns01_provider import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
-READERS = {"text", "is_set", "integer", "port", "boolean", "words", "choice", "zone", "servers"}
+READERS = {
+    "text",
+    "is_set",
+    "integer",
+    "port",
+    "boolean",
+    "words",
+    "choice",
+    "zone",
+    "servers",
+    "proxies",
+    "certificates",
+}
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTILINE)
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 

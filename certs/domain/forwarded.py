@@ -46,6 +46,7 @@ class Believed:
 
 
 HANDED_ON = "bindery.handed_on"  # where the WSGI environment keeps the next
+NOT_BELIEVED = "bindery.not_believed"  # and that somebody who is not listed said https
 
 
 @dataclass(frozen=True)

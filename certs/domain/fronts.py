@@ -7,6 +7,8 @@ and overwrites or appends to what the client said of that: what it would hand on
 tests/e2e/inside_front.py puts these very texts into the servers.
 """
 
+from dataclasses import replace
+
 from certs.domain.recipes import APACHE, HAPROXY, NGINX, Kind, Recipe, WebServer, recipe_filled, recipes_filled
 
 TRAEFIK = WebServer("traefik", "Traefik", "", "")  # takes a watched file over when it is saved
@@ -197,9 +199,11 @@ def fronts_filled(*, name: str, upstream: str, certificate: str, key: str, first
         **_places(name, upstream),
         "@certificate@": certificate,
         "@key@": key,
-        "@combined@": f"/etc/haproxy/{name}.pem",
+        "@combined@": f"/etc/ssl/{name}.pem",
     }
-    filled = [recipe_filled(recipe, values) for recipe in FRONTS]
+    # The end of the last line too: HAProxy refuses a file without.
+    whole = [replace(recipe, text=f"{recipe.text}\n") for recipe in FRONTS]
+    filled = [recipe_filled(recipe, values) for recipe in whole]
     return sorted(filled, key=lambda recipe: recipe.server.key != first)
 
 

@@ -5,6 +5,7 @@ from django.db import transaction
 
 from certs.domain.errors import NotAllowed
 from certs.models import PortalState
+from certs.services.addresses import public_url
 from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
 from certs.services.front import Actor, front_on_trial, front_read
@@ -17,8 +18,9 @@ from portal import clock
 def front_confirm(arrival: Arrival, *, through: bool, actor: Actor) -> None:
     """`through`: a listed proxy handed this very request on, and said how it came.
 
-    What is switched on must be confirmed through the front, by HTTPS at the public URL; where none is set, that by
-    which the person came becomes it. What is switched off needs that only where Force SSL or HSTS lead everybody there.
+    What is switched on must be confirmed through the front, by HTTPS at the public URL; where that is not HTTPS yet,
+    the address by which the person came becomes it. What is switched off needs that only where Force SSL or HSTS lead
+    everybody there.
     Raises NotAllowed from elsewhere or when it is too late.
     """
     state = state_get()
@@ -34,7 +36,7 @@ def front_confirm(arrival: Arrival, *, through: bool, actor: Actor) -> None:
             advice="Open the portal by the front's address and confirm there.",
             code="arrival",
         )
-    if front.on and not settings.PUBLIC_URL and not state.public_url:
+    if front.on and not settings.PUBLIC_URL and not public_url().startswith("https://"):
         public_url_change(arrival.origin, actor=actor)
     if front.on or force_ssl_is_on(state) or state.hsts:
         arrival_require(arrival)

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from certs.domain.alarms import Level
+from certs.domain.forwarded import NOT_BELIEVED
 from certs.models import Binding, Channel, User
 from certs.services.alarms import alarms_standing
 from certs.services.bindings import bindings_default_only_placeholder
@@ -154,6 +155,14 @@ class Shell:
         if self._request.is_secure() or (self._is_home and self.only_placeholder):
             return None
         text = "What you type here can be read on the way."
+        if self._request.META.get(NOT_BELIEVED):
+            return Banner(
+                "warning",
+                "The portal cannot see whether this connection uses TLS.",
+                "A proxy says so that it does not believe.",
+                action="TLS in front",
+                url=reverse("front"),
+            )
         if self.only_placeholder:
             return Banner(
                 "warning", "This connection does not use TLS.", text, action="Set up TLS", url=reverse("home")

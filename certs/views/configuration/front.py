@@ -134,7 +134,7 @@ def _page(request: HttpRequest, form: FrontForm) -> HttpResponse:
     url = public_url()
     until = state.front_confirm_by
     left = max(0, round((until - clock.now()).total_seconds())) if until else 0
-    adopts = not settings.PUBLIC_URL and not state.public_url
+    adopts = not settings.PUBLIC_URL and not url.startswith("https://")
     needs_arrival = now.on or force_ssl_is_on(state) or state.hsts
     arrived = arrival.secure and (arrival.origin == url or adopts)
     context = {
