@@ -34,6 +34,7 @@ from certs.services.lets_encrypt import (
     lets_encrypt_stop,
 )
 from certs.services.listeners import listener_get, local_addresses
+from certs.services.port80 import port_80_mend_here
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH
 from certs.services.rehearsals import rehearsal_directory
@@ -192,7 +193,7 @@ def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[Wher
         "unreached": unreached or [],
         "locked": not listener_get("https").managed,
         **_terms_context(form),
-        **_recipe(unreached[0].name if unreached else name),
+        **_recipe(),
     }
     return render(request, "configuration/lets_encrypt_form.html", context)
 
@@ -208,12 +209,12 @@ def _terms_context(form: LetsEncryptForm) -> dict[str, object]:
     }
 
 
-def _recipe(name: str) -> dict[str, object]:
-    """What the ready recipes fill in: the name, our own port, and an address under which other machines reach it."""
+def _recipe() -> dict[str, object]:
+    """What brings port 80 here, our own port, and an address under which other machines reach it."""
     plain = listener_get("http")
     own = next((one for one in local_addresses() if not one.startswith("127.") and one != "::1"), "127.0.0.1")
     return {
-        "recipe_name": name,
+        "mend": port_80_mend_here(),
         "http_port": plain.port,
         "own_address": own,
         "upstream": f"[{own}]" if ":" in own else own,

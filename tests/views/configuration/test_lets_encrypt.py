@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from certs.domain import states
 from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputError
 from certs.forms import lets_encrypt as form_module
 from certs.models import AcmeAccount, Binding, Certificate, ChallengeMethod, Listener, Order, Rebind, User
+from certs.services import port80
 from certs.services.bindings import binding_set
 from certs.services.elsewhere import AWAY, Place, Target, Where
 from certs.services.issue_options import IssueOptions, issue_options_of
@@ -340,6 +342,13 @@ def test_terms_that_are_no_web_page_are_no_link(client: Client, directory: dict[
     assert "<script>" not in page
 
 
+@pytest.fixture(autouse=True)
+def _started_from_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever runs these tests, and whoever has port 80 of this machine."""
+    monkeypatch.setattr(port80, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(port80, "port_holder", lambda address, port: "")
+
+
 def test_a_listener_on_several_addresses_keeps_them(client: Client) -> None:
     Listener.objects.filter(protocol="https").update(addresses=["127.0.0.1", "::1"])
     assert "As it is: 127.0.0.1, ::1" in client.get(FORM).content.decode()
@@ -365,13 +374,29 @@ def test_names_that_do_not_lead_here_are_asked_about_but_never_barred(client: Cl
         "http-request redirect code 302 prefix http://bindery.example.net if",
         "use_backend",
         "&lt;rule name=",
-        "setcap",
-        "ListenStream=80",
+        "BINDERY_HTTP_PORT=80 make run",
         "--to-ports 8000",
     ):
         assert recipe in page
     client.post(FORM, given(anyway="1"))
     assert Order.objects.count() == 1
+
+
+def test_the_form_says_that_port_80_is_not_the_portals_and_what_mends_it(client: Client) -> None:
+    page = client.get(FORM).content.decode()
+    assert "nothing on this machine listens on port 80" in page
+    assert "BINDERY_HTTP_PORT=80 make run" in page
+    Listener.objects.filter(protocol="http").update(port=80)
+    assert "make run" not in client.get(FORM).content.decode()
+
+
+def test_under_another_server_and_behind_a_front_nothing_is_said_of_port_80(client: Client, settings: Settings) -> None:
+    settings.TLS_IN_FRONT, settings.TLS_IN_FRONT_LOCKED = True, True
+    assert "make run" not in client.get(FORM).content.decode()
+    settings.TLS_IN_FRONT = False
+    assert "make run" in client.get(FORM).content.decode()
+    Listener.objects.filter(protocol="http").update(managed=False)
+    assert "make run" not in client.get(FORM).content.decode()
 
 
 def test_a_taken_port_is_refused_naming_its_holder(client: Client) -> None:
