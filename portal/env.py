@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from certs.domain.addresses import server_parse
+from certs.domain.addresses import address_parse, server_parse
 from certs.domain.errors import InputError
 from certs.domain.forwarded import network_shown, proxies_parse
 from certs.transports.roots import roots_read
@@ -82,6 +82,14 @@ def proxies(name: str) -> list[str]:
     """A comma-separated list of addresses and networks: 192.0.2.10, 10.0.0.0/8."""
     try:
         return [network_shown(network) for network in proxies_parse(words(name))]
+    except InputError as error:
+        raise EnvError(f"{name}: {error}") from error
+
+
+def addresses(name: str) -> list[str]:
+    """A comma-separated list of IPv4 and IPv6 addresses, each once and in its canonical form."""
+    try:
+        return list(dict.fromkeys(address_parse(word) for word in words(name)))
     except InputError as error:
         raise EnvError(f"{name}: {error}") from error
 

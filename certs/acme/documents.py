@@ -16,6 +16,7 @@ from requests.utils import parse_header_links
 
 from certs.acme.problems import NOT_JSON, Problem, storable
 from certs.acme.problems import retry_at as retry_at_of
+from certs.domain.addresses import address_shown
 from certs.domain.ari import moment_read
 from certs.domain.errors import AcmeRefused, AcmeRetry
 from certs.domain.names import address_canonical
@@ -213,7 +214,7 @@ def _challenge(document: dict[str, Any]) -> ChallengeView:
 
 def _asked(record: dict[str, Any]) -> str:
     host, port = _text(record, "hostname"), record.get("port")
-    return _text(record, "url") or (f"{host}:{port}" if host and port else "")
+    return _text(record, "url") or (address_shown(host, port) if host and port else "")
 
 
 def _identifier(document: dict[str, Any]) -> Identifier:

@@ -8,9 +8,15 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
 def address_parse(text: str) -> str:
-    """The canonical form of one IPv4 or IPv6 address. Raises InputError."""
+    """The canonical form of one IPv4 or IPv6 address, brackets or not. Raises InputError."""
+    bare = text.strip().strip("[]")
+    if "%" in bare and ":" in bare:
+        raise InputError(
+            f"{text!r} holds for one link only, and no browser opens it.",
+            advice="Choose ::, which takes link-local addresses too, or an address without a zone.",
+        )
     try:
-        return str(ipaddress.ip_address(text.strip().strip("[]")))
+        return str(ipaddress.ip_address(bare))
     except ValueError:
         raise InputError(
             f"{text!r} is not an IP address.", advice="Type an address such as 0.0.0.0, 127.0.0.1 or ::1."

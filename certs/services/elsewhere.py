@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from certs.domain.addresses import address_is_any, address_reachable, address_shown
+from certs.domain.addresses import address_is_any, address_shown
 from certs.domain.destinations import address_is_public
 from certs.domain.names import is_address
 from certs.domain.preflight import Level
 from certs.domain.recipes import Kind, Recipe, recipes_filled, server_told
 from certs.services.addresses import LOOPBACK, machine_address, public_url
-from certs.services.listeners import listener_get, local_addresses
+from certs.services.listeners import addresses_here, listener_get, local_addresses
 from certs.services.reachability import (
     NO_ADDRESS,
     NO_CONNECTION,
@@ -150,7 +150,7 @@ def names_look(names: Sequence[str], *, allow_private: bool = False) -> list[Whe
     for pool in (each, ask):
         pool.shutdown(wait=False, cancel_futures=True)
     target, own = goal.result() if goal.done() else (Target(_base(portal), trouble=_LATE), frozenset[str]())
-    inside = address_reachable(plain.addresses[0])
+    inside = addresses_here(plain.addresses)
     given = next((one for one in plain.addresses if not address_is_any(one) and one not in LOOPBACK), inside)
     upstream = address_shown(machine_address(plain.addresses) or given, plain.port)
     found = []

@@ -4,14 +4,14 @@ import errno
 import ipaddress
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 from django.conf import settings
 
-from certs.domain.addresses import EVERY_ADDRESS, address_is_any, address_shown, addresses_collide
+from certs.domain.addresses import EVERY_ADDRESS, address_is_any, address_reachable, address_shown, addresses_collide
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import Listener, NodeProcess
 from certs.services.nodes import node_name
@@ -70,6 +70,20 @@ def local_addresses() -> list[str]:
     }
     parsed = [ipaddress.ip_address(address) for address in found]
     return [str(address) for address in sorted(parsed, key=lambda item: (item.version, int(item)))]
+
+
+def address_here(address: str) -> str:
+    """Where this machine itself reaches a listener on `address`; "" for all of a family that it has no address of."""
+    if not address_is_any(address):
+        return address
+    own = [each for each in local_addresses() if (":" in each) == (":" in address)]
+    loopback = address_reachable(address)
+    return loopback if loopback in own else next(iter(own), "")
+
+
+def addresses_here(addresses: Sequence[str]) -> str:
+    """Where this machine itself reaches a listener on all of these: over a family that it has."""
+    return next(filter(None, map(address_here, addresses)), address_reachable(addresses[0]))
 
 
 def address_is_local(address: str) -> bool:

@@ -19,6 +19,7 @@ from django.db import transaction
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.names import NameRules, name_parse
 from certs.models import ChallengeMethod
+from certs.services.addresses import url_make
 from certs.services.challenges import solver_kinds
 from certs.services.events import audit_record, job_event
 from certs.services.methods import Actor, method_kind, method_solver
@@ -174,7 +175,7 @@ def _task(answer: Mapping[str, Any]) -> Task:
     name, token = answer["name"], answer["token"]
     asked = ""
     if settings.PROBE_PORT != _HTTP_PORT:
-        asked = f"http://{name}:{settings.PROBE_PORT}/.well-known/acme-challenge/{token}"
+        asked = f"{url_make('http', name, settings.PROBE_PORT)}/.well-known/acme-challenge/{token}"
     # dns-01 whatever the method asks of the CA: a standing record of dns-persist-01 would outlive the test.
     return Task(name=name, token=token, key_authorization=f"{token}.test", asked=asked, type="dns-01")
 

@@ -6,10 +6,9 @@ This node asks its own listener; what other nodes saw of theirs stands in `proof
 import time
 from collections.abc import Iterable, Sequence
 
-from certs.domain.addresses import address_reachable
 from certs.models import Binding, Certificate, NodeProcess
 from certs.services.handshakes import HERE, ServedResult, served_check
-from certs.services.listeners import listener_get
+from certs.services.listeners import addresses_here, listener_get
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted
 from certs.services.proofs import proof_read
@@ -64,7 +63,7 @@ def _worst(nodes: Sequence[str], names: list[str], fingerprint: str) -> ServedRe
 def _own(names: list[str], fingerprint: str) -> ServedResult:
     """No further than the first that fails: a silent listener costs one time limit, not one a name."""
     where = listener_get("https")
-    address = address_reachable(where.addresses[0])
+    address = addresses_here(where.addresses)
     for name in names:
         result = served_check(address, where.port, name, fingerprint)
         if not result.ok:

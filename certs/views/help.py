@@ -3,10 +3,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from certs.domain.addresses import address_reachable, address_shown
+from certs.domain.addresses import address_shown
 from certs.domain.recipes import Kind, recipes_filled
 from certs.services import addresses
-from certs.services.listeners import listener_get
+from certs.services.listeners import addresses_here, listener_get
 from portal import home
 
 

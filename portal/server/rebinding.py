@@ -15,9 +15,10 @@ import psutil
 from django.conf import settings
 
 from certs.domain import states
-from certs.domain.addresses import address_covers, address_is_any, address_reachable, address_shown
+from certs.domain.addresses import address_covers, address_is_any, address_shown
 from certs.domain.errors import BinderyError
 from certs.models import NodeProcess, Rebind
+from certs.services.listeners import address_here, addresses_here
 from certs.services.nodes import node_name
 from certs.services.rebinds import rebind_is_late, rebind_judge, rebind_move, rebind_open
 from portal.server.children import Child
@@ -174,7 +175,9 @@ def _covers(key: tuple[str, int], bound: BoundSocket) -> bool:
 
 def _answers(attempt: _Attempt) -> bool:
     """A worker of the new arbiter has said what it serves, and every newly opened address shakes hands."""
-    return _reported(attempt.web) and all(_shakes_hands(bound) for bound in attempt.opened)
+    # All of a family that this machine has no address of, as where IPv6 is switched off, can be opened and not asked.
+    asked = [bound for bound in attempt.opened if address_here(bound.address)] or attempt.opened
+    return _reported(attempt.web) and all(_shakes_hands(bound) for bound in asked)
 
 
 def _reported(web: Child) -> bool:
@@ -192,7 +195,7 @@ def _shakes_hands(bound: BoundSocket) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    place = (address_reachable(bound.address), bound.port)
+    place = (addresses_here([bound.address]), bound.port)
     try:
         with socket.create_connection(place, HANDSHAKE_SECONDS) as plain, context.wrap_socket(plain):
             return True

@@ -21,12 +21,11 @@ import psutil
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from certs.domain.addresses import address_reachable
 from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
 from certs.services.export import export_given
 from certs.services.identity import identity_settle
-from certs.services.listeners import listener_get, listeners_ensure, processes_prune
+from certs.services.listeners import addresses_here, listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.node_diagnoses import nodes_may_be_several
 from certs.services.front import front_given
@@ -167,7 +166,7 @@ class Supervisor:
         if self._serving:
             self._serving.web.start()
             self._rebinder = Rebinder(self._serving, self._make_web)
-            self._readiness = _Readiness(self._serving.http[0])
+            self._readiness = _Readiness(self._serving.http)
         if self._works:
             self._queue = Child("queue", "portal.server.cluster", grace=_QUEUE_GRACE)
             self._queue.start()
@@ -279,9 +278,9 @@ class Supervisor:
 class _Readiness:
     """One request for /healthz that waits in the socket's queue until a process answers it; never blocks."""
 
-    def __init__(self, bound: BoundSocket) -> None:
+    def __init__(self, listening: Sequence[BoundSocket]) -> None:
         self._deadline = time.monotonic() + _READY_SECONDS
-        self._place = (address_reachable(bound.address), bound.port)
+        self._place = (addresses_here([bound.address for bound in listening]), listening[0].port)
         self._connection: socket.socket | None = None
 
     def reached(self) -> bool:

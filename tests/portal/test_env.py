@@ -135,3 +135,15 @@ def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setenv("BINDERY_CA_BUNDLE", value)
         with pytest.raises(env.EnvError, match=f"BINDERY_CA_BUNDLE names {value}, which cannot be read"):
             env.certificates("BINDERY_CA_BUNDLE")
+
+
+def test_addresses_are_written_with_or_without_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "0.0.0.0, [::1],::1,2001:DB8:0::1")
+    assert env.addresses("X") == ["0.0.0.0", "::1", "2001:db8::1"]
+
+
+@pytest.mark.parametrize("value", ["localhost", "eth0", "fe80::1%eth0", "127.0.0.1:8000", "::1,x", "300.1.1.1"])
+def test_what_is_no_address_to_listen_on_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("BINDERY_HTTP_ADDRESS", value)
+    with pytest.raises(env.EnvError, match="BINDERY_HTTP_ADDRESS: '"):
+        env.addresses("BINDERY_HTTP_ADDRESS")

@@ -108,3 +108,21 @@ def test_rows_of_ended_processes_go():
         NodeProcess.objects.create(node=node, pid=pid)
     listeners.processes_prune([os.getpid()])
     assert set(NodeProcess.objects.values_list("node", "pid")) == {(node_name(), os.getpid()), ("another", 1)}
+
+
+@pytest.mark.parametrize(
+    ("own", "listening", "place"),
+    [
+        (["127.0.0.1", "192.0.2.1", "::1"], ["0.0.0.0", "::"], "127.0.0.1"),
+        (["::1", "2001:db8::1"], ["0.0.0.0", "::"], "::1"),  # a machine without IPv4
+        (["127.0.0.1"], ["::", "0.0.0.0"], "127.0.0.1"),  # one with IPv6 switched off
+        (["192.0.2.1", "::1"], ["0.0.0.0"], "192.0.2.1"),  # no loopback of that family
+        (["127.0.0.1"], ["192.0.2.1"], "192.0.2.1"),
+        ([], ["0.0.0.0"], "127.0.0.1"),
+    ],
+)
+def test_a_listener_is_asked_over_a_family_that_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, own: list[str], listening: list[str], place: str
+) -> None:
+    monkeypatch.setattr(listeners, "local_addresses", lambda: own)
+    assert listeners.addresses_here(listening) == place
