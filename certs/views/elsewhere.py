@@ -26,7 +26,8 @@ def where(request: HttpRequest) -> HttpResponse:
         trouble = "" if names else "No name was given."
     except NameRefused as error:
         names, trouble = [], str(error)
-    found = names_look(list(dict.fromkeys(names)), allow_private="allow_private_ca" in request.POST)
+    private = "allow_private_ca" in request.POST
+    found = names_look(list(dict.fromkeys(names)), allow_private=private) if names else []
     part = request.headers.get("HX-Request") == "true"
     template = "includes/wheres.html" if part else "configuration/where.html"
     return render(request, template, {"wheres": found, "trouble": trouble})
