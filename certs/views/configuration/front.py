@@ -170,8 +170,6 @@ def _snippets(now: Front, url: str) -> dict[str, object]:
             name=name, upstream=upstream, certificate=f"{directory}/fullchain.pem", key=f"{directory}/privkey.pem"
         ),
         "challenges": challenges_filled(name=name, upstream=upstream),
-        "where_whole": {"name": "whole", "server": ""},
-        "where_challenge": {"name": "challenge", "server": ""},
         "exported": certificate,
         "directory": directory,
     }
