@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from django.conf import settings
+
 from certs.domain.addresses import address_reachable, address_shown
 from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note
 from certs.domain.errors import BinderyError
@@ -17,6 +19,7 @@ from certs.services.listeners import (
 )
 from certs.services.node_diagnoses import node_role
 from certs.services.nodes import supervisor_pid
+from certs.services.port80 import port_80_mend_here
 from certs.services.self_probe import portal_asked
 
 _SECONDS = 2.0
@@ -96,5 +99,7 @@ def low_ports(situation: Situation) -> Iterator[Line]:
                 f"Port {port} of this machine, where CAs ask ({use}), is held by {holder.rstrip(',')}.",
                 "Let that program pass the challenge path on: Configuration ➜ Let's Encrypt ➜ Configure has the line.",
             )
+        elif port == settings.PROBE_PORT and (mend := port_80_mend_here()):
+            yield note("low-ports", mend.reason, f"{mend.how} {mend.command}")
         else:
             yield fine("low-ports", f"Nobody holds port {port} of this machine; the portal is told to use another.")
