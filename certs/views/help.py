@@ -3,7 +3,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from certs.domain.addresses import address_shown
+from certs.domain.addresses import address_shown, host_shown
 from certs.domain.recipes import Kind, recipes_filled
 from certs.services import addresses
 from certs.services.listeners import addresses_here, listener_get
@@ -20,7 +20,7 @@ def help_page(request: HttpRequest) -> HttpResponse:
         "data_directory": home.path(),
         "key_ring": home.key_ring_file(),
         "public_url": addresses.public_url(),
-        "host": host,
+        "host": host_shown(host),
         "http": plain,
         "recipes": recipes_filled(Kind.PROXY, name=host, upstream=upstream),
         "https": listener_get("https"),

@@ -1,6 +1,7 @@
 """A DNS server that knows every name: A is 127.0.0.1 unless told otherwise, AAAA is empty unless told."""
 
 import contextlib
+import socket
 import socketserver
 import struct
 import threading
@@ -15,13 +16,15 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from certs.domain.addresses import address_shown
 from tests.harness.ports import LOOPBACK, free_port
 
 
 class DnsServer:
     """Use as a context manager; `address` is host:port. Records may be changed while it runs."""
 
-    def __init__(self, *, ipv4: str = LOOPBACK, ipv6: str = "") -> None:
+    def __init__(self, *, ipv4: str = LOOPBACK, ipv6: str = "", host: str = LOOPBACK) -> None:
+        self.host = host  # where it listens
         self.ipv4 = ipv4
         self.ipv6 = ipv6
         self.authoritative = True  # False: as a cache answers
@@ -33,7 +36,7 @@ class DnsServer:
 
     @property
     def address(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
+        return address_shown(self.host, self.port)
 
     def record(self, name: str, kind: str, *values: str) -> None:
         """`kind` is A, AAAA, TXT, CAA, CNAME…; values in zone file form. No value: the name has no such record."""
@@ -75,9 +78,14 @@ class DnsServer:
         return [default] if default else []
 
     def __enter__(self) -> Self:
-        udp = _Udp((LOOPBACK, self.port), _UdpHandler)
-        tcp = _Tcp((LOOPBACK, self.port), _TcpHandler)
-        for server in (udp, tcp):
+        for kind, handler in ((_Udp, _UdpHandler), (_Tcp, _TcpHandler)):
+            server = kind((self.host, self.port), handler, bind_and_activate=False)
+            if ":" in self.host:
+                server.address_family = socket.AF_INET6
+                server.socket.close()
+                server.socket = socket.socket(socket.AF_INET6, server.socket_type)
+            server.server_bind()
+            server.server_activate()
             server.dns = self
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
             self._servers.append(server)

@@ -17,7 +17,8 @@ from tests.harness import counterparts, run
 from tests.harness.artifacts import ROOT
 
 INSIDE = "BINDERY_TEST_INSIDE"
-_PREPARE = 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"'
+_PREPARE = 'mount --bind "$0" /etc/hosts && ip link set lo up && exec "$@"'
+_NO_IPV4 = _PREPARE.replace("up &&", "up && ip address del 127.0.0.1/8 dev lo &&")
 
 
 def is_inside() -> bool:
@@ -35,8 +36,13 @@ def refusal() -> str:
     return "" if done.returncode == 0 else (done.stderr.strip() or "unshare failed")
 
 
-def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (), timeout: float = 420) -> None:
-    """Run the tests of `module` inside; `names` lead to loopback. Fails with their output, prints it otherwise."""
+def run_inside(
+    module: Path, *, names: list[str], arguments: Sequence[str] = (), timeout: float = 420, ipv4: bool = True
+) -> None:
+    """Run the tests of `module` inside; `names` lead to loopback. Fails with their output, prints it otherwise.
+
+    Without `ipv4` the network has no address of that family, not even 127.0.0.1.
+    """
     reason = refusal()
     if reason:
         if counterparts.is_demanded():
@@ -44,7 +50,8 @@ def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (),
         pytest.skip(f"left out: private namespaces: {reason}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "BINDERY_"))}
     with tempfile.NamedTemporaryFile("w", prefix="bindery-hosts-") as hosts:
-        hosts.write(f"127.0.0.1 localhost {' '.join(names)}\n::1 localhost\n")
+        loopback = "127.0.0.1" if ipv4 else "::1"
+        hosts.write(f"{loopback} localhost {' '.join(names)}\n::1 localhost\n")
         hosts.flush()
         tests = [
             sys.executable,
@@ -60,7 +67,7 @@ def run_inside(module: Path, *, names: list[str], arguments: Sequence[str] = (),
             str(module),
         ]
         done = subprocess.run(
-            [*_unshare(), "sh", "-c", _PREPARE, hosts.name, *tests],
+            [*_unshare(), "sh", "-c", _PREPARE if ipv4 else _NO_IPV4, hosts.name, *tests],
             cwd=ROOT,
             env={**environment, INSIDE: "1", run.NAME: os.environ[run.NAME]},
             stdin=subprocess.DEVNULL,

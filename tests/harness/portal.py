@@ -18,6 +18,7 @@ import psutil
 import requests
 import urllib3
 
+from certs.domain.addresses import address_shown
 from tests.harness.artifacts import ROOT, keep
 from tests.harness.ports import LOOPBACK, free_ports, is_listening, wait_until
 from tests.harness.prepared import database_copy
@@ -34,15 +35,17 @@ class PortalEnded(Exception):
 class Portal:
     """Use as a context manager, or `start` and `stop`; it may be started again on the same data directory.
 
-    `lock_port` gives the HTTPS port by BINDERY_HTTPS_PORT, which locks it on the pages; without it the port is a mere
-    default that a rebind may change. `environment` is added as it is. The first start is on an empty directory where
-    the home is given or the secrets are the portal's own, else on a database that has its tables.
+    `address` is where the tests ask it. `lock_port` gives the HTTPS port by BINDERY_HTTPS_PORT, which locks it on the
+    pages; without it the port is a mere default that a rebind may change. `environment` is added as it is. The first
+    start is on an empty directory where the home is given or the secrets are the portal's own, else on a database that
+    has its tables.
     """
 
     def __init__(
         self,
         *,
         home: Path | None = None,
+        address: str = LOOPBACK,
         http_port: int = 0,
         https_port: int = 0,
         lock_port: bool = False,
@@ -53,6 +56,7 @@ class Portal:
         settings: str = "tests.settings",
     ) -> None:
         ports = free_ports(2)
+        self.address = address
         self.http_port = http_port or ports[0]
         self.https_port = https_port or ports[1]
         self._own_home = home is None
@@ -78,11 +82,11 @@ class Portal:
 
     @property
     def http_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.http_port}"
+        return f"http://{address_shown(self.address, self.http_port)}"
 
     @property
     def https_url(self) -> str:
-        return f"https://{LOOPBACK}:{self.https_port}"
+        return f"https://{address_shown(self.address, self.https_port)}"
 
     def url(self, host: str, scheme: str = "https") -> str:
         return f"{scheme}://{host}:{self.https_port if scheme == 'https' else self.http_port}"
@@ -166,7 +170,7 @@ class Portal:
             raise PortalEnded(self.log[-3000:])
         if "worker" in self.arguments:  # this role listens nowhere
             return "works on the queue" in self.log
-        if not (is_listening(self.http_port) and is_listening(self.https_port)):
+        if not all(is_listening(port, self.address) for port in (self.http_port, self.https_port)):
             return False
         try:
             return self.get("/healthz").status_code == 200
