@@ -38,6 +38,6 @@ EXPOSE 80 443
 # Long enough to finish the requests under way and the step of an order that is being taken.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=6s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['BINDERY_HTTP_PORT'] + '/healthz', timeout=5)"]
+    CMD ["python", "-m", "portal.healthcheck"]
 ENTRYPOINT ["python", "manage.py"]
 CMD ["up"]

@@ -3,12 +3,17 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from certs.services.reachability import CHALLENGE_PATH
+from portal import healthcheck
 from tests.harness.artifacts import ROOT
 from tests.harness.container import Stage, context_files, read_dockerfile
+from tests.harness.ports import free_port
 from tests.test_docs import variables_read
 
 
@@ -36,7 +41,7 @@ def test_one_volume_two_ports_and_a_health_check(stages: list[Stage]) -> None:
     assert final.volumes == ["/data"] == [final.environment["BINDERY_HOME"]]
     assert final.ports == [80, 443]
     assert (final.environment["BINDERY_HTTP_PORT"], final.environment["BINDERY_HTTPS_PORT"]) == ("80", "443")
-    assert "/healthz" in final.health[-1]
+    assert final.health == ["python", "-m", "portal.healthcheck"]
     assert final.entrypoint + final.command == ["python", "manage.py", "up"]
 
 
@@ -81,6 +86,99 @@ def test_compose_has_one_node_that_serves_one_that_works_and_a_database(
     nodes = [services[name]["environment"]["BINDERY_NODE"] for name in ("web", "worker")]  # type: ignore[index]
     assert len(set(nodes)) == 2
     assert not services["web"]["depends_on"].keys() - services.keys()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hadolint", "Dockerfile"],
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
+        ["kubernetes-validate", "--strict", "--quiet", "deploy/kubernetes.yaml"],
+    ],
+)
+def test_the_files_are_in_order_by_the_rules_of_their_formats(words: list[str]) -> None:
+    tool = Path(sys.executable).with_name(words[0])
+    done = subprocess.run([tool, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def kubernetes() -> dict[str, dict[str, Any]]:
+    """By kind/name."""
+    resources = yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text())
+    return {f"{one['kind']}/{one['metadata']['name']}": one for one in resources}
+
+
+def test_pods_have_no_rights_and_only_variables_there_are(kubernetes: dict[str, dict[str, Any]]) -> None:
+    known = set(variables_read())
+    for name in ("web", "worker"):
+        pod = kubernetes[f"Deployment/{name}"]["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["enableServiceLinks"] is False  # or a Service called bindery-http would set BINDERY_HTTP_PORT
+        [container] = pod["containers"]
+        assert container["args"] == ["up", "--role", name]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {each["name"].removesuffix("_FILE") for each in container["env"]} <= known
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        for each in container["env"]:
+            if each["name"].endswith("_FILE"):
+                assert str(Path(each["value"]).parent) in mounted
+
+
+def test_pods_are_probed_but_never_restarted_because_a_person_should_look(
+    kubernetes: dict[str, dict[str, Any]],
+) -> None:
+    deployment = kubernetes["Deployment/web"]["spec"]
+    assert deployment["replicas"] >= 2
+    [container] = deployment["template"]["spec"]["containers"]
+    paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert paths == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+    assert kubernetes["Service/web"]["metadata"]["annotations"]["prometheus.io/path"] == "/statusz"
+
+
+def test_the_challenge_path_of_every_host_leads_to_the_web_pods(kubernetes: dict[str, dict[str, Any]]) -> None:
+    [rule] = kubernetes["Ingress/challenge"]["spec"]["rules"]
+    assert "host" not in rule
+    [path] = rule["http"]["paths"]
+    assert path["path"] == CHALLENGE_PATH
+    assert path["backend"]["service"] == {"name": "web", "port": {"name": "http"}}
+    ports = {port["name"]: port["targetPort"] for port in kubernetes["Service/web"]["spec"]["ports"]}
+    assert ports == {"http": "http", "https": "https"}
+    selector = kubernetes["Service/web"]["spec"]["selector"]
+    assert kubernetes["Deployment/web"]["spec"]["template"]["metadata"]["labels"] == selector
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("", "http://127.0.0.1:8080/healthz"),
+        ("0.0.0.0,::", "http://127.0.0.1:8080/healthz"),
+        ("::", "http://[::1]:8080/healthz"),
+        ("192.0.2.7", "http://192.0.2.7:8080/healthz"),
+    ],
+)
+def test_the_health_check_asks_where_the_portal_listens(
+    monkeypatch: pytest.MonkeyPatch, address: str, expected: str
+) -> None:
+    monkeypatch.setenv("BINDERY_HTTP_PORT", "8080")
+    monkeypatch.setenv("BINDERY_HTTP_ADDRESS", address)
+    assert healthcheck.url() == expected
+
+
+def test_a_node_that_does_not_answer_is_not_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BINDERY_HTTP_PORT", str(free_port()))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert healthcheck.main() == 1
+    assert "refused" in capsys.readouterr().err
+    monkeypatch.setenv("BINDERY_HTTP_PORT", "none")
+    assert healthcheck.main() == 1
 
 
 @pytest.mark.proof

@@ -8,6 +8,7 @@ and begins no order. It ends when its operator ends it: a rolling upgrade pauses
 
 import logging
 import pkgutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -23,11 +24,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from certs.domain.errors import BinderyError, SchemaError
+from certs.domain.errors import BinderyError, SchemaError, Unavailable
 from certs.models import KeyRingCanary
 from certs.services.secrets import canary_check
 from certs.services.snapshots import dump_line, snapshot_make, snapshots_kept
 
+_POLL_SECONDS = 0.5
 _ADVISORY_LOCK = 0x42494E44  # "BIND": one number for every node of the portal
 _OWN = "certs"
 Tell = Callable[[str], object]
@@ -44,7 +46,7 @@ def schema_ensure(tell: Tell = log.info) -> bool:
     if KeyRingCanary._meta.db_table in connection.introspection.table_names():
         schema_newer_refuse()
         canary_check()
-    with _one_node_at_a_time():
+    with _one_node_at_a_time(tell):
         migrated = bool(migrations_pending())
         if migrated:
             schema_migrate(tell)
@@ -188,15 +190,52 @@ def _known() -> dict[str, frozenset[str]]:
 
 
 @contextmanager
-def _one_node_at_a_time() -> Iterator[None]:
-    """On PostgreSQL an advisory lock of the session; SQLite has one machine, whose lock file the supervisor holds."""
+def _one_node_at_a_time(tell: Tell) -> Iterator[None]:
+    """On PostgreSQL an advisory lock of the session; SQLite has one machine, whose lock file the supervisor holds.
+
+    Raises Unavailable naming who holds it when that takes too long.
+    """
     if connection.vendor != "postgresql":
         yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+    _await_turn(tell)
     try:
         yield
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
+
+
+def _await_turn(tell: Tell) -> None:
+    deadline = time.monotonic() + settings.MIGRATION_PATIENCE_SECONDS
+    told = False
+    while not _take_turn():
+        if not told:
+            tell("Another node is bringing the database up to date; this one waits for it.")
+            told = True
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Another node has been at the tables of the database for {settings.MIGRATION_PATIENCE_SECONDS:g} s: "
+                f"{_holder()}.",
+                advice="Look at what that node does, or end it; then start this one again.",
+                code="migrations-busy",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _take_turn() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _holder() -> str:
+    """Its address and process at the server (pg_locks: the lower half of the number is `objid`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(host(a.client_addr), 'the server itself'), a.pid FROM pg_locks l JOIN pg_stat_activity a "
+            "USING (pid) WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted",
+            [_ADVISORY_LOCK],
+        )
+        row = cursor.fetchone()
+    return f"a connection from {row[0]} (process {row[1]} of PostgreSQL)" if row else "it ended just now"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from certs.domain.envelope import KeyRing
@@ -128,3 +129,20 @@ def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str
         assert [path.name for path in home.iterdir()] == ["up.log"]
     finally:
         portal.stop()
+
+
+def test_a_node_that_keeps_the_tables_is_waited_for_but_not_for_ever(
+    database: dict[str, str], secrets: dict[str, str]
+) -> None:
+    url = Path(database["DATABASE_URL_FILE"]).read_text()
+    portal = Portal(own_secrets=True, environment={**database, **secrets}, settings="tests.harness.short_served")
+    with psycopg.connect(url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [0x42494E44])
+        try:
+            portal.start(wait=False)
+            wait_until(lambda: not portal.process.is_alive(), timeout=30, what="the end of a start that waits in vain")
+            assert portal.process.returncode == 4
+            assert "Another node is bringing the database up to date" in portal.log
+            assert "for 1 s: a connection from 127.0.0.1 (process" in portal.log
+        finally:
+            portal.stop()
