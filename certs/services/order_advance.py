@@ -24,7 +24,7 @@ from certs.services.order_finish import step_bind, step_prove
 from certs.services.order_flow import Flow, LeaseLost
 from certs.services.order_leftovers import leftover_keep
 from certs.services.order_start import step_order, step_register
-from certs.services.order_turns import issuer_turn_take, turn_take
+from certs.services.order_turns import issuer_turn_take, turn_once_more, turn_take
 from certs.services.order_views import ChallengeFailed, OrderGone, step_look_again, step_restart
 from certs.services.orders import order_wait
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_follow
@@ -153,6 +153,9 @@ def _fail(flow: Flow, error: BinderyError, retry_at: datetime | None = None) -> 
         flow.note(f"{seen['curl']} — {seen['seen']}", level="error")
     if error.code in _ABOUT_NAMES:
         evidence += order_findings(order, [str(seen["name"]) for seen in evidence] or order.names)
+    if again := turn_once_more(flow, error):
+        _postpone(flow, again)
+        return
     if turn_take(flow, error, {**_told(error), "evidence": evidence}):
         _advance(flow)
         return

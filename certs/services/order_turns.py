@@ -5,7 +5,7 @@ The order goes back to an earlier state with its key; what failed is kept in `Or
 twice and the person sees all of it.
 """
 
-import time
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -13,7 +13,7 @@ from django.db.models import Min
 
 from certs.acme.directories import directory_label
 from certs.domain import states
-from certs.domain.errors import AcmeFailure, BinderyError
+from certs.domain.errors import AcmeFailure, AcmeRetry, BinderyError
 from certs.domain.urls import url_split
 from certs.models import AcmeAccount, Order
 from certs.services.addresses import public_url
@@ -39,8 +39,7 @@ def turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
     """Whether the order goes on in another way. `told` is what would be said of its failure. Raises LeaseLost."""
     if flow.order.state not in _BEFORE_ISSUE:
         return False
-    again = _once_more(flow, error)
-    return again or _other_challenge(flow, error, told) or issuer_turn_take(flow, error, told)
+    return _other_challenge(flow, error, told) or issuer_turn_take(flow, error, told)
 
 
 def issuer_turn_take(flow: Flow, error: BinderyError, told: dict[str, Any]) -> bool:
@@ -54,16 +53,19 @@ def turn_failures(order: Order, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in order.tried if entry["kind"] == kind]
 
 
-def _once_more(flow: Flow, error: BinderyError) -> bool:
-    """A CA that met the portal while it was being started anew has judged that, and not the name."""
+def turn_once_more(flow: Flow, error: BinderyError) -> AcmeRetry | None:
+    """A CA that met the portal while it was being started anew has judged that, and not the name: the order is back
+    at its beginning, and what is returned says when to go on. None where that is not so. Raises LeaseLost."""
     order = flow.order
     if not isinstance(error, ChallengeFailed) or error.code not in _OTHER_WAY or order.restarts >= RESTARTS:
-        return False
-    if not solver_kinds()[order.challenge_kind].by_portal or not _was_starting(order):
-        return False
-    time.sleep(STARTING_SECONDS)
+        return None
+    if order.state not in _BEFORE_ISSUE or not solver_kinds()[order.challenge_kind].by_portal:
+        return None
+    if not _was_starting(order):
+        return None
     step_restart(flow, OrderGone(f"{error.message} The portal was being started anew when the CA looked."))
-    return True
+    later = clock.real() + timedelta(seconds=STARTING_SECONDS)
+    return AcmeRetry("Waiting until the portal is there again.", code="acme-waiting", retry_at=later)
 
 
 def _was_starting(order: Order) -> bool:

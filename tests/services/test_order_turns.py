@@ -1,6 +1,7 @@
 """What is tried next: another challenge, another issuer, a rehearsal. One order, one certificate, one key."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -482,9 +483,8 @@ def test_two_orders_for_a_name_by_the_tls_challenge_are_both_issued(cas: Cas, mo
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> NodeProcess:
+def started() -> NodeProcess:
     """A serving process that was there long before."""
-    monkeypatch.setattr(order_turns, "STARTING_SECONDS", 0.0)
     long_ago = clock.now() - timedelta(hours=1)
     return NodeProcess.objects.create(node=node_name(), pid=os.getpid(), started_at=long_ago)
 
@@ -507,7 +507,12 @@ def test_a_name_is_not_judged_by_a_portal_that_was_being_started_anew(cas: Cas, 
     ca = fails(cas, 1)
     changed = {"started_at": clock.now() + timedelta(minutes=1)} if how == "began" else {"pid": 2**22 + 1}
     NodeProcess.objects.filter(pk=started.pk).update(**changed)
-    done = advance(order())
+    begun = time.monotonic()
+    waiting = advance(order())
+    assert time.monotonic() - begun < order_turns.STARTING_SECONDS  # its place is another's meanwhile
+    assert (waiting.state, waiting.attempts, waiting.lease_owner) == (states.REGISTERED, 0, None)
+    assert waiting.next_attempt_at > clock.now() + timedelta(seconds=1)
+    done = advance(waiting)
     assert (done.state, done.restarts, done.tried) == (states.DONE, 1, []), done.error_message
     assert ca.calls["order_new"] == 2
     assert JobEvent.objects.filter(job=done.pk, message__contains="started anew").exists()
@@ -516,7 +521,10 @@ def test_a_name_is_not_judged_by_a_portal_that_was_being_started_anew(cas: Cas, 
 def test_a_portal_that_is_started_anew_all_the_time_does_not_ask_for_ever(cas: Cas, started: NodeProcess) -> None:
     ca = fails(cas, 99)
     NodeProcess.objects.filter(pk=started.pk).update(started_at=clock.now() + timedelta(minutes=1))
-    assert advance(order()).state == states.FAILED
+    asked = order()
+    for _ in range(RESTARTS):
+        assert advance(asked).state == states.REGISTERED
+    assert advance(asked).state == states.FAILED
     assert ca.calls["order_new"] == RESTARTS + 1
 
 
