@@ -24,7 +24,8 @@ def nodes_may_be_several() -> bool:
 def node_is_here(role: str) -> bool:
     """The supervisor of this node lives; whether a look is wished for that was not made."""
     moment = clock.real()
-    stale = moment - timedelta(seconds=settings.DIAGNOSIS_ALIVE_SECONDS / 4)
+    alive: float = settings.DIAGNOSIS_ALIVE_SECONDS
+    stale = moment - timedelta(seconds=alive / 4)
     row, created = NodeDiagnosis.objects.get_or_create(node=node_name(), defaults={"role": role, "seen_at": moment})
     if not created and (row.seen_at < stale or row.role != role):
         NodeDiagnosis.objects.filter(pk=row.pk).update(seen_at=moment, role=role)

@@ -8,6 +8,7 @@ from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, no
 from certs.domain.errors import BinderyError
 from certs.models import KeyRingCanary
 from certs.services.database import database_lock_problem
+from certs.services.identity import identity_held
 from certs.services.migrations import migrations_pending
 from certs.services.portal_state import state_get
 from certs.services.secrets import canary_prove
@@ -40,6 +41,19 @@ def migrations(situation: Situation) -> Iterator[Line]:
         yield bad("migrations", sentence, mend, evidence=", ".join(pending[:5]))
     else:
         yield fine("migrations", "The database fits this version.")
+
+
+@look("database")
+def held(situation: Situation) -> Iterator[Line]:
+    """Whether this is the portal that orders, and no copy of it."""
+    if why := identity_held():
+        mend = (
+            "If the other one is gone, say so under Configuration ➜ This portal goes on, or by `manage.py take_over`; "
+            "if this one is for trying, it stays held."
+        )
+        yield bad("held", f"{why} It serves, and orders nothing.", mend)
+    else:
+        yield fine("held", "The database is where it belongs.")
 
 
 @look("database", database=False)

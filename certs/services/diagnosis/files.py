@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from certs.domain.containers import Kind
 from certs.domain.diagnosis import Line, Situation, bad, fine, look, note, unknown
+from certs.services.container import container_here, volume_risk
 from certs.services.own_certificate import KEY_FILE, KEY_MODE
 from certs.transports.local import user_name
 from portal import home
@@ -36,6 +38,7 @@ def private_files(place: Path) -> list[Private]:
         Private(place / home.secret_key_file().name, 0o600, "the secret key, which signs sessions"),
         *(Private(Path(f"{database}{suffix}"), 0o600, "the database") for suffix in _SUFFIXES),
         Private(place / KEY_FILE, KEY_MODE, "a private key"),
+        *(Private(file, 0o600, "a copy of the database") for file in sorted(home.snapshots().glob("*.sqlite3"))),
     ]
 
 
@@ -139,9 +142,18 @@ def disk(situation: Situation) -> Iterator[Line]:
         yield note("disk", f"The disk of {place} is nearly full.", "Make room.", evidence=evidence)
     else:
         yield fine("disk", "There is room on the disk.", evidence=evidence)
-    if _kind_of(place) in _MEMORY:
+    if _kind_of(place) in _MEMORY and volume_risk() is None:
         mend = "Name a place on a disk with BINDERY_HOME, and move the files there."
         yield bad("disk-memory", f"{place} lies in memory: all of it is gone after a restart.", mend)
+
+
+@look("files", database=False)
+def volume(situation: Situation) -> Iterator[Line]:
+    """Whether the data outlive the container."""
+    if risk := volume_risk():
+        yield bad("volume", risk.text, risk.mend)
+    elif (kind := container_here()) != Kind.NONE:
+        yield fine("volume", "The data outlive this container.", evidence=kind.value)
 
 
 @look("files", database=False)

@@ -5,12 +5,15 @@ import socket
 import time
 from collections.abc import Iterator
 
+from cryptography.x509 import load_pem_x509_certificates
 from django.conf import settings
 
 from certs.domain.addresses import server_parse
 from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note, unknown
 from certs.domain.errors import InputError
 from certs.domain.proxies import Proxy, proxy_named, proxy_parse
+from certs.transports.roots import system_file
+from portal import clock
 
 _SECONDS = 4.0
 
@@ -72,3 +75,20 @@ def _system_resolver() -> Line:
     if servers:
         return fine("resolvers", "Names are resolved as the system does.", evidence=", ".join(servers))
     return note("resolvers", "The system names no resolver.", "Set one in /etc/resolv.conf, or BINDERY_DNS_RESOLVERS.")
+
+
+@look("network", database=False)
+def roots(situation: Situation) -> Iterator[Line]:
+    """Whether the roots that are trusted can be read."""
+    file = system_file()
+    given = load_pem_x509_certificates(settings.CA_BUNDLE.encode()) if settings.CA_BUNDLE else []
+    more = f", and {len(given)} by BINDERY_CA_BUNDLE" if given else ""
+    expired = [each.subject.rfc4514_string() for each in given if each.not_valid_after_utc <= clock.now()]
+    if not file.is_file():
+        mend = "Install the package ca-certificates, or name a file of roots with SSL_CERT_FILE."
+        yield bad("roots", "This machine has no roots of its own, so no CA can be trusted.", mend)
+    elif expired:
+        mend = "Take it out of BINDERY_CA_BUNDLE, and put its successor there."
+        yield note("roots", "A root of BINDERY_CA_BUNDLE has expired.", mend, evidence="; ".join(expired))
+    else:
+        yield fine("roots", f"CAs are trusted by the roots of the system{more}.", evidence=str(file))

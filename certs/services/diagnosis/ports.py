@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
-from certs.domain.addresses import address_reachable, address_shown
-from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note
+from certs.domain.addresses import EVERY_ADDRESS, address_shown
+from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note, unknown
 from certs.domain.errors import BinderyError
 from certs.models import Listener
 from certs.services.addresses import url_make
+from certs.services.front import front_is_on
 from certs.services.listeners import (
+    address_here,
     address_is_local,
     address_usable,
     listener_get,
@@ -23,7 +25,6 @@ from certs.services.port80 import port_80_mend_here
 from certs.services.self_probe import portal_asked
 
 _SECONDS = 2.0
-_ANSWERED_BY_CA = {80: "HTTP challenges", 443: "HTTPS and TLS challenges"}
 
 
 @look("ports", database=False)
@@ -60,7 +61,10 @@ def _place(listener: Listener, address: str, runs: bool) -> Line:
         return bad("listeners", f"{shown}: this machine does not have that address.", mend)
     if port_holder(address, listener.port):
         return bad_for("listeners", port_conflict(address, listener.port))
-    asked = portal_asked(url_make(listener.protocol, address_reachable(address), listener.port), seconds=_SECONDS)
+    here = address_here(address)
+    if not here:
+        return fine("listeners", f"This machine has no {_family(address)}, so {shown} is not used.")
+    asked = portal_asked(url_make(listener.protocol, here, listener.port), seconds=_SECONDS)
     if asked.ok:
         return fine("listeners", f"The portal listens on {shown}.")
     if asked.ok is False:
@@ -76,30 +80,44 @@ def _silent(listener: Listener, address: str, shown: str, runs: bool) -> Line:
     except BinderyError as error:
         return bad_for("listeners", error)
     if not usable:
-        return fine("listeners", f"This machine has no {'IPv6' if ':' in address else 'IPv4'}, so {shown} is not used.")
+        return fine("listeners", f"This machine has no {_family(address)}, so {shown} is not used.")
     if runs:
         mend = "Restart the portal; its log says why it does not listen."
         return bad("listeners", f"The portal runs, and nobody listens on {shown}.", mend)
     return note("listeners", f"{shown} is free; the portal does not run.", "Start it: `manage.py up`.")
 
 
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
 @look("ports")
-def low_ports(situation: Situation) -> Iterator[Line]:
-    """Whether somebody else holds ports 80 and 443 of this machine."""
+def port_80(situation: Situation) -> Iterator[Line]:
+    """Whether a CA that asks port 80 of this machine can find the portal there."""
     if node_role() == "worker":
         return
-    own = {listener_get(protocol).port for protocol in ("http", "https")}
-    for port, use in _ANSWERED_BY_CA.items():
-        if port in own:
-            continue
-        holder = next(filter(None, (port_holder(address, port) for address in ("0.0.0.0", "::"))), "")
-        if holder:
-            yield note(
-                "low-ports",
-                f"Port {port} of this machine, where CAs ask ({use}), is held by {holder.rstrip(',')}.",
-                "Let that program pass the challenge path on: Configuration ➜ Let's Encrypt ➜ Configure has the line.",
-            )
-        elif port == settings.PROBE_PORT and (mend := port_80_mend_here()):
-            yield note("low-ports", mend.reason, f"{mend.how} {mend.command}")
-        else:
-            yield fine("low-ports", f"Nobody holds port {port} of this machine; the portal is told to use another.")
+    mend = port_80_mend_here()
+    if mend is None:
+        if not front_is_on() and listener_get("http").managed:
+            yield fine("port-80", "Nothing on this machine stands between port 80 and the portal.")
+        return
+    told = "\n".join(filter(None, (mend.how, mend.command, mend.note)))
+    if mend.known:
+        yield note("port-80", mend.reason, told)
+    else:
+        yield unknown("port-80", mend.reason, told)
+
+
+@look("ports")
+def port_443(situation: Situation) -> Iterator[Line]:
+    """Whether somebody else holds port 443 of this machine."""
+    if node_role() == "worker" or listener_get("https").port == settings.PROBE_TLS_PORT:
+        return
+    holder = next(filter(None, (port_holder(address, settings.PROBE_TLS_PORT) for address in EVERY_ADDRESS)), "")
+    if holder and not front_is_on():
+        sentence = f"Port {settings.PROBE_TLS_PORT} of this machine is held by {holder.rstrip(',')}."
+        mend = (
+            "Nothing is wrong if people are to reach the portal on its own port, or through that program: "
+            "then say so under Configuration ➜ TLS in front."
+        )
+        yield note("port-443", sentence, mend)

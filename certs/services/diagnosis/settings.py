@@ -9,11 +9,13 @@ import psutil
 
 from certs.domain.diagnosis import Line, Situation, bad, fine, look, note, unknown
 from certs.services.nodes import supervisor_pid
+from certs.transports.local import user_name
 from portal import env
 
 _OURS = ("BINDERY_", "DATABASE_URL")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # How much it tells, and what a supervisor hands to its own children.
+_SECRETS = frozenset({"BINDERY_KEY_RING", "BINDERY_SECRET_KEY", "DATABASE_URL"})
 _NO_MATTER = frozenset({"BINDERY_LOG_LEVEL", "BINDERY_LOG_FORMAT", "BINDERY_SOCKETS"})
 
 
@@ -25,6 +27,12 @@ def settings_given(environment: Mapping[str, str]) -> dict[str, str]:
         if name.startswith(_OURS) or name.upper() in _PROXIES
         if value and name not in _NO_MATTER and not name.startswith("BINDERY_TEST_")
     }
+
+
+def settings_compared(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same for a comparison: where a secret comes from says nothing about which it is."""
+    given = {name.removesuffix("_FILE"): value for name, value in settings_given(environment).items()}
+    return {name: "given" if name in _SECRETS else value for name, value in given.items()}
 
 
 @look("settings", database=False)
@@ -56,22 +64,20 @@ def running(situation: Situation) -> Iterator[Line]:
 def _compared(pid: int) -> Iterator[Line]:
     """A command in a shell often lacks what a unit or a container sets, and then sees another portal than people do."""
     try:
-        theirs = settings_given(psutil.Process(pid).environ())
+        theirs = settings_compared(psutil.Process(pid).environ())
     except psutil.Error:
-        user = _user_of(pid)
-        yield unknown(
-            "same-settings",
-            "How the running portal was set may not be seen by this user.",
-            f"Run this as {user}: `sudo -u {shlex.quote(user)} …`, or as root." if user else "",
-        )
+        # The kernel hides a service with rights of its own even from its own user; `bindery` reads the same files.
+        if (user := _user_of(pid)) != user_name():
+            sentence = f"With which settings the portal was started may not be seen by {user_name()}."
+            yield unknown("same-settings", sentence, f"Run this as {user or 'its user'}, or as root.")
         return
-    ours = settings_given(os.environ)
+    ours = settings_compared(os.environ)
     if other := sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)):
         yield note(
             "same-settings",
             f"The running portal was started with other settings than this: {', '.join(other)}.",
-            "What is told below is told with the settings of this command. Give it those of the portal, "
-            "for instance by its service's environment file.",
+            "What is told below is told with the settings of this command. Give it those of the portal: of a service "
+            "made by `make install` by `sudo bindery doctor`, of a container by running this inside.",
         )
     else:
         yield fine("same-settings", "It was started with the same settings.")

@@ -145,3 +145,12 @@ def test_a_postgresql_that_is_away_ends_soon_with_a_sentence_without_its_passwor
     assert "127.0.0.1:9" in ran.stdout
     assert "planted-pw" not in ran.stdout + ran.stderr
     assert "not known without the" in ran.stdout
+
+
+@pytest.mark.django_db
+def test_a_copy_of_a_portal_is_red(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(database.held)[State.OK]
+    monkeypatch.setattr(database, "identity_held", lambda: "The data directory of this portal is a copy.")
+    (line,) = told(database.held)[State.BAD]
+    assert "orders nothing" in line.sentence
+    assert "take_over" in line.mend

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from certs.domain.containers import Kind
 from certs.domain.diagnosis import Line, Look, Situation, State
+from certs.services.container import VolumeRisk
 from certs.services.diagnosis import files
 from portal import home
 from tests.harness import counterparts
@@ -116,4 +118,26 @@ def test_a_disk_that_is_really_full_is_red(tmp_path: Path) -> None:
     assert ran.returncode == 3, ran.stderr
     assert f"The disk of {place} is full." in ran.stdout
     assert "No space left on device" in ran.stdout
-    assert "lies in memory" in ran.stdout
+    assert "in memory" in ran.stdout
+
+
+def test_data_that_go_with_the_container_are_red(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "volume_risk", lambda: VolumeRisk("It goes with the container.", "docker run -v …"))
+    (line,) = told(files.volume)[State.BAD]
+    assert line.mend == "docker run -v …"
+    monkeypatch.setattr(files, "volume_risk", lambda: None)
+    monkeypatch.setattr(files, "container_here", lambda: Kind.DOCKER)
+    assert told(files.volume)[State.OK]
+    monkeypatch.setattr(files, "container_here", lambda: Kind.NONE)
+    assert not any(told(files.volume).values())
+
+
+def test_a_copy_of_the_database_that_others_may_read_is_red(
+    situation: Situation, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "snapshots", lambda: situation.home / "snapshots")
+    (situation.home / "snapshots").mkdir()
+    copy = situation.home / "snapshots" / "20260101-000000-certs.0003.sqlite3"
+    copy.touch(mode=0o644)
+    copy.chmod(0o644)
+    assert copy.name in told(files.file_modes)[State.BAD][0].sentence

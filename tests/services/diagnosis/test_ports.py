@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
+from pytest_django import Settings
 
 from certs.domain.diagnosis import Line, Look, Situation, State
+from certs.domain.port80 import Mend
 from certs.models import Listener
 from certs.services.diagnosis import ports
 from certs.services.node_diagnoses import node_is_here
@@ -92,3 +95,24 @@ def test_a_worker_node_listens_nowhere(told: Told) -> None:
     found = told(ports.listeners)
     assert [line.sentence for line in found[State.OK]] == ["This node works on the queue and listens nowhere."]
     assert not found[State.NOTE]
+
+
+def test_port_80_is_told_with_the_command_that_brings_it_here(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    mend = Mend("Port 80 is held by nginx.", "Put this into it:", "location / { }", "Then try again.")
+    monkeypatch.setattr(ports, "port_80_mend_here", lambda: mend)
+    (line,) = told(ports.port_80)[State.NOTE]
+    assert (line.sentence, line.mend) == (mend.reason, "Put this into it:\nlocation / { }\nThen try again.")
+    monkeypatch.setattr(ports, "port_80_mend_here", lambda: replace(mend, known=False))
+    assert told(ports.port_80)[State.UNKNOWN]
+    monkeypatch.setattr(ports, "port_80_mend_here", lambda: None)
+    assert not any(told(ports.port_80).values())  # no listener of ours: nothing is known
+    listener(8000, "0.0.0.0")
+    assert told(ports.port_80)[State.OK]
+
+
+def test_who_holds_port_443_is_named(told: Told, settings: Settings, holder: tuple[int, int]) -> None:
+    settings.PROBE_TLS_PORT = holder[0]
+    (line,) = told(ports.port_443)[State.NOTE]
+    assert f"process {holder[1]}" in line.sentence
+    settings.PROBE_TLS_PORT = free_port()
+    assert not any(told(ports.port_443).values())
