@@ -24,7 +24,11 @@ from portal import logs
 PRESENT, CLEAN = "present", "clean"
 CHALLENGE = "_acme-challenge."
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_KEPT = ("LANG", "TZ", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+_KEPT = (
+    *("LANG", "TZ", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
+)
 _VARIABLE = re.compile(r"HOOK_[A-Z0-9_]{1,60}")  # no other name: PATH or LD_PRELOAD would run what no operator allowed
 _SHOWN = 400  # characters of what a script said, in a sentence
 _STORED = 2000
