@@ -15,7 +15,7 @@ from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, sentence, subject_make
 from certs.domain.names import name_display
 from certs.models import AcmeAccount, AcmeDirectory, Challenge
-from certs.services import alarm_certificates
+from certs.services import alarm_certificates, alarm_front
 from certs.services.alarm_certificates import certificate_well, certificates_troubles, way_shown
 from certs.services.alarms import alarms_settle
 from certs.services.directories import directories_used
@@ -24,14 +24,20 @@ from portal import clock
 
 SILENT = timedelta(days=1)  # a directory that does not answer
 CLEAN_TRIES = 4  # the last of them some twenty minutes after the first
-_SWEPT = alarm_certificates.KINDS | {"directory", "terms", "cleanup"}
+_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, "directory", "terms", "cleanup"}
 
 
 def alarms_sweep() -> None:
     """Settle what the rows say of certificates, directories, accounts and clean-ups. Where all is well: a few indexed
     queries that find nothing, and no write."""
     moment = clock.now()
-    found = [*certificates_troubles(moment), *_directories(moment), *_terms(), *_cleanups()]
+    found = [
+        *certificates_troubles(moment),
+        *alarm_front.front_troubles(moment),
+        *_directories(moment),
+        *_terms(),
+        *_cleanups(),
+    ]
     alarms_settle(_SWEPT, {trouble.key: trouble for trouble in found}, _well)
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from certs.domain.errors import NotAllowed
+from certs.domain.forwarded import NOT_BELIEVED
 from certs.forms.setup import SetupForm
 from certs.models import User
 from certs.services import addresses, links
@@ -62,7 +63,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
 
 def _secure_form(request: HttpRequest) -> dict[str, str]:
     """This very link over HTTPS, by the host this browser uses, and what the browser will say there."""
-    if request.is_secure():
+    if request.is_secure() or request.META.get(NOT_BELIEVED):
         return {}
     host = addresses.host_normalize(request.get_host())
     url = addresses.https_url(host) + request.path
@@ -71,7 +72,8 @@ def _secure_form(request: HttpRequest) -> dict[str, str]:
 
 def here(request: HttpRequest) -> str:
     """The address of this portal as this browser knows it."""
-    return f"{request.scheme}://{request.get_host()}"
+    scheme = "https" if request.META.get(NOT_BELIEVED) else request.scheme  # the person sees it, and may correct it
+    return f"{scheme}://{request.get_host()}"
 
 
 def _keep_host(request: HttpRequest, email: str) -> None:

@@ -7,18 +7,30 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from certs.domain.alarms import Level, Trouble
+from certs.domain.diagnosis import Look as Check
+from certs.domain.diagnosis import Situation
 from certs.domain.errors import ConflictError, InputError, NotAllowed, Unavailable
 from certs.models import AuditEvent
 from certs.services import front_check
+from certs.services.alarm_front import front_troubles
+from certs.services.alarm_watch import alarms_sweep
+from certs.services.alarms import alarms_open
 from certs.services.arrivals import Arrival
 from certs.services.bindings import binding_set
+from certs.services.certificates import version_add
+from certs.services.diagnosis.front import front_serves as front_line
+from certs.services.diagnosis.front import tls_in_front
 from certs.services.front import front_change, front_given, front_on_trial, front_read, front_return, front_tidy
 from certs.services.front_check import front_look, front_seen, front_serves, front_shown
+from certs.services.front_notices import notice_add
 from certs.services.front_trial import front_confirm
 from certs.services.https import force_ssl_enable, hsts_advance, hsts_enable, hsts_standing, policy_read
+from certs.services.keys import key_import
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.transports.front import Look
+from portal import clock
 from tests.harness import pki
 from tests.standing import HOST, URL, ca_make, certificate_bound, certificate_make, clock_move, stand
 
@@ -325,3 +337,83 @@ class TestHsts:
         shows(pki.leaf(CA, [HOST]))
         hsts_enable(THROUGH, actor="test")
         binding_set("", certificate_make(None, ["other.example.com"]), actor="test")
+
+
+class TestAlarms:
+    @staticmethod
+    def _told(moment: datetime | None = None) -> list[Trouble]:
+        return list(front_troubles(moment or clock.now()))
+
+    def test_a_renewal_that_the_front_does_not_serve_is_told_after_an_hour(self, shows: Show) -> None:
+        on(trial=False)
+        certificate = certificate_make(ca_make(), [HOST])
+        shows(pki.leaf(CA, [HOST]))
+        front_look()
+        first = certificate.current
+        assert first is not None
+        first.fingerprint_sha256 = front_seen().fingerprint  # type: ignore[union-attr]
+        first.save()
+        assert self._told() == []
+        key = pki.leaf(CA, [HOST])
+        version_add(certificate, leaf=key.certificate, chain=[], key=key_import(key.key))  # type: ignore[arg-type]
+        front_look()
+        assert self._told() == []  # the front has its time to take it over
+        (told,) = self._told(clock.now() + timedelta(hours=2))
+        assert (told.subject, told.level) == (f"{HOST}: the front serves an earlier certificate", Level.WARNING)
+
+    def test_the_end_of_a_certificate_of_its_own_is_told_in_time(self, shows: Show) -> None:
+        on(trial=False)
+        shows(pki.leaf(CA, [HOST], days=90))
+        front_look()
+        assert self._told() == []
+        (told,) = self._told(clock.now() + timedelta(days=85))
+        assert (told.subject, told.level) == (f"{HOST}: the front's certificate ends", Level.WARNING)
+        assert "the portal does not renew it" in told.happened
+        alarms_sweep()
+        assert not alarms_open().exists()
+        off(trial=False)
+        assert self._told(clock.now() + timedelta(days=85)) == []
+
+    def test_it_is_an_alarm_until_it_is_well(self, shows: Show) -> None:
+        on(trial=False)
+        shows(pki.leaf(CA, [HOST], days=0.01, start=datetime.now(UTC) - timedelta(hours=1)))
+        front_look()
+        alarms_sweep()
+        assert [alarm.key for alarm in alarms_open()] == ["front"]
+        shows("cannot be reached")
+        front_look()
+        alarms_sweep()
+        assert alarms_open().count() == 1
+        shows(pki.leaf(CA, [HOST]))
+        front_look()
+        alarms_sweep()
+        assert not alarms_open().exists()
+
+
+class TestDiagnosis:
+    @staticmethod
+    def _lines(check: Check) -> list[tuple[str, str]]:
+        situation = Situation("node", Path("/"), 10)
+        return [(line.state.value, line.sentence) for line in check(situation)]
+
+    def test_a_line_for_each_standing(self, shows: Show) -> None:
+        assert self._lines(tls_in_front) == [("ok", "TLS ends in the portal itself: no proxy is believed.")]
+        notice_add(PROXY, ["X-Forwarded-Proto"])
+        ((state, sentence),) = self._lines(tls_in_front)
+        assert (state, PROXY in sentence) == ("note", True)
+        on()
+        assert self._lines(tls_in_front)[0][0] == "note"
+        front_confirm(THROUGH, through=True, actor="test")
+        assert self._lines(tls_in_front)[0][0] == "ok"
+        state_update(front_silent_at=clock.now())
+        assert self._lines(tls_in_front)[0][0] == "bad"
+
+    def test_what_is_served(self, shows: Show) -> None:
+        assert self._lines(front_line) == []
+        on(trial=False)
+        shows(pki.leaf(CA, [HOST]))
+        assert self._lines(front_line)[0][0] == "ok"
+        shows(pki.leaf(CA, [HOST]), status=404, body="other")
+        assert [state for state, _ in self._lines(front_line)] == ["ok", "bad"]
+        shows("cannot be reached")
+        assert self._lines(front_line)[0][0] == "unknown"

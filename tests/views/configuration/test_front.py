@@ -4,9 +4,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from certs.models import AuditEvent
+from certs.models import AuditEvent, User
 from certs.services.front import front_change, front_read
 from certs.services.front_notices import notice_add, notices_read
+from certs.services.links import setup_link_make
 from certs.services.portal_state import state_get, state_update
 from portal import clock
 
@@ -141,6 +142,7 @@ def test_a_silent_front_is_told(client: Client) -> None:
     front_change(on=True, proxies=[NEAR], actor="test", trial=False)
     state_update(front_silent_at=clock.now())
     assert "does not say how requests came" in _page(client)
+    assert "does not say how requests came" in _page(client, "/configuration/https/")
 
 
 def test_the_lines_are_filled_in_with_what_is_so(client: Client) -> None:
@@ -158,3 +160,13 @@ def test_others_look_and_change_nothing(onlooker: Client, stranger: Client) -> N
         assert onlooker.post(PAGE + path, {"on": "on", "proxies": NEAR}).status_code == 403
         assert stranger.post(PAGE + path).status_code == 302
     assert not front_read().on
+
+
+def test_the_set_up_through_a_front_that_is_not_known_yet_asks_for_its_address(db: None) -> None:
+    User.objects.all().delete()
+    link = f"/setup/{setup_link_make()}/"
+    page = Client().get(link, headers={"host": "portal.example.com", **FRONT}).content.decode()
+    assert 'value="https://portal.example.com"' in page
+    assert ":8443/setup/" not in page
+    plain = Client().get(link, headers={"host": "portal.example.com"}).content.decode()
+    assert 'value="http://portal.example.com"' in plain
