@@ -65,7 +65,7 @@ def site_get() -> Site:
         resolvers=tuple(settings.DNS_RESOLVERS),
         authorities=tuple(settings.DNS_AUTHORITIES),
         hooks=settings.HOOKS_DIR,
-        allow_private=private_allowed(),
+        allow_private=private_allowed,
         alone=alone,
     )
 

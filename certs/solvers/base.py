@@ -60,6 +60,10 @@ class Instruction:
     trouble: str = ""  # why nobody could be asked
 
 
+def _never() -> bool:
+    return False
+
+
 def _as_it_comes(_: str) -> AbstractContextManager[None]:
     return nullcontext()
 
@@ -73,7 +77,8 @@ class Site:
     resolvers: tuple[str, ...] = ()  # host or host:port of recursive DNS servers; empty: the system's
     authorities: tuple[str, ...] = ()  # asked instead of a zone's own servers (split-horizon DNS); empty: those
     hooks: Path = Path("hooks")  # the directory whose scripts may be run
-    allow_private: bool = False  # loopback and private addresses may be looked at
+    # Whether loopback and private addresses may be looked at; asked only where one looks.
+    allow_private: Callable[[], bool] = _never
     # `with site.alone(NAME)`: nobody else in the whole portal is at the same. Raises Unavailable after a while.
     alone: Callable[[str], AbstractContextManager[None]] = _as_it_comes
 

@@ -61,7 +61,7 @@ def _address(task: Task) -> str:
 
 def _seen(url: str, expected: str, site: Site) -> str:
     try:
-        return _describe(_ask(url, site, allow_private=site.allow_private), expected)
+        return _describe(_ask(url, site, allow_private=site.allow_private()), expected)
     except Unavailable as error:
         return _NO_ANSWER.get(error.code, f"no answer: {error.message.rstrip('.')}")
     except InputError as error:

@@ -60,7 +60,7 @@ def _port(task: Task) -> int:
 def _seen(task: Task, port: int, server_name: str, site: Site) -> str:
     """Of a private address that nobody permitted it is told whether our answer is there, and nothing else."""
     try:
-        return _shake(task, port, server_name, allow_private=site.allow_private)
+        return _shake(task, port, server_name, allow_private=site.allow_private())
     except InputError as error:
         why = error.message.rstrip(".")
         return _RIGHT if _shake(task, port, server_name, allow_private=True) == _RIGHT else f"not our answer: {why}"

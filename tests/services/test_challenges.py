@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.db import connection, transaction
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from certs.domain.errors import AcmeRetry, Unavailable
 from certs.models import AcmeAccount, Challenge, Order
@@ -22,6 +23,7 @@ from certs.services.challenges import (
     challenges_clean,
     challenges_clear,
     challenges_store,
+    site_get,
     solver_kinds,
     tls_challenge_answer,
 )
@@ -377,3 +379,14 @@ def test_many_names_at_a_slow_provider_take_several_turns(
     monkeypatch.setattr(order_answers, "PRESENT_SECONDS", 60)
     order_answers._present(list(Challenge.objects.all()), Remembering())
     assert len(remembering.stands) == 3
+
+
+@pytest.mark.django_db
+def test_what_only_a_look_needs_is_not_asked_for_each_order(
+    settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(0):
+        site = site_get()
+    settings.ALLOW_PRIVATE_CA = False
+    with django_assert_num_queries(1):
+        assert not site.allow_private()

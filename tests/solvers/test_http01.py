@@ -53,7 +53,9 @@ def server() -> Iterator[Server]:
 
 def look(port: int) -> Any:
     asked = f"http://localhost:{port}{PATH}{TASK.token}"
-    return Http01(site=Site(allow_private=True)).look(Task(TASK.name, TASK.token, TASK.key_authorization, asked))
+    return Http01(site=Site(allow_private=lambda: True)).look(
+        Task(TASK.name, TASK.token, TASK.key_authorization, asked)
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,13 +131,13 @@ def test_the_resolvers_of_the_settings_are_asked_instead_of_the_systems(server: 
     need("named")
     records = {"test": [], "one.test": ["here A 127.0.0.1", "gone TXT nothing"]}
     with Bind(zones=records, records=records) as bind:
-        site = Site(resolvers=(bind.address,), authorities=(bind.address,), allow_private=True)
+        site = Site(resolvers=(bind.address,), authorities=(bind.address,), allow_private=lambda: True)
 
         def seen(name: str, asked: Site) -> str:
             place = f"http://{name}:{server.port}{PATH}token"
             task = Task(name=name, token="token", key_authorization="token.thumb", asked=place)
             return Http01(site=asked).look(task).seen
 
-        assert "cannot find" in seen("here.one.test", Site(allow_private=True))
+        assert "cannot find" in seen("here.one.test", Site(allow_private=lambda: True))
         assert seen("here.one.test", site).startswith("HTTP ")
         assert "cannot find" in seen("gone.one.test", site)

@@ -49,7 +49,7 @@ def serving(tmp_path: Path, leaf_pem: str, key_pem: str, *protocols: str) -> Ite
 
 
 def look(port: int, *, allow_private: bool = True) -> Evidence:
-    solver = TlsAlpn01(site=Site(allow_private=allow_private))
+    solver = TlsAlpn01(site=Site(allow_private=lambda: allow_private))
     return solver.look(Task(TASK.name, TASK.token, TASK.key_authorization, f"localhost:{port}"))
 
 
