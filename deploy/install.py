@@ -328,9 +328,10 @@ def _start(is_first: bool) -> None:
 def _wait_until_it_answers() -> None:
     port = _ports()[0]
     deadline = time.monotonic() + STARTS_WITHIN
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
+            direct.open(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
             say(f"Bindery runs as the user {USER}; settings are in {ETC / 'bindery.env'}, data in {DATA}.")
             subprocess.run([COMMAND, "setup_link"], check=False, stderr=subprocess.DEVNULL)
             say(f"Keep a copy of {ETC / 'key_ring.json'} apart from the data: without it nobody can read stored keys.")

@@ -17,7 +17,7 @@ DEFAULT_PORT = 8000  # as in portal/settings.py
 
 def url() -> str:
     """Raises EnvError."""
-    address = (env.words("BINDERY_HTTP_ADDRESS") or ["0.0.0.0"])[0]
+    address = (env.addresses("BINDERY_HTTP_ADDRESS") or ["0.0.0.0"])[0]
     return f"http://{address_shown(address_reachable(address), env.port('BINDERY_HTTP_PORT', DEFAULT_PORT))}/healthz"
 
 
