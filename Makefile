@@ -17,7 +17,7 @@ PLACES = --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run install uninstall test coverage proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
+.PHONY: help run install upgrade uninstall test coverage proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
 
 help: ## List these targets
 	@echo "Bindery: make TARGET [ARGS=\"…\"]"
@@ -31,6 +31,10 @@ run: $(VENV)/ready-run ## Start the portal; makes all it needs the first time
 # The service may not come near a home, so it gets a Python and a virtual environment of its own.
 install: ## As root: install Bindery as a systemd service, or upgrade it (DATA=./data takes along what `make run` made)
 	@python=$$(OUTSIDE_HOMES=1 deploy/find_python.sh) && exec "$$python" -B deploy/install.py install $(PLACES) --data "$(DATA)"
+
+upgrade: ## Put the version of this checkout (after git pull) in place of the one that runs; as root for a service
+	@python=$$([ ! -e /etc/systemd/system/bindery.service ] || export OUTSIDE_HOMES=1; deploy/find_python.sh) && \
+	  exec "$$python" -B deploy/upgrade.py --prefix "$(PREFIX)"
 
 uninstall: ## As root: take the service away; data, settings and secrets stay
 	@python=$$(OUTSIDE_HOMES=1 deploy/find_python.sh) && exec "$$python" -B deploy/install.py uninstall $(PLACES)
@@ -82,7 +86,7 @@ setup-link: $(VENV)/ready-run ## Print a new one-time link while there is no adm
 	@$(BIN)/python manage.py setup_link
 
 clean: ## Remove the virtual environment, caches and artefacts; the data directory stays
-	@rm -rf $(VENV) .cache artifacts static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) $(VENV)-next $(VENV)-before .cache artifacts static-root .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `unfinished` is left behind where packages were being installed when all ended: then nothing there can be relied on.

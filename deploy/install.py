@@ -266,6 +266,7 @@ def data_take(source: Path) -> None:
             contextlib.closing(sqlite3.connect(partial)) as new,
         ):
             old.backup(new)
+            _is_the_portal_now(new)
         partial.chmod(0o600)
         for name in TAKEN_ALONG:
             if (source / name).is_dir():
@@ -277,6 +278,12 @@ def data_take(source: Path) -> None:
                 _write(ETC / file, (source / name).read_text(), 0o600)
         partial.rename(DATA / "bindery.sqlite3")  # last: with it the data count as there
     say(f"Copied {source} to {DATA}. Never start the old one again: both would order the same certificates.")
+
+
+def _is_the_portal_now(database: sqlite3.Connection) -> None:
+    """It was said by asking for it, so that the copy need not hold its orders until somebody says it again."""
+    with contextlib.suppress(sqlite3.OperationalError), database:  # an older one has no such table
+        database.execute("DELETE FROM certs_portalidentity")
 
 
 @contextlib.contextmanager
