@@ -74,6 +74,10 @@ COUNTERPARTS = {
             places=("/lib/systemd", "/usr/lib/systemd"),
             needed_for="the service that `make install` makes",
         ),
+        Counterpart("sudo", "sudo", "sudo", needed_for="commands that the pages show, as a person runs them"),
+        Counterpart(
+            "iptables", "iptables", "iptables", places=("/usr/sbin", "/sbin"), needed_for="a port that is forwarded"
+        ),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
         Counterpart("nginx", "nginx", "nginx", places=("/usr/sbin",), needed_for="nginx in front of the portal"),
         Counterpart("apache2", "apache2", "apache2", places=("/usr/sbin",), needed_for="Apache in front of the portal"),
