@@ -56,6 +56,9 @@ def checkout_upgrade() -> None:
     with _no_portal():
         if fresh:
             _swap(NEXT, BEFORE)
+    if not _has_database():
+        say("Upgraded. There is no database yet; the first start makes it: make run")
+        return
     code = subprocess.run(
         [VENV / "bin" / "python", ROOT / "manage.py", "migrate", "--verbosity", "0"], check=False
     ).returncode
@@ -67,6 +70,15 @@ def checkout_upgrade() -> None:
     if fresh:
         say("The way back, with the line above if there is one: git checkout the version before, and then")
         say(f"  rm -rf {VENV.name} && mv {BEFORE.name} {VENV.name}")
+
+
+def _home() -> Path:
+    return Path(os.environ.get("BINDERY_HOME") or ROOT / "data").absolute()
+
+
+def _has_database() -> bool:
+    elsewhere = os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")
+    return bool(elsewhere) or (_home() / "bindery.sqlite3").exists()
 
 
 def _is_ready(venv: Path) -> bool:
@@ -96,7 +108,7 @@ def _swap(new: Path, old: Path) -> None:
 @contextlib.contextmanager
 def _no_portal() -> Iterator[None]:
     """Holds the lock of the supervisor. Raises Refused while a portal runs: its packages must not be changed."""
-    home = Path(os.environ.get("BINDERY_HOME") or ROOT / "data").absolute()
+    home = _home()
     if not home.is_dir():
         yield
         return

@@ -121,7 +121,8 @@ def test_an_upgrade_of_a_checkout_that_is_up_to_date_changes_nothing(tmp_path: P
     checkout = Checkout(tmp_path / "bindery", git("rev-parse", "HEAD"))
     (checkout.place / ".venv").unlink()
     (checkout.place / ".venv").mkdir()
-    (checkout.place / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (checkout.place / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     (checkout.place / ".venv" / "ready-run").touch()
     done = checkout.make("upgrade")
     assert done.returncode == 0, done
