@@ -62,6 +62,11 @@ class Elsewhere:
     shelves: Sequence[Shelf]
 
     @property
+    def in_order(self) -> list[str]:
+        """The topics of which there is nothing to tell."""
+        return [shelf.label for shelf in self.shelves if not shelf.telling]
+
+    @property
     def waits(self) -> bool:
         return self.row.wished > self.row.done
 

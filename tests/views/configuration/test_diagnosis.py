@@ -106,6 +106,8 @@ def test_other_nodes_are_asked_and_shown(client: Client) -> None:
     NodeDiagnosis.objects.filter(pk=other.pk).update(lines=lines, done=1, finished_at=clock.now())
     shown = client.get(reverse("diagnosis-nodes")).content.decode()
     assert "The disk is full &lt;b&gt;." in shown
+    assert "in order</span> Worker and schedule" in shown
+    assert "The worker runs." not in shown
     assert 'hx-trigger="every 2s"' not in shown
 
 
