@@ -23,7 +23,7 @@ from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_delete
 from certs.services.events import audit_record
 from certs.services.issuing import certificate_order
-from certs.services.portal_state import generation_bump, state_get, state_update
+from certs.services.portal_state import generation_bump, state_get, state_lock, state_update
 from portal import clock
 
 log = logging.getLogger("bindery.on_demand")
@@ -107,9 +107,7 @@ def on_demand_ask(server_name: str) -> Asked:
         return Asked("refused", error.message)
     try:
         with transaction.atomic():
-            # The lock: SQLite has one writer at a time, PostgreSQL waits here for the row.
-            state = PortalState.objects.select_for_update().filter(pk=1).first()
-            found = _ask(name, state or PortalState())
+            found = _ask(name, state_lock())
         return found if isinstance(found, Asked) else _bind(name, found)
     except BinderyError as error:
         log.warning("%s was visited, but nothing could be done: %s", name, error)
@@ -204,11 +202,11 @@ def _store(state: PortalState, *, on: bool, hosts: list[str], account: AcmeAccou
         return
     before, after = HostList.of(state.on_demand_hosts), HostList.of(hosts)
     with transaction.atomic():
-        state_update(on_demand=on, on_demand_hosts=hosts, on_demand_account=account)
-        for certificate in Certificate.objects.filter(on_demand=True, deleted_at=None):
+        for certificate in Certificate.objects.filter(on_demand=True, deleted_at=None).order_by("pk"):
             was, now = (any(map(listed.allows, certificate.names)) for listed in (before, after))
             if was != now:
                 Certificate.objects.filter(pk=certificate.pk).update(auto_renew=now, next_check_at=clock.now())
+        state_update(on_demand=on, on_demand_hosts=hosts, on_demand_account=account)
         generation_bump()
         audit_record(
             actor,

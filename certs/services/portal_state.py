@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from django.db import connection
 from django.db.models import F
 
 from certs.models import PortalState
+
+_ADVISORY_LOCK = 0x53544154  # "STAT": one number for every node of the portal
 
 
 def state_get() -> PortalState:
@@ -20,10 +23,13 @@ def state_update(**fields: Any) -> None:
 def state_lock() -> PortalState:
     """Inside a transaction: whoever else asks for it waits until that ends, and sees what it has done.
 
-    Do not change a certificate after it that others may be changing: a renewal locks the certificate first, then this.
+    A lock of its own on PostgreSQL, and not that of the row: rows are locked in one order, certificates first, then the
+    settings, as a renewal does. This one comes before all of them. SQLite has one writer at a time.
     """
-    state_get()
-    return PortalState.objects.select_for_update().get(pk=1)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+    return state_get()
 
 
 def generation_bump() -> None:
