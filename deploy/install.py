@@ -278,12 +278,7 @@ def data_take(source: Path) -> None:
                 _write(ETC / file, (source / name).read_text(), 0o600)
         partial.rename(DATA / "bindery.sqlite3")  # last: with it the data count as there
     say(f"Copied {source} to {DATA}. Never start the old one again: both would order the same certificates.")
-
-
-def _is_the_portal_now(database: sqlite3.Connection) -> None:
-    """It was said by asking for it, so that the copy need not hold its orders until somebody says it again."""
-    with contextlib.suppress(sqlite3.OperationalError), database:  # an older one has no such table
-        database.execute("DELETE FROM certs_portalidentity")
+    say("The copy holds its orders until you say that it is the one to go on with: sudo bindery take_over")
 
 
 @contextlib.contextmanager
