@@ -278,7 +278,14 @@ def data_take(source: Path) -> None:
                 _write(ETC / file, (source / name).read_text(), 0o600)
         partial.rename(DATA / "bindery.sqlite3")  # last: with it the data count as there
     say(f"Copied {source} to {DATA}. Never start the old one again: both would order the same certificates.")
-    say("The copy holds its orders until you say that it is the one to go on with: sudo bindery take_over")
+
+
+def _is_the_portal_now(database: sqlite3.Connection) -> None:
+    """Whoever takes data along says that this portal goes on: without the old one's identity (services/identity.py) it
+    makes one of its own at its start, instead of holding its orders as any other copy does."""
+    with contextlib.suppress(sqlite3.OperationalError):  # a database from before there were identities
+        database.execute("DELETE FROM certs_portalidentity")
+        database.commit()
 
 
 @contextlib.contextmanager
