@@ -4,6 +4,7 @@ A check that raises, or does not end in time, "could not be checked" and takes n
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -24,6 +25,8 @@ from portal import home
 log = logging.getLogger("bindery.diagnosis")
 SECONDS = 20.0  # for everything
 PACKAGE = "certs.services.diagnosis"
+AT_ONCE = 12  # checks of one process: each may hold a connection to the database
+_ROOM = threading.BoundedSemaphore(AT_ONCE)
 
 
 def looks(topics: Collection[str] = ()) -> list[Look]:
@@ -41,7 +44,9 @@ def diagnosis_run(topics: Collection[str] = (), *, seconds: float = SECONDS) -> 
     until = time.monotonic() + seconds
     situation = situation_read(seconds)
     chosen = looks(topics)
-    work = [_Work(each, situation) for each in chosen if not (each.database and situation.database)]
+    possible = [each for each in chosen if not (each.database and situation.database)]
+    # What is quick first, so that it does not wait for room behind what waits for the network.
+    work = [_Work(each, situation) for each in sorted(possible, key=lambda look: look.seconds)]
     for each in work:
         each.start()
     for each in work:
@@ -60,14 +65,18 @@ class _Work:
     situation: Situation
     found: list[Line] = field(default_factory=list)
     reason: str = ""
+    begun: float = math.inf  # on the monotonic clock
 
     def start(self) -> None:
-        self._until = time.monotonic() + self.look.seconds
         self._thread = threading.Thread(target=self._run, name=f"diagnosis-{self.look.code}", daemon=True)
         self._thread.start()
 
     def end_by(self, until: float) -> None:
-        self._thread.join(max(0.0, min(until, self._until) - time.monotonic()))
+        while self._thread.is_alive():
+            left = min(until, self.begun + self.look.seconds) - time.monotonic()
+            if left <= 0:
+                return
+            self._thread.join(min(left, 0.1) if math.isinf(self.begun) else left)
 
     def lines(self) -> list[Line]:
         if self._thread.is_alive():
@@ -75,6 +84,11 @@ class _Work:
         return [self.look.could_not(self.reason)] if self.reason else self.found
 
     def _run(self) -> None:
+        with _ROOM:
+            self.begun = time.monotonic()
+            self._look()
+
+    def _look(self) -> None:
         try:
             self.found = self.look(self.situation)
         except BinderyError as error:

@@ -13,6 +13,7 @@ from certs.models import (
     Certificate,
     JobEvent,
     LedgerEntry,
+    NodeDiagnosis,
     NodeProcess,
     OneTimeLink,
     Order,
@@ -83,10 +84,13 @@ def _deleted_certificates(moment: datetime) -> int:
 
 
 def _silent_processes(limit: datetime) -> int:
-    """Both say in real time when they were last heard of."""
-    return _remove(NodeProcess.objects.filter(seen_at__lt=limit)) + _remove(
-        WorkerBeat.objects.filter(moved_at__lt=limit)
+    """All of them say in real time when they were last heard of."""
+    rows = (
+        NodeProcess.objects.filter(seen_at__lt=limit),
+        NodeDiagnosis.objects.filter(seen_at__lt=limit),
+        WorkerBeat.objects.filter(moved_at__lt=limit),
     )
+    return sum(map(_remove, rows))
 
 
 def _remove(rows: QuerySet[M]) -> int:

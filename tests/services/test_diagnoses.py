@@ -87,3 +87,25 @@ def test_every_check_is_found_and_has_a_code_of_its_own() -> None:
         each.code for each in found if each.topic == "database"
     ]
     assert all(each.about.startswith("Whether ") for each in found)
+
+
+def test_many_checks_take_few_connections_and_all_are_made(run: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def made(number: int) -> Look:
+        def check(situation: Situation) -> Iterator[Line]:
+            """Whether there is room."""
+            nonlocal inside, most
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.05)
+            with lock:
+                inside -= 1
+            yield fine(f"n{number}", "Yes.")
+
+        return look("files", database=False, seconds=0.5)(check)
+
+    looks = [made(number) for number in range(60)]
+    assert len(run(*looks)) == len(looks)  # type: ignore[operator]
+    assert most <= diagnoses.AT_ONCE

@@ -9,7 +9,6 @@ from pytest_django import Settings
 
 from certs.domain.diagnosis import TOPICS, Line, State, line_document
 from certs.models import NodeDiagnosis
-from certs.services import node_diagnoses
 from certs.services.nodes import node_name
 from certs.views.configuration import diagnosis
 from portal import clock
@@ -109,16 +108,3 @@ def test_other_nodes_are_asked_and_shown(client: Client) -> None:
     assert "in order</span> Worker and schedule" in shown
     assert "The worker runs." not in shown
     assert 'hx-trigger="every 2s"' not in shown
-
-
-def test_a_node_says_that_it_lives_and_looks_once_for_each_wish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_diagnoses, "diagnosis_run", lambda: LINES)
-    assert not node_diagnoses.node_is_here("worker")
-    assert node_diagnoses.node_role() == "worker"
-    NodeDiagnosis.objects.update(wished=2)
-    assert node_diagnoses.node_is_here("worker")
-    node_diagnoses.node_diagnose()
-    assert not node_diagnoses.node_is_here("worker")
-    row = NodeDiagnosis.objects.get()
-    assert (row.done, row.lines) == (2, [line_document(line) for line in LINES])
-    assert node_diagnoses.nodes_ask() == 0  # itself is not elsewhere
