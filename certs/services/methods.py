@@ -80,20 +80,23 @@ def method_update(
     """The certificates that are affected. A secret left empty is kept, unless it is one to `forget`, or the choice
     that decides which options there are has changed: what was meant for one provider is never sent to another.
 
-    Raises InputError, OptionRefused, NotAllowed; ConflictError for another provider while an answer stands at this one,
-    which only this one can take away.
+    Raises InputError, OptionRefused, NotAllowed; ConflictError for another provider, server, directory or script while
+    an answer stands where this one has put it, which would be looked for at the other.
     """
     solver = method_kind(method.kind)
     _allowed(solver, actor)
     before = method_shown(method)
+    places = _places(method, solver)
     if name is not None:
         method.name = _name(name)
     if given is not None:
         other = bool(solver.chooser) and given.get(solver.chooser) != method.options.get(solver.chooser)
         if other:
-            _refuse_while_needed(method, placed=True, advice="Make another method for the other one.")
             method.sealed = ""
         _options_set(method, solver, given, forget=forget)
+        if _places(method, solver) != places:
+            advice = "Wait until it is taken away, within minutes most often, or make another method for the other one."
+            _refuse_while_needed(method, placed=True, advice=advice)
     after = method_shown(method)
     if given is not None:
         # What was typed into a secret is not to be told, only that it was.
@@ -182,6 +185,10 @@ def _options_set(
     options = options_merge(kind, given, sealed=method.sealed, forget=forget, **known)
     solver(options, site_get())
     method.options, method.sealed = options_store(options, **known)
+
+
+def _places(method: ChallengeMethod, solver: type[Solver]) -> list[Any]:
+    return [method.options.get(option) for option in solver.put_by]
 
 
 def _allowed(solver: type[Solver], actor: Actor) -> None:

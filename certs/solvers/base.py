@@ -94,6 +94,8 @@ class Solver(ABC):
     by_portal: ClassVar[bool] = False  # any node answers with the stored task; there is nothing to take away
     by_hand: ClassVar[bool] = False  # a person acts: the order waits for days, and shows `instructions`
     runs_programs: ClassVar[bool] = False  # whoever sets its options decides what runs on this machine
+    # Options that say where an answer is put, and so where it is taken away: not changed while one stands there.
+    put_by: ClassVar[tuple[str, ...]] = ()
     chooser: ClassVar[str] = ""  # the option that decides which others there are, as a provider its parameters
 
     def __init__(self, options: Any = None, site: Site | None = None) -> None:

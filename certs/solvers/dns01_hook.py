@@ -72,6 +72,7 @@ class Dns01Hook(DnsSolver):
     (BINDERY_HOOKS_DIR), be executable, and be writable by nobody but root and the portal's user."""
 
     label: ClassVar[str] = "DNS (hook script)"
+    put_by: ClassVar[tuple[str, ...]] = ("script", "clean_script", "style")
     runs_programs: ClassVar[bool] = True
 
     @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Dns01Provider(DnsSolver):
     """The record is set through the API of your DNS provider, with credentials that are typed once and kept sealed."""
 
     label: ClassVar[str] = "DNS (provider)"
+    put_by: ClassVar[tuple[str, ...]] = ("provider",)
     chooser: ClassVar[str] = "provider"
 
     @dataclass(frozen=True)

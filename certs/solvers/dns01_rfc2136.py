@@ -40,6 +40,7 @@ class Dns01Rfc2136(DnsSolver):
     """The record is put into the zone by a dynamic update, signed with a TSIG key (RFC 2136)."""
 
     label: ClassVar[str] = "DNS (dynamic update)"
+    put_by: ClassVar[tuple[str, ...]] = ("server", "port", "zone")
 
     @dataclass(frozen=True)
     class Options:

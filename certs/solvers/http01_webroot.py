@@ -26,6 +26,7 @@ class Http01Webroot(Solver):
     """A web server that already answers on port 80 serves the answer as a file; Bindery writes it and removes it."""
 
     label: ClassVar[str] = "HTTP (webroot)"
+    put_by: ClassVar[tuple[str, ...]] = ("webroot",)
     challenge_types: ClassVar[tuple[str, ...]] = ("http-01",)
     addresses: ClassVar[bool] = True
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.options import OptionRefused
@@ -113,6 +114,50 @@ def test_the_provider_stays_while_an_answer_stands_there() -> None:
     answer.presented_at = None  # it was never put in place: whoever chose the wrong one can mend that
     answer.save()
     method_update(method, given=other, actor="test")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "changes"),
+    [
+        ("dns01_rfc2136", TSIG, ({"server": "192.0.2.9"}, {"ttl": "120"})),
+        ("dns01_rfc2136", TSIG, ({"port": "5353"}, {"timeout": "5"})),
+        ("http01_webroot", {"webroot": "one"}, ({"webroot": "two"}, {})),
+        ("dns01_hook", {"script": "one.sh"}, ({"script": "two.sh"}, {"timeout": "20"})),
+        ("dns01_hook", {"script": "one.sh"}, ({"clean_script": "two.sh"}, {"ttl": "90"})),
+    ],
+)
+def test_a_place_stays_while_an_answer_stands_there(
+    settings: Settings, tmp_path: Path, kind: str, given: Any, changes: Any
+) -> None:
+    """At the next one there would be nothing to take away, and what stands here would be forgotten."""
+    place, beside = changes
+    settings.HOOKS_DIR = tmp_path
+    tmp_path.chmod(0o755)
+    for name in ("one.sh", "two.sh"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+
+    def full(values: dict[str, str]) -> dict[str, str]:
+        paths = {"webroot", "script", "clean_script"}
+        return {name: str(tmp_path / value) if name in paths else value for name, value in values.items()}
+
+    method = method_create(kind=kind, name="It", given=full(given), actor="test")
+    order = order_create(used_by(method, "a.example"), reason="test", actor="test")
+    answer = Challenge.objects.create(
+        token="t", order=order, name="a.example", type="dns-01", method=method, presented_at=clock.now()
+    )
+    before = dict(method.options)
+    with pytest.raises(ConflictError, match=r"still needed to take away its answer for a\.example") as caught:
+        method_update(method, given=full({**given, **place}), actor="test")
+    assert "make another method" in caught.value.advice
+    method.refresh_from_db()
+    assert method.options == before
+    method_update(method, given=full({**given, **beside}), name="Another name", actor="test")
+    answer.delete()
+    method_update(method, given=full({**given, **place}), actor="test")
+    assert method.options != before
 
 
 def test_a_change_of_another_parameter_keeps_the_providers_secret() -> None:
