@@ -151,8 +151,10 @@ def _noticed(row: PortalIdentity) -> str:
     mark = _mark_read()
     if connection.vendor == "sqlite" and not home.identity_mark().exists():
         return RESTORED
-    if not birth.same_place(row.place, _place()):
-        return COPIED if connection.vendor == "sqlite" else ELSEWHERE
+    if connection.vendor == "sqlite" and not birth.same_place(row.place, _place()):
+        return COPIED
+    if connection.vendor == "postgresql" and not _same_cluster(row.place, _place()):
+        return ELSEWHERE
     if connection.vendor == "sqlite" and mark.get("portal", str(row.uid)) != str(row.uid):
         return OTHERS
     # Nodes of a cluster have a mark each; of one that has served another portal nothing follows.
@@ -172,16 +174,19 @@ def _place() -> dict[str, int]:
 
 @lru_cache(maxsize=1)
 def _cluster() -> tuple[tuple[str, int], ...]:
-    """The oid stands where a file has its birth, and the system identifier makes it one of this cluster; where the
-    role may not read that, the oid alone has to do."""
+    """ "system" only where the role may read it: every role may, unless somebody took that away."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
-        found = {"born": int(cursor.fetchone()[0])}
+        found = {"database": int(cursor.fetchone()[0])}
         cursor.execute("SELECT has_function_privilege('pg_control_system()', 'execute')")
         if cursor.fetchone()[0]:
             cursor.execute("SELECT system_identifier FROM pg_control_system()")
-            found["born"] = (int(cursor.fetchone()[0]) << 32) + found["born"]
+            found["system"] = int(cursor.fetchone()[0])
     return tuple(found.items())
+
+
+def _same_cluster(before: dict[str, int], now: dict[str, int]) -> bool:
+    return all(before[name] == now[name] for name in before.keys() & now.keys())
 
 
 def _mark_read() -> dict[str, Any]:

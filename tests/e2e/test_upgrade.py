@@ -3,8 +3,10 @@
 import contextlib
 import gzip
 import json
+import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from certs.domain.envelope import KeyRing
+from tests.harness.artifacts import ROOT
 from tests.harness.portal import Portal
 from tests.harness.ports import wait_until
 from tests.harness.tls import served_fingerprint
@@ -220,6 +223,53 @@ def written_to(file: Path) -> Iterator[None]:
     finally:
         over.set()
         writer.join()
+
+
+def printed(heading: str) -> list[str]:
+    """The commands of docs/upgrade.md under a heading, as they stand there."""
+    text = (ROOT / "docs" / "upgrade.md").read_text().partition(f"\n## {heading}\n")[2]
+    return text.partition("```\n")[2].partition("```")[0].splitlines()
+
+
+@pytest.mark.proof
+def test_the_commands_of_the_manual_save_and_restore_a_portal(tmp_path: Path) -> None:
+    """On another machine, as far as a directory can be one: all that is said to be saved, and nothing else."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place in (here, there, tmp_path / "backup", tmp_path / "elsewhere"):
+        place.mkdir()
+    for place in (here, there):
+        (place / ".venv").symlink_to(sys.prefix)
+        (place / "manage.py").symlink_to(ROOT / "manage.py")
+
+    def shell(line: str, place: Path, portal: Portal) -> None:
+        for saved in ("/backup", "/elsewhere"):
+            line = line.replace(f" {saved}/", f" {tmp_path}{saved}/")
+        environment = {**portal._environ(), "BINDERY_HOME": str(place / "data")}
+        subprocess.run(line, shell=True, check=True, cwd=place, env=environment)
+
+    (here / "data").mkdir(mode=0o700)
+    with Portal(home=here / "data", own_secrets=True) as first:
+        first.run(
+            "from certs.services.certificates import *\n"
+            "from certs.services.bindings import binding_set\n"
+            "binding_set('a.test', certificate_self_sign(name='a', names=['a.test'], actor='t'), actor='t')"
+        )
+        wait_until(lambda: served_fingerprint(first.https_port, "a.test") != served_fingerprint(first.https_port, "b"),
+                   timeout=15, what="it served")  # fmt: skip
+        fingerprint = served_fingerprint(first.https_port, "a.test")
+        for line in printed("What to save"):
+            shell(line, here, first)
+    shutil.rmtree(here / "data")
+    second = Portal(home=there / "data", own_secrets=True)
+    before, after = printed("Restore")[:-2], printed("Restore")[-1]
+    assert printed("Restore")[-2] == "make run"
+    for line in before:
+        shell(line, there, second)
+    with second:
+        wait_until(lambda: served_fingerprint(second.https_port, "a.test") == fingerprint, timeout=15, what="it served")
+        assert "saved database" in second.log
+        shell(after, there, second)
+        assert second.manage("take_over", "--look").stdout.startswith("Nothing is held")
 
 
 def test_a_running_node_says_that_its_code_is_older(portal: Portal) -> None:
