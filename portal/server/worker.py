@@ -26,11 +26,14 @@ from portal.plainhttp import is_plain_http_path
 from portal.server import inherited, redirects
 from portal.server.challenging import ChallengeAnswers
 from portal.server.connection import LINGER_SECONDS, Connection, Limits, Phase, Wish
+from portal.server.framing import BODY_LIMIT
 from portal.server.swap import Follower
 
 _SWEEP_SECONDS = 1.0
 _ACCEPTS = 4  # at once, then connections that wait have their turn
 _HELD_BYTES = 64 * 1024 * 1024  # of all waiting connections together, looked at once a sweep
+_REST_SECONDS = 5.0  # for what the application did not read of a body
+_REST_PIECE = 256 * 1024
 _LANE_SECONDS = 30.0  # a request waits so long for its turn to be read
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
 # Linux hands on what already befell the connection that waits, to be treated like EAGAIN (accept(2), "Error handling").
@@ -297,7 +300,7 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
                 answer = redirects.wrong_protocol(req, on_tls_port=conn.secure_listener, https_port=self._https_port)
                 conn.sock.sendall(answer)
                 return False
-            return self._keepalive_after(conn, self.handle_request(req, conn))  # type: ignore[no-any-return]
+            return self.handle_request(req, conn) and self._is_read(conn)
         except (http.errors.NoMoreData, StopIteration) as error:
             self.log.debug("Closing connection. %s", error)
         except (TimeoutError, ssl.SSLError) as error:
@@ -310,6 +313,22 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
         except Exception as error:  # whatever the application raises becomes an answer
             self.handle_error(req, conn.sock, conn.client, error)
         return False
+
+    def _is_read(self, conn: Connection) -> bool:
+        """Whether the next request can begin: read what the application has left of the body, as far as it comes soon.
+
+        gunicorn gives up at 64 KiB, and closes behind an answer that has promised to keep the connection: a client that
+        sends its next request at that moment would find it gone (a refused upload, and the click after it).
+        """
+        body, left = conn.parser.mesg.body, BODY_LIMIT
+        conn.sock.deadline = min(conn.sock.deadline, time.monotonic() + _REST_SECONDS)
+        try:
+            while left > 0 and (data := body.read(_REST_PIECE)):
+                left -= len(data)
+        except Exception as error:  # it is answered already; that the rest makes no sense only ends the connection
+            self.log.debug("Closing connection. %s", error)
+            return False
+        return left > 0
 
     def _refuse(self, conn: Connection, *, head: bool) -> None:
         if head:

@@ -25,7 +25,6 @@ def test_version_is_the_pinned_one() -> None:
         (gthread.ThreadWorker.finish_request, "self conn fs"),
         (gthread.ThreadWorker.handle, "self conn"),
         (gthread.ThreadWorker.handle_request, "self req conn"),
-        (gthread.ThreadWorker._keepalive_after, "self conn keepalive"),
         (gthread.ThreadWorker.set_accept_enabled, "self enabled"),
         (gthread.ThreadWorker.wait_for_and_dispatch_events, "self timeout"),
         (gthread.ThreadWorker.is_parent_alive, "self"),
@@ -57,6 +56,8 @@ def test_signatures(function: Any, parameters: str) -> None:
         (gthread.ThreadWorker.wait_for_and_dispatch_events, ["callback = key.data", "callback(key.fileobj)"]),
         # The scheme comes from the configuration that the parser is given.
         (message.Message.__init__, ['self.scheme = "https" if cfg.is_ssl else "http"']),
+        # What `_is_read` has drained it finds at its end.
+        (parser.Parser.__next__, ["if not self.finish_body():"]),
         (wsgi.create, ["req._expected_100_continue", "sock.send(b", "environ['wsgi.url_scheme'] = req.scheme"]),
         # Descriptors are duplicated and closed.
         (sock.BaseSocket.__init__, ["socket.fromfd(fd", "os.close(fd)"]),

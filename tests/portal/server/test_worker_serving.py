@@ -116,12 +116,34 @@ def test_large_body_is_read_whole(connect: Connect, size: int) -> None:
         assert read_reply(sock, buffer).json["path"] == "/behind"
 
 
-def test_body_nobody_reads_does_not_disturb_the_next_request(connect: Connect) -> None:
+@pytest.mark.parametrize("size", [2_000, 100_000, 1024 * 1024, 6 * 1024 * 1024])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_nobody_reads_does_not_disturb_the_next_request(connect: Connect, size: int, chunked: bool) -> None:
+    """Nor does it end a connection that the answer has promised to keep: what comes behind would be lost."""
+    body = b"GET /evil HTTP/1.1\r\n\r\n" * (size // 22)
+    request = post(body, path="/?ignore")
+    if chunked:
+        head = b"POST /?ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        request = head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
     with connect() as sock:
-        sock.sendall(post(b"GET /evil HTTP/1.1\r\n\r\n" * 100, path="/?ignore") + get("/behind"))
+        for _ in range(2):
+            sock.sendall(request)
+            reply = read_reply(sock)
+            assert (reply.json["received"], reply.headers["connection"]) == (0, "keep-alive")
+        sock.sendall(request + get("/behind"))
         buffer = bytearray()
         assert read_reply(sock, buffer).json["received"] == 0
         assert read_reply(sock, buffer).json["path"] == "/behind"
+
+
+def test_a_body_without_end_that_nobody_reads_is_left(connect: Connect) -> None:
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    with connect() as sock:
+        sock.sendall(b"POST /?ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(36):
+            sock.sendall(piece)
+        assert read_reply(sock).json["received"] == 0
+        assert sock.recv(1) == b""
 
 
 def test_body_beyond_every_limit_is_refused_unread(connect: Connect) -> None:
