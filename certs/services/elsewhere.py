@@ -103,6 +103,8 @@ class Where:
             return f"The challenge path of {self.name} leads to this portal, as far as it could be asked."
         if self.level == Level.ERROR and any(place.level == Level.OK for place in self.places):
             return f"The challenge path of {self.name} leads to this portal at some of its addresses only."
+        if self.level == Level.UNKNOWN:
+            return f"The challenge path of {self.name} could not be followed to this portal."
         return f"The challenge path of {self.name} does not lead to this portal."
 
     @property
