@@ -25,8 +25,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
 # A machine that does four other things answers late; only a failure takes so long.
-PATIENCE = 30_000  # milliseconds
-expect.set_options(timeout=PATIENCE)
+PATIENCE_MILLISECONDS = 30_000
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 # Chromium reports as errors of the console: each refused request, and headers that plain HTTP cannot use.
 _HARMLESS = re.compile(
     r"Failed to load resource: the server responded with a status of [34]\d\d"
@@ -120,7 +120,7 @@ def visitor(browser: Browser, label: str = "", **options: Any) -> Iterator[Visit
     watch = Watch()
     usual = {"ignore_https_errors": True, "viewport": {"width": 1200, "height": 850}}
     context = browser.new_context(**{**usual, **options})
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     watch.attach(context)
     person = Visitor(context, watch, label)
     try:

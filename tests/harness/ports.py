@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 FIRST, LAST = 10240, 32000
 # Times to wait are those of a quiet machine; on a busy one it may take so many times as long. A test that promises a
 # time measures it.
-PATIENCE = 3
+PATIENCE_FACTOR = 3
 
 
 def free_port(address: str = LOOPBACK) -> int:
@@ -82,10 +82,10 @@ def is_listening(port: int, address: str = LOOPBACK) -> bool:
 
 def wait_until(condition: Callable[[], object], *, timeout: float, what: str) -> None:
     """Poll ten times a second. Raises TimeoutError naming `what` was awaited."""
-    deadline = time.monotonic() + timeout * PATIENCE
+    deadline = time.monotonic() + timeout * PATIENCE_FACTOR
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {timeout * PATIENCE:g} s")
+            raise TimeoutError(f"{what}: not within {timeout * PATIENCE_FACTOR:g} s")
         time.sleep(0.1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.harness.ports import PATIENCE
+from tests.harness.ports import PATIENCE_FACTOR
 
 
 class Process:
@@ -69,7 +69,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 self.popen.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.popen.wait(timeout * PATIENCE)
+                self.popen.wait(timeout * PATIENCE_FACTOR)
         self.kill(family)
         atexit.unregister(self.stop)
         return self.popen.wait(30)

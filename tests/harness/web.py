@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.harness.ports import PATIENCE, wait_until
+from tests.harness.ports import PATIENCE_FACTOR, wait_until
 from tests.harness.prepared import database_copy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,7 +221,7 @@ def ask(address: tuple[str, int], request: bytes, *, tls: bool = False, name: st
 
 def eventually(condition: object, timeout: float = 5) -> None:
     """`condition` is called until it is true."""
-    deadline = time.monotonic() + timeout * PATIENCE
+    deadline = time.monotonic() + timeout * PATIENCE_FACTOR
     while not condition():  # type: ignore[operator]  # a callable
         if time.monotonic() > deadline:
             raise AssertionError("did not come true in time")
