@@ -64,17 +64,16 @@ def handed_on_silently(request: HttpRequest) -> HandedOn | None:
 
 
 class Minutely:
-    """Whether something was last done more than a minute ago, by this process."""
+    """What was last done more than a minute ago, by this process."""
 
     def __init__(self) -> None:
         self._at: dict[object, float] = {}
 
     def is_due(self, key: object = None) -> bool:
-        now = time.monotonic()
-        if now - self._at.get(key, float("-inf")) < _MINUTE:
-            return False
-        self._at[key] = now
-        return True
+        return time.monotonic() - self._at.get(key, float("-inf")) >= _MINUTE
+
+    def done(self, key: object = None) -> None:
+        self._at[key] = time.monotonic()
 
 
 _silent = Minutely()
@@ -83,6 +82,7 @@ _silent = Minutely()
 def silence_note() -> None:
     """Remember for the page that a listed proxy said nothing of the scheme; at most once a minute."""
     if _silent.is_due():
+        _silent.done()
         try:
             state_update(front_silent_at=clock.now())
         except DatabaseError as error:
@@ -112,8 +112,17 @@ class ForwardedHeaders:
         meta[NOT_BELIEVED] = "https" in said.proto.lower()
         response = self.get_response(request)
         if self._notices.is_due(is_near(peer)):
-            _notice(peer, host, sent)
+            self._notice(peer, host, sent)
         return response
+
+    def _notice(self, peer: str, host: str, sent: list[str]) -> None:
+        """Only of who asked for this portal: a scanner that asks for anything is nothing to remember."""
+        try:
+            if addresses.host_is_accepted(addresses.host_normalize(host)):
+                self._notices.done(is_near(peer))
+                notice_add(peer, sent)
+        except DatabaseError as error:
+            log.debug("A proxy was noticed, which could not be stored: %s", error)
 
     def _current(self, path: str) -> Front:
         """As the database has it now. Paths that must answer without a database do with what was read last."""
@@ -142,12 +151,3 @@ def _apply(meta: dict[str, Any], peer: str, told: Believed) -> None:
         meta["wsgi.url_scheme"] = told.scheme
     if told.host:
         meta["HTTP_HOST"] = told.host
-
-
-def _notice(peer: str, host: str, sent: list[str]) -> None:
-    """Only of who asked for this portal: a scanner that asks for anything is nothing to remember."""
-    try:
-        if addresses.host_is_accepted(addresses.host_normalize(host)):
-            notice_add(peer, sent)
-    except DatabaseError as error:
-        log.debug("A proxy was noticed, which could not be stored: %s", error)

@@ -21,8 +21,8 @@ _TRAEFIK_PLACE = (
     "Traefik sets the three headers itself, and takes them from nobody."
 )
 _INGRESS_PLACE = (
-    "In the namespace of the portal, whose service is called bindery-web here. The controller sets the three headers; "
-    "list the network of its pods below."
+    "In the namespace of the portal, whose service is called web here, as in deploy/kubernetes.yaml. The controller "
+    "sets the three headers; list the network of its pods on this page."
 )
 
 FRONTS = (
@@ -137,9 +137,9 @@ spec:
             pathType: Prefix
             backend:
               service:
-                name: bindery-web
+                name: web
                 port:
-                  number: @port@""",
+                  name: http""",
         _INGRESS_PLACE,
         _INGRESS_DOCS,
         tried=False,
@@ -174,19 +174,20 @@ CHALLENGES = (
 kind: Ingress
 metadata:
   name: bindery-challenge
+  annotations:
+    nginx.ingress.kubernetes.io/ssl-redirect: "false"
 spec:
   rules:
-    - host: "@name@"
-      http:
+    - http:
         paths:
           - path: /.well-known/acme-challenge/
             pathType: Prefix
             backend:
               service:
-                name: bindery-web
+                name: web
                 port:
-                  number: @port@""",
-        "In the namespace of the portal, whose service is called bindery-web here; one rule for each host.",
+                  name: http""",
+        "In the namespace of the portal, whose service is called web here: the path of every host leads to the portal.",
         _INGRESS_DOCS,
         tried=False,
     ),
@@ -216,4 +217,4 @@ def challenges_filled(*, name: str, upstream: str) -> list[Recipe]:
 
 
 def _places(name: str, upstream: str) -> dict[str, str]:
-    return {"@name@": name, "@upstream@": upstream, "@port@": upstream.rpartition(":")[2]}
+    return {"@name@": name, "@upstream@": upstream}

@@ -15,6 +15,7 @@ from certs.domain.names import NameRules, is_address, name_covers, name_parse
 from certs.models import Binding, PortalState, User
 from certs.services.container import addresses_are_published
 from certs.services.events import audit_record
+from certs.services.front import front_is_on
 from certs.services.listeners import listener_answering, local_addresses
 from certs.services.portal_state import state_get, state_update
 from certs.transports.local import machine_name
@@ -49,13 +50,18 @@ def https_url(host: str | None = None) -> str:
     """https://name[:port] of this portal, 443 left out; the host of the public URL where none is given.
 
     Where the public URL is https for the same host, its port is the one people reach (a forwarded port, say); where
-    the ports of a container are published, for every host.
+    the ports of a container are published, or TLS ends in front, for every host.
     """
     public = urlsplit(public_url())
     wanted = host or public.hostname or _fqdn()
-    if public.scheme == "https" and (public.hostname == wanted or (settings.PUBLIC_URL and addresses_are_published())):
+    if public.scheme == "https" and (public.hostname == wanted or _listener_is_hidden()):
         return url_make("https", wanted, public.port)
     return url_make("https", wanted, listener_answering("https").port)
+
+
+def _listener_is_hidden() -> bool:
+    """Whether people never meet the port that the portal listens on, whatever name they use."""
+    return bool(settings.PUBLIC_URL and addresses_are_published()) or front_is_on()
 
 
 def plain_url(host: str = "") -> str:

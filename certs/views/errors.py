@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -102,7 +103,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     quote = new_quote()
     log.info("form refused: %s", reason, extra={"error_id": quote, "path": request.path})
-    return render(request, "errors/csrf.html", {"quote": quote}, status=403)
+    origin = urlsplit(request.headers.get("Origin", "")[:300])
+    elsewhere = origin.netloc if origin.scheme and origin.netloc != request.get_host() else ""
+    return render(request, "errors/csrf.html", {"quote": quote, "elsewhere": elsewhere}, status=403)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -261,6 +261,12 @@ class TestNotices:
             f"{net}.{number}" for net in ("10.0.0", "9.9.9") for number in (8, 9, 10, 11)
         )
 
+    def test_requests_for_others_do_not_take_the_turn_of_one_for_this_portal(self, seen: Seen) -> None:
+        seen.ask(host="nobody.example.net", **TOLD)
+        assert notices_read() == []
+        seen.ask(**TOLD)
+        assert [notice.peer for notice in notices_read()] == [NEAR]
+
     @pytest.mark.parametrize("host", ["nobody.example.net", "", "a b"])
     def test_who_does_not_ask_for_this_portal_is_not_remembered(self, browser: Client, host: str) -> None:
         browser.get(LOGIN, headers={**TOLD, "host": host}, REMOTE_ADDR=NEAR)

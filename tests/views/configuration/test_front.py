@@ -170,3 +170,16 @@ def test_the_set_up_through_a_front_that_is_not_known_yet_asks_for_its_address(d
     assert ":8443/setup/" not in page
     plain = Client().get(link, headers={"host": "portal.example.com"}).content.decode()
     assert 'value="http://portal.example.com"' in plain
+
+
+def test_a_front_that_changes_the_host_is_named_where_a_form_is_refused(client: Client) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    refused = browser.post(
+        "/accounts/login/", headers={"host": "127.0.0.1:8000", "origin": "https://portal.example.com"}
+    )
+    page = refused.content.decode()
+    assert refused.status_code == 403
+    assert "sent it from portal.example.com, but it arrived here for 127.0.0.1:8000" in page
+    nasty = browser.post("/accounts/login/", headers={"host": "localhost", "origin": "https://<script>"})
+    assert "<script>" not in nasty.content.decode()
+    assert "but it arrived here" not in browser.post("/accounts/login/").content.decode()
