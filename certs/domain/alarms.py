@@ -136,12 +136,15 @@ def reminder_level(*, now: datetime, not_before: datetime, not_after: datetime) 
     return next((level for days, level in _REMINDERS if left <= min(days * _DAY, half)), None)
 
 
-def message_make(items: Sequence[Item], *, portal: str, url: str, at: datetime) -> Message:
-    """One message of all items; of a hundred, some stand in full and the others are counted."""
+def message_make(items: Sequence[Item], *, portal: str, url: str, at: datetime, note: str = "") -> Message:
+    """One message of all items; of a hundred, some stand in full and the others are counted. `note` is what is to be
+    known of the sender."""
     found = tuple(sorted(items, key=lambda item: (-item.level, item.raised_at, item.subject)))
     digest = sha256("\n".join(sorted(item.id for item in found)).encode()).hexdigest()[:32]
     level = max((item.level for item in found), default=Level.NOTICE)
-    return Message(digest, portal, url, at, _subject(found, level, portal), _text(found, portal, url), level, found)
+    return Message(
+        digest, portal, url, at, _subject(found, level, portal), _text(found, portal, url, note), level, found
+    )
 
 
 def moment_shown(moment: datetime) -> str:
@@ -177,13 +180,14 @@ def _subject(items: Sequence[Item], level: Level, portal: str) -> str:
     return line if len(line) <= SUBJECT_LONGEST else f"{line[: SUBJECT_LONGEST - 1]}…"
 
 
-def _text(items: Sequence[Item], portal: str, url: str) -> str:
+def _text(items: Sequence[Item], portal: str, url: str, note: str) -> str:
     shown, more = items[:SHOWN_IN_FULL], items[SHOWN_IN_FULL:]
     parts = [_item(item) for item in shown]
     if more:
         counted = ", ".join(f"{words.lower()}: {count}" for words, count in _counts(more))
         parts.append(f"And {len(more)} more ({counted}). All of them: {url}")
-    parts.append(f"Sent by Bindery at {portal}\nAll alarms: {url}")
+    sender = f"Sent by Bindery at {portal}\nAll alarms: {url}"
+    parts.append(f"{note}\n{sender}" if note else sender)
     return "\n\n".join(parts) + "\n"
 
 

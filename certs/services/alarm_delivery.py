@@ -23,6 +23,7 @@ from certs.models import Alarm, AlarmDelivery, Channel, Order, User
 from certs.services.addresses import public_url
 from certs.services.channels import channel_make
 from certs.services.events import audit_record
+from certs.services.identity import identity_held
 from portal import clock, logs
 
 log = logging.getLogger("bindery.alarms")
@@ -82,7 +83,9 @@ def message_for(alarms: Iterable[Alarm]) -> Message:
             highest[alarm.key] = alarm
     portal = public_url()
     items = [_item(alarm, portal) for alarm in highest.values()]
-    return message_make(items, portal=portal, url=f"{portal}{ALARMS_PATH}", at=clock.now())
+    held = identity_held()
+    note = f"{held} It is held until a person says which portal goes on." if held else ""
+    return message_make(items, portal=portal, url=f"{portal}{ALARMS_PATH}", at=clock.now(), note=note)
 
 
 def _waiting() -> Iterable[tuple[Channel, list[AlarmDelivery]]]:

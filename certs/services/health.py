@@ -104,7 +104,9 @@ def _listener() -> Finding:
 def _identity() -> Finding:
     held = identity_held()
     if held:
-        return Finding("held", False, f"{held} It serves, and orders nothing until a person says which portal goes on.")
+        return Finding(
+            "held", False, f"{held} It serves what it has, and orders nothing until a person says which portal goes on."
+        )
     return Finding("held", True, "The database is where it belongs.")
 
 

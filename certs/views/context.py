@@ -108,7 +108,9 @@ class Shell:
             return None
         title = "This portal may be a copy: it orders nothing."
         if identity_is_trial():
-            title, held = "This is a copy for trying.", "It serves, and orders, renews and revokes nothing."
+            title, held = "This is a copy for trying.", "It serves what it has. It orders, renews and revokes nothing."
+        if not self._request.user.is_superuser:
+            return Banner("danger", title, held)
         return Banner("danger", title, held, action="Say which portal goes on", url=reverse("take-over"))
 
     def _worker(self) -> Banner | None:

@@ -31,6 +31,7 @@ PATHS = (
     "/configuration/accounts/",
     "/configuration/accounts/new/",
     "/configuration/notifications/",
+    "/configuration/take-over/",
     "/configuration/notifications/new/mail/",
     "/configuration/notifications/new/webhook/",
     "/activity/",

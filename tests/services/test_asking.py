@@ -13,6 +13,7 @@ from certs import tasks
 from certs.acme import sessions
 from certs.acme.directories import DirectoryInfo
 from certs.domain import states
+from certs.domain.alarms import Level, Trouble
 from certs.domain.errors import BinderyError
 from certs.management import waiting
 from certs.models import AcmeAccount, Certificate, Challenge, Order
@@ -24,6 +25,8 @@ from certs.services.account_changes import (
     account_rollover,
     accounts_settle,
 )
+from certs.services.alarm_delivery import message_for
+from certs.services.alarms import alarm_raise
 from certs.services.asking import HELD, asking_held
 from certs.services.challenges import challenges_clean
 from certs.services.first_start import CertificateWish, certificate_request
@@ -247,6 +250,24 @@ def test_pages_say_so_and_ask_an_administrator(held: Certificate, client: Client
     person.is_superuser = False
     person.save()
     assert client.post(url, {"which": "trial"}).status_code == 403
+
+
+def test_an_onlooker_is_told_but_not_sent_to_a_page_of_administrators(held: Certificate, client: Client) -> None:
+    person = stock.administrator()
+    person.is_superuser = False
+    person.save()
+    client.force_login(person)
+    page = client.get(reverse("certificates")).content.decode()
+    assert "copy for trying" in page
+    assert reverse("take-over") not in page
+
+
+def test_alarms_still_go_out_and_say_so(held: Certificate) -> None:
+    alarm = alarm_raise(Trouble("x", Level.URGENT, "a.example: it expires", "It expires."))
+    assert alarm
+    assert "held until a person says" in message_for([alarm]).text
+    identity_take_over(actor="test")
+    assert "held" not in message_for([alarm]).text
 
 
 def test_the_command_says_it_too(held: Certificate) -> None:

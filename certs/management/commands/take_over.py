@@ -14,7 +14,9 @@ class Command(BinderyCommand):
         choice = parser.add_mutually_exclusive_group()
         choice.add_argument("--look", action="store_true", help="say whether it is held, and why; change nothing")
         choice.add_argument(
-            "--hold", action="store_true", help="say that this is a copy for trying: it serves, and orders nothing"
+            "--hold",
+            action="store_true",
+            help="say that this is a copy for trying: it serves what it has, and orders nothing",
         )
 
     def run(self, *args: Any, **options: Any) -> int | None:
@@ -22,7 +24,9 @@ class Command(BinderyCommand):
             self.stdout.write(_look())
         elif options["hold"]:
             identity_hold(actor=ACTOR)
-            self.stdout.write("This portal is a copy for trying. It serves, and orders, renews and revokes nothing.")
+            self.stdout.write(
+                "This portal is a copy for trying. It serves what it has. It orders, renews and revokes nothing."
+            )
         elif identity_take_over(actor=ACTOR):
             self.stdout.write("This is the portal from now on: orders and renewals go on. See that the other one ends.")
         else:
