@@ -111,10 +111,10 @@ class Machine:
 
     def _assemble(self) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
-        for part in ("upper", "work", "root"):
-            (self._place / part).mkdir()
-        options = f"lowerdir=/,upperdir={self._place / 'upper'},workdir={self._place / 'work'}"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        self.root.mkdir()
+        self._overlay(Path("/"), self.root, "machine")
+        if ROOT.stat().st_dev != Path("/").stat().st_dev:
+            self._overlay(ROOT, self.path(str(ROOT)), "checkout")
         self.bring_the_packages()
         for place in ("tmp", "dev"):
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", self.root / place], check=True)
@@ -130,17 +130,28 @@ class Machine:
         (self.root / ".dockerenv").unlink(missing_ok=True)  # where this machine is a container, its copy is none
         self._leave_out_the_units_of_this_machine()
 
+    def _overlay(self, lower: Path, target: Path, name: str) -> None:
+        """What is written there goes away with the machine."""
+        upper, work = self._place / f"{name}-upper", self._place / f"{name}-work"
+        upper.mkdir()
+        work.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, target], check=True)
+
     def bring_the_packages(self) -> None:
         """As if they had been installed before, so that `make install` finds them and needs no index."""
-        venvs = self.root / "opt/bindery/venvs"
-        venvs.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", PACKAGES / "opt/bindery/venvs", venvs], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", venvs], check=True)
+        venvs, target = PACKAGES / "opt/bindery/venvs", "/opt/bindery/venvs"
+        if self._process:
+            self.run("mkdir", "-p", target)
+            self.run("mount", "--bind", "-o", "ro", str(venvs), target)
+        else:
+            self.path(target).mkdir(parents=True)
+            subprocess.run(["mount", "--bind", "-o", "ro", venvs, self.path(target)], check=True)
 
     def drop_the_packages(self) -> None:
         """So that they may be removed."""
         self.run("umount", "/opt/bindery/venvs")
-        subprocess.run(["umount", self.root / "opt/bindery/venvs"], check=True)
+        subprocess.run(["umount", self.path("/opt/bindery/venvs")], check=False, capture_output=True)
 
     def _leave_out_the_units_of_this_machine(self) -> None:
         units = self.root / _UNITS
