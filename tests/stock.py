@@ -24,6 +24,11 @@ def method(kind: str = "dns01_rfc2136", name: str = "") -> ChallengeMethod:
     return ChallengeMethod.objects.get_or_create(kind=kind, name=name or kind)[0]
 
 
+def wanted(*names: str, at: AcmeAccount | None = None) -> Certificate:
+    """A certificate of a CA that has brought no version yet."""
+    return certificate_new(name="", names=names or ("a.example",), account=at or account(), actor="test")
+
+
 def issued(*names: str, days: float = 90, age: float = 0, name: str = "", is_test: bool = False) -> Certificate:
     """An ACME certificate whose current version has lived `age` days of its life of `days`."""
     names = names or ("a.example",)

@@ -17,7 +17,6 @@ from certs.domain.errors import AcmeRetry, ConflictError, InputError
 from certs.models import AcmeAccount, AcmeDirectory, AuditEvent, Certificate, FallbackIssuer, LedgerEntry, Order
 from certs.services import ledger, order_flow
 from certs.services.accounts import account_get_or_create
-from certs.services.certificates import certificate_new
 from certs.services.issuing import certificate_order, certificate_renew, order_ask, order_retry
 from certs.services.order_advance import order_advance
 from certs.services.orders import order_create, orders_claim
@@ -52,7 +51,7 @@ def account() -> AcmeAccount:
 
 
 def certificate_at(account: AcmeAccount, *names: str) -> Certificate:
-    return certificate_new(name="", names=names or ["www.example.com"], account=account, actor="test")
+    return stock.wanted(*(names or ("www.example.com",)), at=account)
 
 
 def advance(order: Order) -> Order:

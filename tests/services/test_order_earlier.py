@@ -9,12 +9,11 @@ from certs.domain import states
 from certs.domain.errors import AcmeRetry
 from certs.models import Certificate, CertificateVersion, JobEvent, LedgerEntry, Order, PrivateKey
 from certs.services import order_flow
-from certs.services.accounts import account_get_or_create
-from certs.services.certificates import certificate_new
 from certs.services.order_advance import LONGEST_LIFE_ISSUED
 from certs.services.order_earlier import MOST_LOOKS
 from certs.services.orders import order_create
 from portal import clock
+from tests import stock
 from tests.acme.fake_ca import FakeCa
 from tests.harness.issuing import advance
 
@@ -33,10 +32,7 @@ def ca(monkeypatch: pytest.MonkeyPatch) -> FakeCa:
 @pytest.fixture
 def failed(ca: FakeCa) -> Order:
     """Given up: the CA issued, and was out of reach from then on."""
-    account = account_get_or_create(
-        directory_url="https://ca.example/directory", email="", terms_url="https://ca/t", actor="test"
-    )
-    certificate = certificate_new(name="", names=["a.example.test", "b.example.test"], account=account, actor="test")
+    certificate = stock.wanted("a.example.test", "b.example.test")
     ca.fail["certificate_read"] = [AcmeRetry("out of reach") for _ in range(2)]
     order = advance(order_create(certificate, reason="asked", actor="test"))
     assert order.state == states.FINALIZED

@@ -5,19 +5,23 @@ from uuid import UUID, uuid4
 import pytest
 
 from certs.domain import states
-from certs.models import AcmeAccount, Certificate, JobEvent, Order, PrivateKey
-from certs.services.keys import key_create, key_new
+from certs.models import JobEvent, Order, PrivateKey
+from certs.services.keys import key_new
 from certs.services.order_flow import Flow, LeaseLost
+from tests import stock
 
 pytestmark = pytest.mark.django_db
 OWNER = uuid4()
 
 
 def flow(owner: UUID = OWNER) -> Flow:
-    account = AcmeAccount.objects.create(directory_url=f"https://{uuid4().hex}.example/dir", key=key_create("ec-p256"))
-    certificate = Certificate.objects.create(name="x", source="acme", names=["a.example"], account=account)
+    certificate = stock.wanted()
     order = Order.objects.create(
-        certificate=certificate, account=account, reason="test", names=["a.example"], lease_owner=OWNER
+        certificate=certificate,
+        account=certificate.account,
+        reason="test",
+        names=certificate.names,
+        lease_owner=OWNER,
     )
     return Flow(order, owner)
 

@@ -32,6 +32,7 @@ from certs.services.orders import (
 )
 from certs.services.portal_state import generation_wanted
 from portal import clock
+from tests import stock
 from tests.acme.fake_ca import FakeCa
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +57,7 @@ def account() -> AcmeAccount:
 
 @pytest.fixture
 def certificate(account: AcmeAccount) -> Certificate:
-    return certificate_new(name="", names=["b.example.test", "a.example.test"], account=account, actor="test")
+    return stock.wanted("b.example.test", "a.example.test", at=account)
 
 
 @pytest.fixture
