@@ -29,6 +29,5 @@ def unread_tell(trouble: str, words: Sequence[str], *, node: str) -> int:
         print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201 - there is no command to print it
         return WRONG
     colours = colours_wanted(terminal=sys.stdout.isatty()) and "--no-color" not in words
-    for text in diagnosis_text(lines, colours=colours):
-        print(text)  # noqa: T201 - as above
+    print("\n".join(diagnosis_text(lines, colours=colours)))  # noqa: T201 - as above
     return WRONG

@@ -106,6 +106,19 @@ def test_colours_are_for_a_terminal_that_wants_them(tmp_path: Path) -> None:
     assert "\x1b" not in on_a_terminal(words, environment(home, TERM="xterm", NO_COLOR="1"))
 
 
+def test_a_reader_that_wants_the_first_lines_only_may_go_away(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", '"$0" manage.py doctor --topic files | head -1', sys.executable],
+        cwd=ROOT,
+        env=environment(home_with_database(tmp_path / "home")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == ("Files and disk\n", "")
+
+
 def snapshot(place: Path) -> dict[str, tuple[int, int, int]]:
     return {file.name: (file.lstat().st_uid, file.lstat().st_mode, file.lstat().st_size) for file in place.iterdir()}
 

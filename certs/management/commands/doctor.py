@@ -48,8 +48,8 @@ class Command(BinderyCommand):
             self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
         else:
             colours = colours_wanted(terminal=self.stdout.isatty()) and not options["no_color"]
-            for text in diagnosis_text(lines, colours=colours, evidence=options["verbosity"] > 1):
-                self.stdout.write(text)
+            text = diagnosis_text(lines, colours=colours, evidence=options["verbosity"] > 1)
+            self.stdout.write("\n".join(text))  # at once: a reader that wants the first lines only may go away
         if options["bundle"]:
             bundle_write(Path(options["bundle"]), support_bundle(lines))
             self.stderr.write(f"The support bundle is in {options['bundle']}. Look through it before you pass it on.")
