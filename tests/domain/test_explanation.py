@@ -232,3 +232,30 @@ def test_the_record_that_mends_it_is_told_verbatim() -> None:
 def test_records_of_which_nobody_knows_whom_they_mean_are_told_where_the_ca_names_them(code: str, shown: bool) -> None:
     told = explain(Failure(code, findings=[finding("caa", level="unknown")]))
     assert any("answered" in proof.says for proof in told.proofs) is shown
+
+
+@pytest.mark.parametrize(
+    ("failure", "names"),
+    [
+        (Failure("acme-unauthorized", names=(NAME,), evidence=seen("HTTP 404 with something else: nginx")), (NAME,)),
+        (Failure("acme-tls", challenge="tlsalpn01", names=(NAME,)), (NAME,)),
+        (Failure("acme-unauthorized", challenge="dns01_rfc2136", names=(NAME,)), ()),
+        (Failure("acme-rateLimited", names=(NAME,)), ()),
+        (Failure("acme-connection", names=("*.a.example",), challenge="dns01_hook"), ()),
+        (
+            Failure(
+                "acme-connection",
+                names=(NAME, "b.example", "c.example"),
+                findings=[
+                    {**finding("ipv4"), "name": "b.example", "elsewhere": True},
+                    {**finding("ipv6"), "name": "b.example", "elsewhere": True},
+                    {**finding("ipv4"), "name": "c.example", "elsewhere": False},
+                    finding("caa"),  # as stored before there was such a thing
+                ],
+            ),
+            ("b.example",),
+        ),
+    ],
+)
+def test_names_that_may_lead_elsewhere_are_told(failure: Failure, names: tuple[str, ...]) -> None:
+    assert explain(failure).elsewhere == names

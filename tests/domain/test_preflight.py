@@ -8,6 +8,7 @@ from certs.domain.preflight import (
     Finding,
     Level,
     Seen,
+    findings_elsewhere,
     findings_sorted,
     reach_judge,
     worst_level,
@@ -77,3 +78,17 @@ def test_the_worst_level() -> None:
 
 def test_no_code_twice() -> None:
     assert len(set(CODES)) == len(CODES)
+
+
+@pytest.mark.parametrize(
+    ("who", "port", "elsewhere"),
+    [
+        (OURS, 80, []),
+        (OTHERS, 80, ["a.example"]),
+        (NOBODY, 80, ["a.example"]),
+        (OTHERS, 443, []),  # no line on a web server brings a TLS challenge here
+    ],
+)
+def test_a_name_whose_port_80_is_not_ours_leads_elsewhere(who: str, port: int, elsewhere: list[str]) -> None:
+    found = reach_judge("a.example", [Seen(V4, who, "seen"), Seen(V6, who, "seen")], port, here="here")
+    assert findings_elsewhere(found) == elsewhere
