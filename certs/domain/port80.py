@@ -81,9 +81,12 @@ def port_80_mend(standing: Standing) -> Mend | None:
             how="Let that program pass the challenge path on. Register tries it, and shows the line for it where it "
             "does not.",
         )
-    reason += "." if lonely else f", and nothing on this machine listens on port {standing.wanted}, where the CA asks."
+    if lonely:
+        reason += f"; the CA asks port {standing.wanted} from outside."
+    else:
+        reason += f", and nothing on this machine listens on port {standing.wanted}, where the CA asks."
     how, command, note = _COMMANDS[standing.place](standing, _variables(standing, lonely))
-    return Mend(f"{reason} It arrives only where a router or firewall forwards it.", how, command, note)
+    return Mend(f"{reason} It finds the portal only where a router or firewall forwards that port.", how, command, note)
 
 
 def _variables(standing: Standing, lonely: bool) -> dict[str, str]:

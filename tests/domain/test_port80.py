@@ -23,7 +23,7 @@ def test_from_a_shell_it_is_started_on_port_80() -> None:
     assert mend
     assert mend.known
     assert "nothing on this machine listens on port 80" in mend.reason
-    assert "router or firewall forwards it" in mend.reason
+    assert "router or firewall forwards that port" in mend.reason
     assert mend.command == "cd /srv/bindery && BINDERY_HTTP_PORT=80 make run"
     assert not mend.note
 
