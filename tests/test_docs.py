@@ -23,6 +23,7 @@ READERS = {
     "choice",
     "zone",
     "servers",
+    "addresses",
     "proxies",
     "certificates",
 }

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.cache import cache
+from django.db import transaction
 
 from certs.domain import states
-from certs.domain.errors import BinderyError
-from certs.models import Challenge, Order
+from certs.domain.errors import BinderyError, ConflictError
+from certs.models import Challenge, Order, User
 from certs.services.challenges import challenge_task, solver_kinds, solver_make
+from certs.services.events import audit_record, job_event
 from certs.services.order_advance import LONGEST_LIFE_BY_HAND
+from certs.services.order_answers import TOLD
 from certs.solvers.base import Instruction, Solver, Task
 
 _AT_ONCE = 8
@@ -35,12 +38,32 @@ class ByHand:
     def left(self) -> int:
         return sum(not record.done for record in self.records)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing that is left could ever be seen from here, so that only a person can say that it is done."""
+        left = [record for record in self.records if not record.done]
+        return bool(left) and all(record.blind for record in left)
+
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether something is known from a resolver only."""
+        return any(record.done and record.blind for record in self.records)
+
 
 def by_hand_awaited(order: Order) -> bool:
     """Whether the order waits for a person. Asks nobody."""
     kind = solver_kinds().get(order.challenge_kind)
     waits = kind is not None and kind.by_hand and order.state == states.ORDERED and order.finished_at is None
     return waits and order.challenges.filter(clean_at=None).exists()
+
+
+def by_hand_go_on(order: Order, *, actor: User | str) -> None:
+    """A person says that all records are in place, where the portal cannot see any. Raises ConflictError."""
+    if not by_hand_awaited(order):
+        raise ConflictError("This order does not wait for records any more.", advice="See its page under Activity.")
+    with transaction.atomic():
+        job_event(order.pk, f"{actor} says that the records are in place.", **TOLD)
+        audit_record(actor, "order.records", ", ".join(order.names))
 
 
 def by_hand_look(order: Order) -> ByHand:

@@ -8,7 +8,7 @@ from certs.acme.client import AuthorizationView
 from certs.domain import states
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, Unavailable
 from certs.domain.names import is_address
-from certs.models import Challenge
+from certs.models import Challenge, JobEvent
 from certs.services.challenges import challenge_present, challenge_task, challenges_store
 from certs.services.events import job_event
 from certs.services.order_flow import POLL_FIRST_SECONDS, STEP_OF_STATE, Flow
@@ -27,6 +27,7 @@ from portal import clock
 PRESENT_SECONDS = 240.0
 AWAITED_SECONDS = 3.0  # what takes longer takes minutes or days, and must not hold one of the few places
 BLIND_PATIENCE = timedelta(minutes=5)  # for a record in DNS where no server of the zone can be asked from here
+TOLD = {"records": "in place"}  # data of the line with which a person says so
 AUTHORIZATION_ENDED = {"invalid", "deactivated", "expired", "revoked"}  # RFC 8555 §7.1.6
 
 
@@ -117,12 +118,15 @@ def _awaited(flow: Flow, solver: Solver, row: Challenge) -> str:
     """As the solver says, but not for ever where it can see nothing: the CA may well see what this server cannot."""
     task = challenge_task(row)
     sentence = solver.awaited(task)
-    if not sentence or solver.by_hand or not solver.is_blind(task):
+    if not sentence or not solver.is_blind(task):
         return sentence
-    since = Challenge.objects.filter(pk=row.pk).values_list("presented_at", flat=True).first() or clock.now()
-    until = since + BLIND_PATIENCE
-    if clock.now() < until:
-        return f"{sentence} If it cannot be seen by {until:%H:%M} UTC, {flow.ca} is asked to look all the same."
+    if solver.by_hand:
+        if not JobEvent.objects.filter(job=flow.order.pk, data__records=TOLD["records"]).exists():
+            return f"{sentence} Say on the page of the order when it is in place, since this server cannot see it."
+    else:
+        since = Challenge.objects.filter(pk=row.pk).values_list("presented_at", flat=True).first() or clock.now()
+        if clock.now() < (until := since + BLIND_PATIENCE):
+            return f"{sentence} If it cannot be seen by {until:%H:%M} UTC, {flow.ca} is asked to look all the same."
     flow.note(
         f"{sentence} {flow.ca} is asked to look all the same: it may see what this server cannot.", level="warning"
     )

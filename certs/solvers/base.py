@@ -58,6 +58,7 @@ class Instruction:
     alias: str = ""  # the name that the CA asks for, where it is an alias of `name`
     sights: tuple[Sight, ...] = ()
     trouble: str = ""  # why nobody could be asked
+    blind: bool = False  # no server that decides could be asked: it may be there all the same
 
 
 def _never() -> bool:

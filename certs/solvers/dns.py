@@ -150,7 +150,7 @@ class DnsSolver(Solver):
         try:
             found = self.resolver.txt(record.name)
         except BinderyError as error:
-            return (Instruction("TXT record", record.name, record.value, trouble=str(error)),)
+            return (Instruction("TXT record", record.name, record.value, trouble=str(error), blind=True),)
         accepts = self.accepts(task)
         done = not awaited_sentence(found, record, accepts, self.resolver)
         alias = record.name if found.name != record.name else ""
@@ -158,7 +158,7 @@ class DnsSolver(Solver):
         if not found.said:
             heard = self.resolver.instead(found.name, "TXT")
             sights += tuple(_sight(answer, accepts, "your resolver ") for answer in heard)
-        return (Instruction("TXT record", found.name, record.value, done, alias, sights),)
+        return (Instruction("TXT record", found.name, record.value, done, alias, sights, blind=not found.said),)
 
     def record(self, task: Task) -> Record:
         """Raises InputError where the CA did not say what dns-persist-01 needs."""

@@ -14,7 +14,7 @@ from certs import selectors
 from certs.domain import states
 from certs.models import Order
 from certs.services import addresses
-from certs.services.by_hand import by_hand_awaited, by_hand_look
+from certs.services.by_hand import by_hand_awaited, by_hand_go_on, by_hand_look
 from certs.services.explanations import order_explain, order_next_try
 from certs.services.issuing import order_retry
 from certs.services.orders import CANCELLABLE, order_cancel
@@ -97,6 +97,15 @@ def job_retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 def job_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     order = get_object_or_404(selectors.orders_visible_to(actor_of(request)), pk=pk)
     order_cancel(order, actor=actor_of(request))
+    return redirect("job", pk=pk)
+
+
+@administrator_required
+@require_POST
+def job_records_told(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The records are in place, says a person, where the portal cannot see them."""
+    order = get_object_or_404(selectors.orders_visible_to(actor_of(request)), pk=pk)
+    by_hand_go_on(order, actor=actor_of(request))
     return redirect("job", pk=pk)
 
 

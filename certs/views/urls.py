@@ -47,6 +47,7 @@ urlpatterns = [
     path("activity/<uuid:pk>/", activity.job, name="job"),
     path("activity/<uuid:pk>/steps/", activity.job_steps, name="job-steps"),
     path("activity/<uuid:pk>/records/", activity.job_records, name="job-records"),
+    path("activity/<uuid:pk>/records/told/", activity.job_records_told, name="job-records-told"),
     path("activity/<uuid:pk>/cancel/", activity.job_cancel, name="job-cancel"),
     path("activity/<uuid:pk>/retry/", activity.job_retry, name="job-retry"),
     path("help/", help.help_page, name="help"),

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from certs.domain import states
 from certs.domain.options import options_read
-from certs.models import Challenge, Order, User
+from certs.models import AuditEvent, Challenge, JobEvent, Order, User
 from certs.services import by_hand
 from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions
@@ -20,6 +20,7 @@ from certs.solvers.dns import digest
 from certs.solvers.dns01_rfc2136 import Dns01Rfc2136
 from portal import clock
 from tests import stock
+from tests.commands.running import run
 from tests.harness.bind import KEY, SECRET, Bind
 from tests.harness.need import need
 
@@ -185,3 +186,52 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(by_hand, "_look", counting)
     return looks
+
+
+@pytest.fixture
+def blind(order: Order, settings: Settings, bind: Bind) -> Order:
+    """Only the resolver answers: nobody is at port 53 of the zones' own servers."""
+    settings.DNS_AUTHORITIES = []
+    settings.DNS_RESOLVERS = [bind.address]
+    order.challenges.update(key_authorization="other.thumb")  # what no test has put there
+    return order
+
+
+def test_where_no_name_server_answers_a_person_says_that_it_is_there(
+    client: Client, onlooker: Client, blind: Order
+) -> None:
+    told = reverse("job-records-told", args=[blind.pk])
+    assert told in records(client, blind)
+    page = records(onlooker, blind)
+    assert told not in page
+    assert "your resolver" in page
+    assert "Every name server shows" not in page
+    assert onlooker.post(told).status_code == 403
+    assert client.post(told).status_code == 302
+    (event,) = JobEvent.objects.filter(job=blind.pk)
+    assert "says that the records are in place" in event.message
+    assert AuditEvent.objects.filter(action="order.records").exists()
+
+
+def test_what_only_a_resolver_shows_is_said_to_be_so(client: Client, blind: Order, bind: Bind) -> None:
+    for zone, name in (("one.test", "_acme-challenge.one.test"), ("two.test", "alias.acme.two.test")):
+        put(bind, zone, name, digest("other.thumb"))
+    page = records(client, blind)
+    assert "Your resolver shows what is needed" in page
+    assert "Every name server" not in page
+
+
+def test_where_they_answer_nobody_needs_to_say_so(client: Client, order: Order) -> None:
+    assert reverse("job-records-told", args=[order.pk]) not in records(client, order)
+
+
+def test_what_does_not_wait_any_more_is_not_told(client: Client, blind: Order) -> None:
+    Order.objects.filter(pk=blind.pk).update(state=states.DONE, finished_at=clock.now())
+    assert client.post(reverse("job-records-told", args=[blind.pk])).status_code == 409
+    assert not JobEvent.objects.filter(job=blind.pk).exists()
+
+
+def test_the_command_line_says_so_too(blind: Order) -> None:
+    assert run("challenge_methods", "records", "--in-place", "other.test").code == 4
+    done = run("challenge_methods", "records", "--in-place", NAMES[0])
+    assert (done.code, JobEvent.objects.filter(job=blind.pk).count()) == (0, 1), done.err

@@ -2,12 +2,13 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+from certs.domain.errors import InputError
 from certs.domain.options import options_of
 from certs.management.base import FAILED, BinderyCommand
 from certs.management.plugin_options import option_arguments, options_described, options_plain, options_typed
 from certs.management.reporting import ACTOR
 from certs.models import ChallengeMethod, Order
-from certs.services.by_hand import by_hand_awaited, by_hand_look
+from certs.services.by_hand import by_hand_awaited, by_hand_go_on, by_hand_look
 from certs.services.challenges import solver_kinds
 from certs.services.method_tests import method_test_begin, method_test_run
 from certs.services.methods import (
@@ -47,7 +48,13 @@ class Command(BinderyCommand):
         test = deeds.add_parser("test", help="put an answer in place, look at it, and take it away again")
         test.add_argument("name", metavar="NAME")
         test.add_argument("dns_name", metavar="DNSNAME", help="a name that the method can prove")
-        deeds.add_parser("records", help="what is to be put in place by hand for the orders that wait for it")
+        records = deeds.add_parser("records", help="what is to be put in place by hand for the orders that wait for it")
+        records.add_argument(
+            "--in-place",
+            metavar="DNSNAME",
+            default="",
+            help="say that the records of the order for this name are there, where no name server answers this server",
+        )
         delete = deeds.add_parser("delete", help="one that no certificate uses")
         delete.add_argument("name", metavar="NAME")
 
@@ -99,8 +106,15 @@ class Command(BinderyCommand):
         result = method_test_run(method.pk, say=self.stdout.write)
         return 0 if result is not None and result.ok else FAILED
 
-    def _records(self, **_: Any) -> int:
+    def _records(self, in_place: str = "", **_: Any) -> int:
         waiting = [order for order in Order.objects.filter(finished_at=None) if by_hand_awaited(order)]
+        if in_place:
+            order = next((order for order in waiting if in_place in order.names), None)
+            if order is None:
+                raise InputError(f"No order for {in_place} waits for records.", advice="List them without --in-place.")
+            by_hand_go_on(order, actor=ACTOR)
+            self.stdout.write(f"{', '.join(order.names)}: the order goes on, and the CA looks for itself.")
+            return 0
         for order in waiting:
             found = by_hand_look(order)
             self.stdout.write(f"{', '.join(order.names)}: until {found.until:%Y-%m-%d %H:%M} UTC")
