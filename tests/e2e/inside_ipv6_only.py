@@ -51,6 +51,11 @@ def test_the_main_job_by_name_and_by_a_literal_address() -> None:
         # Nothing that the portal asks of itself misses 127.0.0.1.
         looked = json.loads(portal.manage("check_certificates", "--json").stdout)
         assert not looked["counts"].get("not-served"), looked
+        doctor = json.loads(portal.manage("doctor", "--json", check=False).stdout)["lines"]
+        assert [line for line in doctor if line["state"] == "bad"] == []
+        listening = [line["sentence"] for line in doctor if line["code"] == "listeners"]
+        assert "The portal listens on [::]:443 (HTTPS)." in listening
+        assert "This machine has no IPv4, so 0.0.0.0:443 (HTTPS) is not used." in listening
         ready = requests.get("http://[::1]/readyz", timeout=10)
         assert ready.status_code == 200, ready.text
         assert "127.0.0.1" not in portal.log
