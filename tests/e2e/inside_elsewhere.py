@@ -261,9 +261,18 @@ def test_the_page_of_a_failed_order_has_them_too(
         section = _where(alice, "api.one.test")
         expect(section).to_contain_text(HAPROXY, timeout=60_000)
         alice.shot("where")
-        machines.use("haproxy", _recipe(alice, "api.one.test", "haproxy"))
+        line = _recipe(alice, "api.one.test", "haproxy")
+        machines.use("haproxy", line)
         _prove(section)
         expect(section).to_contain_text("leads to this portal.")
+        # To port 443 just as well: the CA looks at no certificate on the way.
+        machines.use("haproxy", line.replace("http://portal", "https://portal"))
+        _prove(section)
+        expect(section).to_contain_text("➜ https://portal.one.test/.well-known/acme-challenge/")
+        issued = ca.issued()
+        alice.page.get_by_role("button", name="Try again").click()
+        expect(alice.page.locator("body")).to_contain_text("Done: the certificate is issued", timeout=90_000)
+    assert ca.issued() == issued + 1
 
 
 def _where(alice: Visitor, name: str) -> Locator:
