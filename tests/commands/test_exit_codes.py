@@ -28,6 +28,7 @@ REFUSED = {
     "rehearse": [("nothing.example",)],
     "renew": [(), ("nothing.example",), ("nothing.example", "--all")],
     "revoke": [("nothing.example",)],
+    "tls_in_front": [("--trust", "not-an-address"), ("--drop", "192.0.2.1")],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
 }
 WORDLESS = {
