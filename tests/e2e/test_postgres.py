@@ -98,15 +98,6 @@ def test_a_web_node_and_a_worker_node_issue_serve_and_prove_it(
         assert served(web.https_port, NAME, roots_pem=pebble.root_pem()).serial_number != first
         assert worker.run(LAST_ORDER)[:3] == ["done", True, ""]
 
-        # Another port, wished for in the form, is opened by the node that has the listener.
-        port = free_port()
-        web.run(ORDER_ELSEWHERE.format(port=port))
-        wait_until(lambda: worker.run(LAST_ORDER)[0] == "done", timeout=40, what="the order with a wish for a port")
-        assert web.run(CONFIRM) == "web"
-        wait_until(lambda: worker.run(SERVED)[0], timeout=20, what="the proof of the new port")
-        assert f":{port} " in worker.run(SERVED)[1]
-        assert served(port, NAME, roots_pem=pebble.root_pem())
-
         # Where nobody serves, nobody can say that it is served, nor that it is not.
         web.stop()
         renewed = worker.manage("renew", NAME, "--force", check=False)
@@ -114,6 +105,31 @@ def test_a_web_node_and_a_worker_node_issue_serve_and_prove_it(
         state, is_served, code, said = worker.run(LAST_ORDER)
         assert (state, is_served, code) == ("done", None, "not-checked")
         assert "could not be checked: No serving process has reported" in said
+
+
+@pytest.mark.proof
+def test_a_port_wished_for_is_opened_and_proven_by_the_node_that_has_the_listener(
+    database: dict[str, str], secrets: dict[str, str]
+) -> None:
+    given = {**database, **secrets}
+    with (
+        Portal(own_secrets=True, environment={**given, "BINDERY_NODE": "web"}, arguments=["--role", "web"]) as web,
+        Portal(
+            own_secrets=True, environment={**given, "BINDERY_NODE": "worker"}, arguments=["--role", "worker"]
+        ) as worker,
+        Pebble(http_port=web.http_port, authz_reuse=100) as pebble,
+    ):
+        web.manage(
+            "issue", NAME, "--directory", pebble.directory_url, "--ca-bundle", str(pebble.ca_bundle_file),
+            "--allow-private-ca", "--accept-terms", "--email", "alice@example.com", "--bind",
+        )  # fmt: skip
+        port = free_port()
+        web.run(ORDER_ELSEWHERE.format(port=port))
+        wait_until(lambda: worker.run(LAST_ORDER)[0] == "done", timeout=40, what="the order with a wish for a port")
+        assert web.run(CONFIRM) == "web"
+        wait_until(lambda: worker.run(SERVED)[0], timeout=20, what="the proof of the new port")
+        assert f":{port} " in worker.run(SERVED)[1]
+        assert served(port, NAME, roots_pem=pebble.root_pem())
 
 
 def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str, str], tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from tests.harness.ports import LOOPBACK, free_port
 
 
 class Balancer:
-    """Use as a context manager; `taken` counts the connections that each port got."""
+    """Use as a context manager; `taken` counts the connections that each port got. It takes a free port where none
+    is given."""
 
-    def __init__(self, *ports: int) -> None:
-        self.port = free_port()
+    def __init__(self, *ports: int, port: int = 0) -> None:
+        self.port = port or free_port()
         self.taken: Counter[int] = Counter()
         turn = itertools.cycle(ports)
         balancer = self

@@ -128,9 +128,9 @@ class Walk:
 
     def build(self, stages: list[Stage]) -> Path:
         for number, stage in enumerate(stages):
-            root = self._overlay(f"stage{number}")
+            root = self.overlay(f"stage{number}")
             self.roots[stage.name or str(number)] = root
-            self._base(root)
+            self.base(root)
             before = Stage(stage.base)
             for word, rest in stage.steps:
                 _apply(before, word, rest)
@@ -143,33 +143,33 @@ class Walk:
                     self._run(root, before, ["/bin/sh", "-c", rest])
         return root
 
-    def _overlay(self, name: str) -> Path:
+    def overlay(self, name: str) -> Path:
         parts = {part: self.place / name / part for part in ("upper", "work", "root")}
         for part in parts.values():
             part.mkdir(parents=True)
         options = f"lowerdir=/,upperdir={parts['upper']},workdir={parts['work']}"
-        _must(["mount", "-t", "overlay", "overlay", "-o", options, str(parts["root"])])
+        must(["mount", "-t", "overlay", "overlay", "-o", options, str(parts["root"])])
         return parts["root"]
 
-    def _base(self, root: Path) -> None:
+    def base(self, root: Path) -> None:
         """Python in /usr/local, where the base image has it, and the few devices an engine gives."""
         local = root / "usr/local"
         if sys.base_prefix == "/usr":
             (local / "bin/python").unlink(missing_ok=True)
             (local / "bin/python").symlink_to(Path(sys.executable).resolve())
         else:
-            _must(["mount", "--bind", "-o", "ro", sys.base_prefix, str(local)])
-            _must(["mount", "-o", "remount,bind,ro", str(local)])
+            must(["mount", "--bind", "-o", "ro", sys.base_prefix, str(local)])
+            must(["mount", "-o", "remount,bind,ro", str(local)])
             # A shared library is looked for where this Python was built to live; everybody must get there.
             for parent in Path(sys.base_prefix).parents:
                 (root / str(parent).lstrip("/")).chmod(0o755)
         for device in ("null", "zero", "random", "urandom"):
             target = root / "dev" / device
             target.touch()
-            _must(["mount", "--bind", f"/dev/{device}", str(target)])
+            must(["mount", "--bind", f"/dev/{device}", str(target)])
         (root / "dev/fd").symlink_to("/proc/self/fd")
         (root / "dev/shm").mkdir(exist_ok=True)
-        _must(["mount", "-t", "proc", "proc", str(root / "proc")])
+        must(["mount", "-t", "proc", "proc", str(root / "proc")])
 
     def _copy(self, root: Path, stage: Stage, rest: str) -> None:
         words = rest.split()
@@ -178,7 +178,7 @@ class Walk:
             source = self.roots[words.pop(0).removeprefix("--from=")]
             names, target = words[:-1], words[-1]
             for name in names:
-                _must(["cp", "-a", str(source / name.lstrip("/")), str(root / target.lstrip("/"))])
+                must(["cp", "-a", str(source / name.lstrip("/")), str(root / target.lstrip("/"))])
             return
         *names, target = words
         base = root / (Path(stage.directory) / target).as_posix().lstrip("/")
@@ -197,23 +197,23 @@ class Walk:
     def _run(self, root: Path, stage: Stage, command: list[str]) -> None:
         path = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/root"}
         proxies = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "HTTP"))}
-        _must(["chroot", str(root), "/bin/sh", "-c", 'cd "$0" && exec "$@"', stage.directory, *command],
+        must(["chroot", str(root), "/bin/sh", "-c", 'cd "$0" && exec "$@"', stage.directory, *command],
               env={**proxies, **path, **stage.environment})  # fmt: skip
 
     def run(self, stage: Stage, root: Path) -> None:
         """Start it as an engine would, wait for its health check, look at its ports, stop it."""
         sealed = self.place / "sealed"
         sealed.mkdir()
-        _must(["mount", "--rbind", str(root), str(sealed)])
-        _must(["mount", "-o", "remount,bind,ro", str(sealed)])
+        must(["mount", "--rbind", str(root), str(sealed)])
+        must(["mount", "-o", "remount,bind,ro", str(sealed)])
         volume = self.place / "volume"
         shutil.copytree(root / stage.volumes[0].lstrip("/"), volume)
         user, group = stage.user.split(":")
         owner = (root / stage.volumes[0].lstrip("/")).stat()
         os.chown(volume, owner.st_uid, owner.st_gid)
-        _must(["mount", "--bind", str(volume), str(sealed / stage.volumes[0].lstrip("/"))])
+        must(["mount", "--bind", str(volume), str(sealed / stage.volumes[0].lstrip("/"))])
         for place in ("tmp", "dev/shm"):
-            _must(["mount", "-t", "tmpfs", "tmpfs", str(sealed / place)])
+            must(["mount", "-t", "tmpfs", "tmpfs", str(sealed / place)])
         rights = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs"]
         rights += ["--bounding-set=-all", "--inh-caps=-all"]
         script = 'ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && cd "$0" && exec "$@"'
@@ -229,7 +229,7 @@ class Walk:
                     "-c",
                     script,
                     "/",
-                    _tool("chroot"),
+                    tool("chroot"),
                     str(sealed),
                     *inside,
                     *stage.entrypoint,
@@ -267,8 +267,8 @@ class Walk:
                 time.sleep(0.3)
 
     def _inside(self, process: "subprocess.Popen[bytes]", command: list[str], root: Path, stage: Stage) -> None:
-        _must(
-            ["nsenter", f"--net=/proc/{process.pid}/ns/net", _tool("chroot"), str(root), *command],
+        must(
+            ["nsenter", f"--net=/proc/{process.pid}/ns/net", tool("chroot"), str(root), *command],
             env=stage.environment,
         )
 
@@ -282,12 +282,12 @@ assert urllib.request.urlopen(url, timeout=5, context=unchecked if port != 80 el
 """
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """By its path, since the image's PATH has no sbin."""
     return shutil.which(name) or name
 
 
-def _must(command: list[str], env: dict[str, str] | None = None) -> None:
+def must(command: list[str], env: dict[str, str] | None = None) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RuntimeError(

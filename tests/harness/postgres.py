@@ -20,10 +20,15 @@ PASSWORD = "only-for-this-test"
 
 
 class Postgres:
-    """Use as a context manager; `url` is for DATABASE_URL. PostgreSQL refuses to run as root, so root lends a user."""
+    """Use as a context manager; `url` is for DATABASE_URL. PostgreSQL refuses to run as root, so root lends a user.
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    `database` is made besides the one that is always there; all of it belongs to the user bindery.
+    """
+
+    def __init__(self, *, port: int = 0, password: str = PASSWORD, database: str = "postgres") -> None:
+        self.port = port or free_port()
+        self.password = password
+        self.database = database
         self.home = Path(tempfile.mkdtemp(prefix="bindery-postgres-"))
         self._bin = counterparts.find("postgresql").parent
         self._user = _lent_user()
@@ -31,13 +36,13 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://bindery:{PASSWORD}@{LOOPBACK}:{self.port}/postgres"
+        return f"postgresql://bindery:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
     def __enter__(self) -> Self:
         data = self.home / "data"
         data.mkdir(mode=0o700)
         password = self.home / "password"
-        password.write_text(PASSWORD)
+        password.write_text(self.password)
         if self._user:
             for path in (self.home, data, password):
                 shutil.chown(path, self._user)
@@ -70,6 +75,9 @@ class Postgres:
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         self._process = Process([self._bin / "postgres", "-D", data, *words], log, user=self._user, cwd=self.home)
         wait_until(self._answers, timeout=30, what="PostgreSQL")
+        if self.database != "postgres":
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f'CREATE DATABASE "{self.database}"')
         return self
 
     def __exit__(
