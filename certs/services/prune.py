@@ -13,6 +13,7 @@ from certs.models import (
     Certificate,
     JobEvent,
     LedgerEntry,
+    Listener,
     NodeDiagnosis,
     NodeProcess,
     OneTimeLink,
@@ -89,8 +90,15 @@ def _silent_processes(limit: datetime) -> int:
         NodeProcess.objects.filter(seen_at__lt=limit),
         NodeDiagnosis.objects.filter(seen_at__lt=limit),
         WorkerBeat.objects.filter(moved_at__lt=limit),
+        _listeners_left(limit),
     )
     return sum(map(_remove, rows))
+
+
+def _listeners_left(limit: datetime) -> QuerySet[Listener]:
+    """Of pods that are no more. An address that a person chose stays; a start makes the others anew."""
+    gone = Listener.objects.filter(proven_at__lt=limit).exclude(source=Listener.Source.PAGE)
+    return gone.exclude(node__in=NodeProcess.objects.filter(seen_at__gte=limit).values("node"))
 
 
 def _remove(rows: QuerySet[M]) -> int:

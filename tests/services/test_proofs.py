@@ -13,6 +13,7 @@ from certs.services.bindings import binding_set
 from certs.services.handshakes import ServedResult
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_wanted
+from certs.services.prune import SILENT, prune_run
 from tests.harness import pki
 from tests.services.test_serving import imported, tls_server
 
@@ -170,6 +171,18 @@ def test_proofs_wait_for_the_processes(bound: tuple[Certificate, pki.Pair], monk
         Listener.objects.update(port=port)
         assert proofs.proofs_renew() == 1
     assert len(naps) == 1
+
+
+def test_the_listeners_of_pods_that_are_gone_are_forgotten(bound: tuple[Certificate, pki.Pair]) -> None:
+    with tls_server(bound[1]) as (_, port):
+        for node in ("gone", "chosen", "living", "lately"):
+            look(port, node)
+    old = datetime.now(UTC) - SILENT - timedelta(hours=1)
+    Listener.objects.exclude(node="lately").update(proven_at=old)
+    Listener.objects.filter(node="chosen").update(source=Listener.Source.PAGE)
+    NodeProcess.objects.exclude(node="living").update(seen_at=old)
+    prune_run()
+    assert set(Listener.objects.values_list("node", flat=True)) == {"chosen", "living", "lately"}
 
 
 def _age(*, minutes: int) -> None:
