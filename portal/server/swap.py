@@ -36,7 +36,8 @@ class Follower:
     def __init__(self) -> None:
         self._contexts: Contexts | None = None
         self.demand = Demand()
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        # Made by `start`: this object is made before the fork, and Python 3.13 starts no thread of a parent.
+        self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._first = threading.Event()  # the first attempt is over, well or not
         self._error = ""
@@ -61,12 +62,13 @@ class Follower:
 
     def start(self) -> None:
         """Returns when the first load has succeeded or failed: TLS must not be accepted with nothing to show."""
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._thread.start()
         self._first.wait(FIRST_LOAD_SECONDS)
 
     def stop(self) -> None:
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread and self._thread.is_alive():
             self._thread.join(timeout=3)
 
     def _run(self) -> None:

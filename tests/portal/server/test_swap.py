@@ -202,6 +202,14 @@ def test_an_unreachable_database_changes_nothing(
     assert "The database is back." in caplog.text
 
 
+def test_it_is_made_before_the_fork_and_has_no_thread_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 refuses to start, in a child, a thread that its parent has made: no process would serve."""
+    made: list[str] = []
+    monkeypatch.setattr("portal.server.swap.threading.Thread", lambda **options: made.append(options["name"]))
+    Follower()
+    assert made == []
+
+
 def test_a_surprise_does_not_end_the_thread(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     follower.step()
     good = follower.context
