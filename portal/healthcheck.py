@@ -1,7 +1,7 @@
 """Whether this node answers `/healthz`, for the HEALTHCHECK of a container: `python -m portal.healthcheck`.
 
-Asks plain HTTP where BINDERY_HTTP_ADDRESS and BINDERY_HTTP_PORT say that the portal listens, directly, whatever proxy the
-environment names. Starts in a fraction of a second, since it needs no Django.
+Asks plain HTTP where BINDERY_HTTP_ADDRESS and BINDERY_HTTP_PORT say that the portal listens, directly, whatever proxy
+the environment names. Starts in a fraction of a second, since it needs no Django.
 """
 
 import sys

@@ -171,3 +171,15 @@ def test_without_a_worker_it_ends_at_once_and_stores_nothing() -> None:
     ran = run("issue", "a.example", "--accept-terms", "--directory", URL)
     assert (ran.code, "No worker is running" in ran.err) == (4, True)
     assert not AcmeAccount.objects.exists()
+
+
+@pytest.mark.usefixtures("queue")
+def test_in_a_container_without_a_volume_it_asks_first(in_container: Callable[..., None]) -> None:
+    in_container()
+    words = ["issue", "a.example", "--accept-terms", "--directory", URL]
+    ran = run(*words)
+    assert ran.code == 4
+    assert "goes with it" in ran.err
+    assert "add --without-volume" in ran.err
+    assert not AcmeAccount.objects.exists()
+    assert run(*words, "--without-volume").code == 0

@@ -1,5 +1,6 @@
 """Asking a CA for any certificate, and how it is asked for, through the pages."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -124,3 +125,15 @@ def test_the_page_of_a_rehearsal_promises_nothing_else(browser: Client) -> None:
     Order.objects.update(state="failed")
     browser.post(reverse("job-retry", args=[Order.objects.get().pk]))
     assert Order.objects.filter(rehearsal=True).count() == 2
+
+
+def test_a_request_in_a_container_without_a_volume_is_asked_about(
+    browser: Client, in_container: Callable[..., None]
+) -> None:
+    in_container()
+    page = post(browser).content.decode()
+    assert "No volume" in page
+    assert "tick the box" in page
+    assert not Order.objects.exists()
+    assert post(browser, without_volume="on").status_code == 302
+    assert Order.objects.count() == 1

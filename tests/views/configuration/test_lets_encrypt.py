@@ -545,3 +545,22 @@ def test_port_80_is_spoken_of_only_where_the_ca_asks_it(client: Client, challeng
     page = client.post(FORM, given(dns_names="", challenge=challenge)).content.decode()
     notice = page.split("data-port-asked-for=")[1].split(">")[0]
     assert notice.endswith(" hidden") != asked
+
+
+def test_in_a_container_without_a_volume_it_asks_before_the_ca_is(
+    client: Client, directory: dict[str, object], in_container: Callable[..., None]
+) -> None:
+    assert "No volume" not in client.get(FORM).content.decode()
+    in_container()
+    page = client.get(FORM).content.decode()
+    assert "is part of this container, and goes with it" in page
+    assert "docker run -v bindery:" in page
+    directory["asked"] = []
+    page = client.post(FORM, given()).content.decode()
+    assert "To go on all the same, tick the box" in page
+    assert HOST in page  # what was typed stays
+    assert directory["asked"] == []
+    assert stored() == 0
+    assert client.post(FORM, given(without_volume="on")).status_code == 302
+    assert Order.objects.count() == 1
+    assert "Not on a volume." in client.get(PAGE).content.decode()
