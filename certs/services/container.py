@@ -72,11 +72,11 @@ def addresses_are_published() -> bool:
     return settings.HTTPS_PORT_LOCKED and container_here() != Kind.NONE
 
 
-def publishing_line(port: int) -> str:
-    """The line that leads port 443 of the machine to `port` in the container."""
+def publishing_line(port: int, *, outside: int = 443) -> str:
+    """The line that leads port `outside` of the machine to `port` in the container."""
     if container_here() == Kind.KUBERNETES:
-        return f"- {{name: https, port: 443, targetPort: {port}}}"
-    return f'- "443:{port}"'
+        return f"- {{name: https, port: {outside}, targetPort: {port}}}"
+    return f'- "{outside}:{port}"'
 
 
 def _mend(kind: Kind, home: str) -> str:

@@ -30,6 +30,12 @@ from certs.services.addresses import https_url, public_url
 order = Order.objects.order_by("-created_at").first()
 print(order.state, order.served, order.error_message or "-", public_url(), https_url(), sep="|")
 """
+# As the kernel shows it in there: the volume, the image, and what is in memory.
+WHERE_IT_LIES = """
+from certs.domain.containers import keeping_of, mounts_read
+mounts = mounts_read(open("/proc/self/mountinfo").read())
+print(*(keeping_of(path, mounts) for path in ("/data", "/var/lib", "/tmp")))
+"""
 FORCE_SSL = "import django; django.setup(); from certs.services.portal_state import state_update; "
 FORCE_SSL += "state_update(force_ssl=True, force_ssl_confirm_by=None)"
 
@@ -49,6 +55,7 @@ def test_compose_starts_as_it_stands(engine: Engine) -> None:
         running.append(web)
         wait_until(web.is_healthy, timeout=60, what="the health check of the image")
         wait_until(lambda: SETUP_LINK.search(web.log), timeout=20, what="the one-time link")
+        assert _python(web, WHERE_IT_LIES).split() == ["kept", "layer", "memory"]
         data = [path.name for path in engine.volume("web").iterdir()]
         assert not [name for name in data if "secret" in name or "keyring" in name or "sqlite" in name]
 

@@ -1,5 +1,6 @@
 """Configuration ➜ Bindings: where HTTPS listens, with the trial of another address, and which certificate answers."""
 
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -140,6 +141,8 @@ def _page(
     request: HttpRequest, *, listener_form: ListenerForm | None = None, binding_form: BindingForm | None = None
 ) -> HttpResponse:
     current, plain = listener_get("https"), listener_get("http")
+    public = urlsplit(public_url())
+    outside = public.port or 443 if public.scheme == "https" else 443
     rebind = rebind_open(node_name())
     choices = selectors.certificates_visible_to(actor_of(request)).exclude(current=None)
     initial = {"server_name": request.GET.get("server_name", "")}
@@ -151,7 +154,8 @@ def _page(
         "nodes": _other_nodes(),
         "container": container_here(),
         "published": addresses_are_published(),
-        "publishing_line": publishing_line(current.port),
+        "publishing_line": publishing_line(current.port, outside=outside),
+        "outside": outside,
         "listener_form": listener_form or ListenerForm(listener=current),
         "binding_form": binding_form or BindingForm(initial=initial, certificates=choices),
         "bindings": list(Binding.objects.select_related("certificate__current").order_by("server_name")),

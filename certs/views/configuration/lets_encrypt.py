@@ -21,6 +21,7 @@ from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
+from certs.services.container import addresses_are_published
 from certs.services.elsewhere import Where, names_look
 from certs.services.front_check import browser_warning_at
 from certs.services.health import certificate_installed
@@ -191,7 +192,7 @@ def _form_page(request: HttpRequest, form: LetsEncryptForm, unreached: list[Wher
         "name": name,
         "challenge_path": CHALLENGE_PATH,
         "unreached": unreached or [],
-        "locked": not listener_get("https").managed,
+        "locked": addresses_are_published() or not listener_get("https").managed,
         **_terms_context(form),
         **_recipe(),
     }

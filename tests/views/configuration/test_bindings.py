@@ -240,6 +240,9 @@ def test_in_a_container_the_published_ports_choose(
     settings.HTTPS_PORT_LOCKED = True
     page = client.get(PAGE).content.decode()
     assert "its published ports choose where people reach it" in page
+    assert "- &quot;8443:8443&quot;" in page  # as the public URL has it
+    state_update(public_url=URL)
+    page = client.get(PAGE).content.decode()
     assert "- &quot;443:8443&quot;" in page
     assert "Try this address" not in page
     answer = client.post(f"{PAGE}listener/", {"addresses": ["127.0.0.1"], "port": 8443})
