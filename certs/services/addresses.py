@@ -73,7 +73,8 @@ def plain_url(host: str = "") -> str:
     wanted = host or public.hostname or _fqdn()
     if public.scheme == "http" and public.hostname == wanted:
         return url_make("http", wanted, public.port)
-    return url_make("http", wanted, None if ports_are_forwarded() else listener_answering("http").port)
+    forwarded = ports_are_forwarded() or front_is_on()
+    return url_make("http", wanted, None if forwarded else listener_answering("http").port)
 
 
 def ports_are_forwarded() -> bool:

@@ -7,7 +7,7 @@ SSL does: a proxy that says the wrong thing can then lock nobody out for longer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -21,6 +21,7 @@ from portal import clock
 
 Actor = User | str
 ENVIRONMENT = "environment"
+_SILENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ def front_read(state: PortalState | None = None) -> Front:
 
 def front_is_on() -> bool:
     return front_read().on
+
+
+def front_silent(state: PortalState) -> datetime | None:
+    """When a listed proxy last said nothing of how a request came, within the last hour; None while it is well."""
+    at = state.front_silent_at
+    return at if at and front_read(state).on and clock.now() - at < _SILENT else None
 
 
 def front_on_trial(state: PortalState) -> bool:

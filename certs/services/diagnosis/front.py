@@ -1,17 +1,14 @@
 """What ends TLS in front of the portal, and whether it is believed and does what it must."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from certs.domain.diagnosis import Line, Situation, State, bad, fine, look, note
-from certs.services.front import front_on_trial, front_read
+from certs.services.front import front_on_trial, front_read, front_silent
 from certs.services.front_check import front_look, front_shown
 from certs.services.front_notices import notice_suggested
 from certs.services.portal_state import state_get
-from portal import clock
 
 _PAGE = "Configuration ➜ TLS in front has the lines for nginx, Apache, HAProxy, Traefik and Ingress."
-_LATELY = timedelta(hours=1)
 _STATES = {"ok": State.OK, "warning": State.NOTE, "danger": State.BAD, "unknown": State.UNKNOWN}
 
 
@@ -35,7 +32,7 @@ def tls_in_front(situation: Situation) -> Iterator[Line]:
     listed = ", ".join(front.shown)
     if not front.listed:
         yield bad("tls-in-front", "TLS ends in front, but no proxy is listed, so none is believed.", _PAGE)
-    elif state.front_silent_at and clock.now() - state.front_silent_at < _LATELY:
+    elif front_silent(state):
         yield bad("tls-in-front", "A listed proxy hands requests on without X-Forwarded-Proto.", _PAGE, evidence=listed)
     elif front_on_trial(state):
         yield note(

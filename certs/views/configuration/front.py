@@ -18,7 +18,7 @@ from certs.forms.front import FrontForm
 from certs.models import Certificate, PortalState
 from certs.selectors import Shown
 from certs.services.addresses import host_is_accepted, machine_address, public_url
-from certs.services.front import Front, front_change, front_on_trial, front_read
+from certs.services.front import Front, front_change, front_on_trial, front_read, front_silent
 from certs.services.front_check import Seen, front_look, front_shown, front_version
 from certs.services.front_notices import notice_dismiss, notices_read
 from certs.services.front_trial import front_confirm
@@ -152,7 +152,7 @@ def _page(request: HttpRequest, form: FrontForm) -> HttpResponse:
         "here": arrival.origin,
         "client": request.META.get("REMOTE_ADDR", ""),
         "notices": notices_read(state),
-        "silent": state.front_silent_at if now.on else None,
+        "silent": front_silent(state),
         "locked": settings.TLS_IN_FRONT_LOCKED and settings.TRUSTED_PROXIES_LOCKED,
         **_snippets(now, url),
     }

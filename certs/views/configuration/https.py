@@ -15,7 +15,7 @@ from certs.models import PortalState
 from certs.services import https as service
 from certs.services.addresses import plain_url, public_url
 from certs.services.arrivals import public_url_arrival
-from certs.services.front import front_is_on
+from certs.services.front import front_silent
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
 from certs.views.access import actor_of, administrator_required
@@ -99,7 +99,7 @@ def _page(request: HttpRequest, form: HostTypedForm | None = None) -> HttpRespon
         "steps": _steps(state),
         "next_step_at": _next_step_at(state),
         "header": header,
-        "silent": state.front_silent_at if front_is_on() else None,
+        "silent": front_silent(state),
         "clearing": not state.hsts and header != "",
         "form": (form or HostTypedForm()).for_host(standing.host),
     }
