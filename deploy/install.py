@@ -186,7 +186,7 @@ def packages_ensure(place: Place) -> Path:
 
 
 def release_make(place: Place, packages: Path) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     release = place.code / "releases" / stamp
     partial = release.with_name(f".{stamp}.{os.getpid()}")
     partial.mkdir(parents=True)
@@ -198,7 +198,6 @@ def release_make(place: Place, packages: Path) -> Path:
     (partial / "venv").symlink_to(Path("../../venvs") / packages.name)
     _compile(place, packages / "bin" / "python", *(partial / name for name in ("certs", "portal", "manage.py")))
     _open(partial)
-    shutil.rmtree(release, ignore_errors=True)
     partial.rename(release)
     return release
 

@@ -77,6 +77,13 @@ def key_ring() -> KeyRing:
         ) from error
 
 
+def key_ring_place() -> str:
+    """Where the ring in use is kept, for sentences that ask for a copy of it; empty where whoever starts the portal
+    gives it and so has it. A service gets it as a credential, and names the file with BINDERY_KEY_RING_PLACE."""
+    given = env.text("BINDERY_KEY_RING_PLACE")
+    return given or ("" if env.is_set("BINDERY_KEY_RING") else str(key_ring_file()))
+
+
 def new_secret_key() -> str:
     return secrets.token_urlsafe(48)
 

@@ -3,10 +3,8 @@
 import errno
 import ipaddress
 import socket
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 from django.conf import settings
@@ -119,8 +117,8 @@ def address_refusal(error: OSError, address: str, port: int) -> ConflictError | 
         return NotAllowed(
             f"This user may not open {place}: low ports need a right.",
             advice="Choose a higher port (BINDERY_HTTP_PORT, BINDERY_HTTPS_PORT), or give the right: "
-            f"`sudo sysctl net.ipv4.ip_unprivileged_port_start={port}`, or AmbientCapabilities=CAP_NET_BIND_SERVICE "
-            f"in a systemd unit, or `sudo setcap cap_net_bind_service=+ep {Path(sys.executable).resolve()}`.",
+            f"`sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}`, or AmbientCapabilities=CAP_NET_BIND_SERVICE "
+            "in a systemd unit, as `sudo make install` makes one.",
         )
     if error.errno in _ABSENT:
         return InputError(f"{address} is not an address of this machine, so {place} cannot be opened.")

@@ -25,7 +25,7 @@ from certs.services.identity import ALARM as IDENTITY
 from certs.services.identity import identity_held, identity_is_trial
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
-from portal import env, home
+from portal import home
 
 
 @dataclass(frozen=True)
@@ -203,13 +203,14 @@ class Shell:
         )
 
     def _key_ring(self) -> Banner | None:
-        if self._state.ring_saved_at is not None or env.is_set("BINDERY_KEY_RING"):
+        place = home.key_ring_place()
+        if self._state.ring_saved_at is not None or not place:
             return None
         return Banner(
             "warning",
             "Save a copy of the key ring.",
             "Without it no private key in the database can be read, and no database backup holds it. It is",
-            code=str(home.key_ring_file()),
+            code=place,
             action="I have a safe copy",
             post_url=reverse("ring-saved"),
         )

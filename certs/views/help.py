@@ -7,6 +7,7 @@ from certs.domain.addresses import address_shown, host_shown
 from certs.domain.recipes import Kind, recipes_filled
 from certs.services import addresses
 from certs.services.listeners import addresses_here, listener_get
+from certs.services.port80 import port_80_mend_here
 from portal import home
 
 
@@ -18,7 +19,8 @@ def help_page(request: HttpRequest) -> HttpResponse:
     upstream = address_shown(addresses_here(plain.addresses), plain.port)
     context = {
         "data_directory": home.path(),
-        "key_ring": home.key_ring_file(),
+        "key_ring": home.key_ring_place() or "BINDERY_KEY_RING",
+        "mend": port_80_mend_here(),
         "public_url": addresses.public_url(),
         "host": host_shown(host),
         "http": plain,

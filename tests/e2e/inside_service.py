@@ -70,6 +70,7 @@ def test_from_the_installation_to_its_end(machine: Machine) -> None:
 
     with Pebble(http_port=80, tls_port=443) as pebble, chromium() as browser, visitor(browser) as alice:
         people.first_administrator(alice, service, host=NAME)  # type: ignore[arg-type]
+        expect(alice.page.locator("body")).to_contain_text("/etc/bindery/key_ring.json")  # to be saved
         people.obtain(alice, f"http://{NAME}", pebble, [NAME], anyway=False)
         people.go_to_https(alice, f"https://{NAME}")
         expect(alice.page.locator("body")).to_contain_text(NAME)

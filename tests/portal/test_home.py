@@ -25,6 +25,19 @@ def add_canary(database: Path) -> None:
         connection.execute("INSERT INTO certs_keyringcanary VALUES ('x')")
 
 
+def test_the_place_of_the_ring_is_named_where_a_copy_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("BINDERY_KEY_RING", "BINDERY_KEY_RING_FILE", "BINDERY_KEY_RING_PLACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BINDERY_HOME", str(tmp_path))
+    assert home.key_ring_place() == str(tmp_path / "keyring.json")
+    monkeypatch.setenv("BINDERY_KEY_RING_FILE", "/run/credentials/bindery.service/key_ring")
+    assert home.key_ring_place() == "", "whoever gives it has it"
+    monkeypatch.setenv("BINDERY_KEY_RING_PLACE", "/etc/bindery/key_ring.json")
+    assert home.key_ring_place() == "/etc/bindery/key_ring.json"
+
+
 def test_the_first_start_makes_private_secrets(data: Path) -> None:
     home.prepare()
     for name in ("secret_key", "keyring.json"):

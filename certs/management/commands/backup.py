@@ -19,6 +19,6 @@ class Command(BinderyCommand):
         size = database_backup(file)
         self.stdout.write(
             f"Wrote {file.absolute()} ({size / 2**20:.1f} MiB). The key ring is not in it: keep a copy of "
-            f"{home.key_ring_file()} apart from it, and one of {home.secret_key_file()}."
+            f"{home.key_ring_place() or 'BINDERY_KEY_RING'} apart from it, and one of {home.secret_key_file()}."
         )
         return None

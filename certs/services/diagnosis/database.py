@@ -12,7 +12,7 @@ from certs.services.identity import identity_held
 from certs.services.migrations import migrations_pending
 from certs.services.portal_state import state_get
 from certs.services.secrets import canary_prove
-from portal import env, home
+from portal import home
 
 
 @look("database", database=False)
@@ -64,7 +64,7 @@ def key_ring(situation: Situation) -> Iterator[Line]:
     except BinderyError as error:
         yield bad_for("key-ring", error)
         return
-    place = "BINDERY_KEY_RING" if env.is_set("BINDERY_KEY_RING") else str(home.key_ring_file())
+    place = home.key_ring_place() or "BINDERY_KEY_RING"
     keys = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
     yield fine("key-ring", "The key ring is there and can be read.", evidence=f"{place}, {keys}")
 
@@ -86,11 +86,11 @@ def key_ring_fits(situation: Situation) -> Iterator[Line]:
 @look("database")
 def key_ring_copy(situation: Situation) -> Iterator[Line]:
     """Whether a copy of the key ring is kept apart."""
-    if env.is_set("BINDERY_KEY_RING"):
+    if not home.key_ring_place():
         return
     if state_get().ring_saved_at is None:
         sentence = "Nobody has said that a copy of the key ring is kept apart from this machine."
-        mend = f"Copy {home.key_ring_file()} to a safe place, then press “I have a safe copy” in the portal."
+        mend = f"Copy {home.key_ring_place()} to a safe place, then press “I have a safe copy” in the portal."
         yield note("key-ring-copy", sentence, mend)
     else:
         yield fine("key-ring-copy", "A copy of the key ring is kept, as an administrator said.")
