@@ -5,6 +5,7 @@ Nothing but squid and one resolver can be reached; the zone's own name servers a
 
 import json
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -114,6 +115,9 @@ def test_what_stands_in_the_way_is_named_with_its_mend(portal: Portal, world: Wo
     assert well["directory"].startswith("ok:")
     assert well["resolve"].startswith(f"unknown: {NAME} has the address {OWN}. Asked of your resolver {FAR} instead")
 
+    assert f"Asked of your resolver {FAR} instead" in well["caa"]
+    assert well["caa"].startswith("unknown:")
+
     started = time.monotonic()
     dead = check(portal, world, BINDERY_DNS_RESOLVERS=FIREWALLED, https_proxy="")
     assert time.monotonic() - started < 40
@@ -154,10 +158,6 @@ def test_a_wildcard_by_dns_where_only_the_resolver_answers(portal: Portal, world
     )
     tested = portal.manage("challenge_methods", "test", "BIND", ZONE)
     assert "It works" in tested.stdout
-    looked = portal.manage("issue", f"*.{ZONE}", "--challenge", "BIND", "--check", "--json", check=False)
-    found = {one["code"]: one for one in json.loads(looked.stdout)["checks"][0]["findings"]}
-    assert (found["dns"]["level"], found["caa"]["level"]) == ("unknown", "unknown")
-    assert f"your resolver {FAR} instead" in found["caa"]["sentence"]
     done = portal.manage("issue", f"*.{ZONE}", "--challenge", "BIND", "--json")
     assert json.loads(done.stdout)["result"] == "renewed"
 
@@ -169,6 +169,23 @@ def test_a_ca_of_the_company_is_asked_without_the_proxy(portal: Portal, world: W
     assert json.loads(done.stdout)["result"] == "renewed"
     assert not [line for line in world.squid.asked[before:] if FAR in line]
     assert world.near.issued() == 1
+
+
+def test_the_doctor_takes_the_same_way_and_tells_no_password(portal: Portal, world: World, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.zip"
+    done = portal.manage("doctor", "--json", "--bundle", str(bundle), check=False)
+    lines = json.loads(done.stdout)["lines"]
+    # A CA on the Internet would not reach the address of this test's network; nothing else is wrong.
+    assert {line["code"] for line in lines if line["state"] == "bad"} == {"names-ipv4"}
+    well = {line["code"] for line in lines if line["state"] == "ok"}
+    assert well >= {"proxy", "roots", "directories", "clock", "resolvers"}
+    (resolved,) = {line["state"] for line in lines if line["code"] == "names-resolve"}
+    assert resolved == "unknown"  # as the resolver says, since port 53 is closed
+    with zipfile.ZipFile(bundle) as archive:
+        content = [archive.read(name).decode() for name in archive.namelist()]
+    assert PASSWORD not in "".join([done.stdout, done.stderr, *content])
+    ran = portal.manage("doctor", "--topic", "network", environment={"https_proxy": "http://192.0.2.1:9"}, check=False)
+    assert "The proxy 192.0.2.1:9 (https_proxy) cannot be reached." in " ".join(ran.stdout.split())
 
 
 def test_the_password_of_the_proxy_is_nowhere(portal: Portal) -> None:

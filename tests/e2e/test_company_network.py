@@ -12,6 +12,4 @@ pytestmark = pytest.mark.e2e
 
 def test_a_certificate_through_a_proxy_that_inspects_tls() -> None:
     need("pebble", "chromium", "named", "squid", "openssl", "unshare", "ip")
-    run_inside(
-        Path(__file__).parent / "inside_company_network.py", names=["portal.company.test"], arguments=["--durations=12"]
-    )
+    run_inside(Path(__file__).parent / "inside_company_network.py", names=["portal.company.test"])
