@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import AuditEvent, Binding, PortalState
+from certs.models import AuditEvent, Binding, Listener, NodeProcess, PortalState
 from certs.services import https
 from certs.services.arrivals import Arrival
 from certs.services.bindings import binding_remove, binding_set
@@ -24,10 +24,11 @@ from certs.services.https import (
     https_reset,
     policy_read,
 )
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import generation_wanted, state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.services.trust import browser_warning, version_is_public
 from certs.services.versions import version_use
+from portal import clock
 from tests.standing import HOST, URL, Ca, ca_make, certificate_bound, certificate_make, clock_move, stand
 
 pytestmark = pytest.mark.django_db
@@ -220,6 +221,35 @@ def test_a_day_of_healthy_checks_earns_each_step(good: None, served: dict[str, b
     assert steps[48:50] == [1, 1]
     assert max(steps) == steps[-1] == 3
     assert policy_read().hsts_header == "max-age=31536000"
+
+
+def test_on_a_node_that_listens_nowhere_the_proofs_of_the_others_count(good: None) -> None:
+    Listener.objects.update(node="web-1")
+    listener = Listener.objects.get(protocol="https")
+    NodeProcess.objects.create(node="web-1", pid=1, generation=generation_wanted(), seen_at=clock.real())
+    listener.proofs = {
+        binding.server_name: {
+            "asked": binding.certificate.current.fingerprint_sha256,
+            "place": "0.0.0.0:443",
+            "ok": True,
+            "seen": binding.certificate.current.fingerprint_sha256,
+            "detail": "0.0.0.0:443 serves it.",
+            "at": clock.real().isoformat(),
+        }
+        for binding in Binding.objects.select_related("certificate__current")
+        if binding.certificate.current
+    }
+    listener.save()
+    hsts_enable(HERE, actor="test")
+    for half_hour in range(50):
+        clock_move(hours=half_hour / 2)
+        hsts_advance()
+    assert state_get().hsts_step == 1
+    before = state_get().hsts_checked_at
+    Listener.objects.update(proofs={})  # "could not check" is neither healthy nor unhealthy
+    clock_move(hours=26)
+    hsts_advance()
+    assert (state_get().hsts_step, state_get().hsts_checked_at) == (1, before)
 
 
 def test_an_unhealthy_check_begins_the_day_anew(good: None, served: dict[str, bool | None]) -> None:
