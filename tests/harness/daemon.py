@@ -19,6 +19,7 @@ class Daemon(AbstractContextManager["Daemon"]):
     """Use as a context manager. `program` is a name of `tests.harness.counterparts`."""
 
     program: str
+    user: str | None = None  # as whom it runs; None: as we do
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix=f"bindery-{self.program}-")
@@ -52,6 +53,7 @@ class Daemon(AbstractContextManager["Daemon"]):
             self.home / f"{self.program}.log",
             env={**os.environ, **self.environment()},
             cwd=self.home,
+            user=self.user,
         )
         try:
             wait_until(self._answers, timeout=20, what=self.program)

@@ -4,66 +4,53 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 
 from tests.harness import counterparts
-from tests.harness.artifacts import keep
-from tests.harness.ports import LOOPBACK, free_port, wait_until
-from tests.harness.process import Process
+from tests.harness.daemon import Daemon
+from tests.harness.ports import LOOPBACK, free_port
 
 PASSWORD = "only-for-this-test"
 
 
-class Postgres:
-    """Use as a context manager; `url` is for DATABASE_URL. PostgreSQL refuses to run as root, so root lends a user.
+class Postgres(Daemon):
+    """`url` is for DATABASE_URL. PostgreSQL refuses to run as root, so root lends a user.
 
     `database` is made besides the one that is always there; all of it belongs to the user bindery.
     """
 
+    program = "postgresql"
+
     def __init__(self, *, port: int = 0, password: str = PASSWORD, database: str = "postgres") -> None:
+        super().__init__()
         self.port = port or free_port()
         self.password = password
         self.database = database
-        self.home = Path(tempfile.mkdtemp(prefix="bindery-postgres-"))
-        self._bin = counterparts.find("postgresql").parent
-        self._user = _lent_user()
-        self._process: Process | None = None
+        self.user = _lent_user()
 
     @property
     def url(self) -> str:
         return f"postgresql://bindery:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
-    def __enter__(self) -> Self:
+    def command(self, program: Path) -> Sequence[str | Path]:
         data = self.home / "data"
         data.mkdir(mode=0o700)
         password = self.home / "password"
         password.write_text(self.password)
-        if self._user:
+        if self.user:
             for path in (self.home, data, password):
-                shutil.chown(path, self._user)
+                shutil.chown(path, self.user)
+        words = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--username=bindery"]
         subprocess.run(
-            [
-                self._bin / "initdb",
-                "--no-sync",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--auth=scram-sha-256",
-                "--username=bindery",
-                f"--pwfile={password}",
-                data,
-            ],
+            [program.with_name("initdb"), *words, f"--pwfile={password}", data],
             check=True,
             capture_output=True,
-            user=self._user,
+            user=self.user,
             cwd=self.home,
         )
-        log = self.home / "postgres.log"
-        log.touch(mode=0o666)
         options = {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
@@ -72,32 +59,20 @@ class Postgres:
             "jit": "off",
             "max_connections": "200",
         }
-        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        self._process = Process([self._bin / "postgres", "-D", data, *words], log, user=self._user, cwd=self.home)
-        wait_until(self._answers, timeout=30, what="PostgreSQL")
-        if self.database != "postgres":
-            with psycopg.connect(self.url, autocommit=True) as connection:
-                connection.execute(f'CREATE DATABASE "{self.database}"')
-        return self
+        given = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return [program.with_name("postgres"), "-D", data, *given]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process:
-            self._process.stop(timeout=5)
-        if error is not None:
-            keep("postgres.log", self.home / "postgres.log")
-        shutil.rmtree(self.home, ignore_errors=True)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if not self._process.is_alive():
-            raise RuntimeError(f"PostgreSQL ended: {self._process.log[-2000:]}")
+    def answers(self) -> bool:
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
+
+    def ready(self) -> None:
+        if self.database != "postgres":
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f'CREATE DATABASE "{self.database}"')
 
 
 def _lent_user() -> str | None:
