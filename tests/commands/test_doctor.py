@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import re
 import select
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from certs.services import diagnoses
 from certs.services.secrets import canary_check
 from tests.commands.running import run
 from tests.harness.artifacts import ROOT
-from tests.harness.portal import Portal
 from tests.harness.prepared import database_copy
 
 SCHEMA = json.loads((ROOT / "docs" / "doctor.schema.json").read_text())
@@ -169,16 +167,3 @@ class Watcher:
         self._ended.set()
         self._thread.join(5)
         return self._owners
-
-
-@pytest.mark.e2e
-def test_beside_a_running_portal_all_is_green_that_is_well(portal: Portal) -> None:
-    portal.home.chmod(0o700)
-    ran = portal.manage("doctor", "--json", check=False)
-    found = json.loads(ran.stdout)
-    jsonschema.validate(found, SCHEMA)
-    assert [line for line in found["lines"] if line["state"] == "bad"] == []
-    assert ran.returncode == 0
-    well = {line["code"] for line in found["lines"] if line["state"] == "ok"}
-    assert well >= {"running", "database", "migrations", "worker", "listeners", "disk", "file-modes", "key-ring-fits"}
-    assert not re.search(r"Traceback|object at 0x", ran.stdout + ran.stderr)

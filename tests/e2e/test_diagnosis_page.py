@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.harness import person as people
+from tests.harness.artifacts import ROOT
 from tests.harness.browser import Visitor, chromium, visitor
 from tests.harness.need import need
 from tests.harness.portal import Portal
@@ -42,6 +45,18 @@ def place(browser: Browser) -> Iterator[Portal]:
 
 def public_url(portal: Portal, url: str) -> None:
     portal.run(f"from certs.services.portal_state import state_update; state_update(public_url={url!r})")
+
+
+def test_beside_a_running_portal_all_is_green_that_is_well(place: Portal) -> None:
+    place.home.chmod(0o700)
+    ran = place.manage("doctor", "--json", check=False)
+    found = json.loads(ran.stdout)
+    jsonschema.validate(found, json.loads((ROOT / "docs" / "doctor.schema.json").read_text()))
+    assert [line for line in found["lines"] if line["state"] == "bad"] == []
+    assert ran.returncode == 0
+    well = {line["code"] for line in found["lines"] if line["state"] == "ok"}
+    assert well >= {"running", "database", "migrations", "worker", "listeners", "disk", "file-modes", "key-ring-fits"}
+    assert not re.search(r"Traceback|object at 0x", ran.stdout + ran.stderr)
 
 
 def test_a_person_sees_what_is_wrong_and_takes_the_bundle_along(browser: Browser, place: Portal) -> None:
