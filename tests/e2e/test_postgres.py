@@ -132,6 +132,33 @@ def test_a_port_wished_for_is_opened_and_proven_by_the_node_that_has_the_listene
         assert served(port, NAME, roots_pem=pebble.root_pem())
 
 
+@pytest.mark.proof
+def test_of_two_web_nodes_each_proves_it_and_one_that_is_gone_does_not_count(
+    database: dict[str, str], secrets: dict[str, str]
+) -> None:
+    given = {**database, **secrets}
+    with (
+        Portal(own_secrets=True, environment={**given, "BINDERY_NODE": "web-1"}, arguments=["--role", "web"]) as web,
+        Portal(own_secrets=True, environment={**given, "BINDERY_NODE": "web-2"}, arguments=["--role", "web"]) as other,
+        Portal(
+            own_secrets=True, environment={**given, "BINDERY_NODE": "worker"}, arguments=["--role", "worker"]
+        ) as worker,
+        Pebble(http_port=web.http_port, authz_reuse=100) as pebble,
+    ):
+        worker.manage(
+            "issue", NAME, "--directory", pebble.directory_url, "--ca-bundle", str(pebble.ca_bundle_file),
+            "--allow-private-ca", "--accept-terms", "--email", "alice@example.com", "--bind",
+        )  # fmt: skip
+        assert worker.run(LAST_ORDER)[3] == "Done: web-1, web-2 serve it, each seen there."
+        for node in (web, other):
+            assert served(node.https_port, NAME, roots_pem=pebble.root_pem())
+
+        # One is killed, and its children with it: it does not count any more.
+        other.process.kill()
+        wait_until(lambda: worker.run(SERVED)[1].startswith("web-1: "), timeout=30, what="the end of the other node")
+        assert worker.run(SERVED)[0]
+
+
 def test_without_the_secrets_it_does_not_start_and_makes_none(database: dict[str, str], tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
