@@ -24,11 +24,11 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
 from certs.services.export import export_given
+from certs.services.front import front_given
 from certs.services.identity import identity_settle
 from certs.services.listeners import addresses_here, listener_get, listeners_ensure, processes_prune
 from certs.services.migrations import schema_ensure
 from certs.services.node_diagnoses import nodes_may_be_several
-from certs.services.front import front_given
 from certs.services.on_demand import on_demand_given
 from certs.services.orders import orders_requeue_lapsed
 from certs.services.own_certificate import own_certificate_scan
