@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
@@ -41,8 +42,8 @@ class SchemePolicy:
                 policy = self._current(0)
             if policy.redirect_to and handed_on_silently(request):
                 silence_note()
-            elif policy.redirect_to:
-                return _redirect(request, policy.redirect_to + request.get_full_path())
+            elif policy.redirect_to and not (_circles(request) and request.path_info.startswith(settings.STATIC_URL)):
+                return _redirect(request, policy.redirect_to)
         response = self.get_response(request)
         if request.is_secure() and loops.COOKIE in cookies:
             response.delete_cookie(loops.COOKIE)  # it arrived
@@ -56,21 +57,28 @@ class SchemePolicy:
         return self._policy
 
 
-def _redirect(request: HttpRequest, target: str) -> HttpResponse:
+def _circles(request: HttpRequest) -> bool:
+    return loops.count(request.COOKIES) >= loops.MOST
+
+
+def _redirect(request: HttpRequest, origin: str) -> HttpResponse:
     """307 and not to be stored: a permanent one would stay in browsers after Force SSL is switched off.
 
-    A browser that was sent there again and again is told why it comes back, instead.
+    A browser that was sent there again and again is told why it comes back, instead, on a page that has its looks.
     """
-    sent = loops.count(request.COOKIES)
-    if sent >= loops.MOST:
+    if _circles(request):
         log.warning(
             "A browser comes back as plain HTTP however often it is sent to HTTPS: what ends TLS in front of the "
             "portal does not say so, or is not listed. See `manage.py tls_in_front`.",
             extra={"source": request.META.get("REMOTE_ADDR")},
         )
-        return render(request, "errors/loop.html", {"target": target}, status=400)
+        # Without the path, which may be a link that works once.
+        return render(request, "errors/loop.html", {"target": origin}, status=400)
+    target = origin + request.get_full_path()
     answer = HttpResponse(status=307, headers={"Location": target, "Cache-Control": "no-store"})
-    answer.set_cookie(loops.COOKIE, str(sent + 1), max_age=loops.SECONDS, httponly=True, samesite="Lax")
+    answer.set_cookie(
+        loops.COOKIE, str(loops.count(request.COOKIES) + 1), max_age=loops.SECONDS, httponly=True, samesite="Lax"
+    )
     return answer
 
 

@@ -42,7 +42,7 @@ class Recipe:
     @property
     def rows(self) -> int:
         """Lines of a field that shows it, some of them wrapped."""
-        return self.text.count("\n") + 1 + len(self.text) // 70
+        return sum(1 + len(line) // 70 for line in self.text.splitlines())
 
 
 NGINX = WebServer("nginx", "nginx", "nginx", "sudo nginx -t && sudo systemctl reload nginx")

@@ -137,6 +137,7 @@ def _set_up_through_the_front(alice: Visitor, portal: Portal) -> None:
 def _texts(alice: Visitor, base: str) -> dict[str, str]:
     """By server, as the page shows them now."""
     alice.go(base + PAGE)
+    alice.page.locator("section[aria-labelledby=whole] summary").first.click()
     alice.shot("snippets")
     whole = alice.page.locator("section[aria-labelledby=whole]")
     return {key: whole.locator(f"[data-recipe=proxy-{key}] textarea").input_value() for key in SERVERS}

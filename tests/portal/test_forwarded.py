@@ -226,6 +226,10 @@ class TestForceSsl:
         found = [self._ask(browser, **TOLD) for _ in range(loops.MOST + 1)]
         assert [answer.status_code for answer in found] == [307] * loops.MOST + [400]
         assert b"manage.py tls_in_front" in found[-1].content
+        assert LOGIN.encode() not in found[-1].content  # a path may be a link that works once
+        looks = browser.get("/static/logo.svg", headers={"host": HOST})
+        looks.close()
+        assert looks.status_code == 200
         assert all(answer.cookies[loops.COOKIE]["max-age"] == loops.SECONDS for answer in found[:-1])
         browser.cookies.clear()  # as after ten seconds
         assert self._ask(browser).status_code == 307
