@@ -104,6 +104,13 @@ def test_what_was_saved_last_of_all_may_be_put_back(place: Path) -> None:
     assert identity_held() == ""
 
 
+def test_the_way_back_to_a_version_without_identities_and_up_again_is_no_copy(place: Path) -> None:
+    """The printed line takes the mark away, and such a version leaves none."""
+    PortalIdentity.objects.all().delete()
+    (place / "identity").unlink()
+    assert identity_settle() == ""
+
+
 def test_the_database_of_another_portal_is_noticed(place: Path) -> None:
     PortalIdentity.objects.update(uid=uuid4())
     assert identity_held() == OTHERS
