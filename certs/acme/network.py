@@ -23,13 +23,14 @@ from certs.acme.problems import NOT_JSON, Problem, failure, retry_at
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, KeyRefused, Unavailable
 from certs.domain.keys import Key
 from certs.transports import outbound
-from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, trust_context
+from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, ProxyTrouble, trust_context
 from portal import clock
 
 WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
 BAD_NONCE_RETRIES = 10
 LOST_CONNECTION_RETRIES = 3
-UNREACHABLE = "acme-unreachable"
+UNREACHABLE, PROXY = "acme-unreachable", "acme-proxy"
+UNTRUSTED = "acme-untrusted"  # not "acme-tls": that is what a CA says of the server it has asked
 NO_ANSWER = "acme-no-answer"  # the code of what was sent, and may have been carried out
 
 # RFC 8555 §7.1.6 knows it, acme 5.9.0 does not: without it the reading of such an authorization raises.
@@ -123,7 +124,7 @@ class Network(client.ClientNetwork):
             except requests.RequestException as error:
                 raise self._unreachable(error, sent=sent or _was_sent(error)) from error
             except AcmeRetry as error:
-                if sent and error.code == UNREACHABLE:
+                if sent and error.code in {UNREACHABLE, PROXY}:
                     error.code = NO_ANSWER
                 raise
 
@@ -160,6 +161,8 @@ class Network(client.ClientNetwork):
         adapter = self.session.get_adapter(request.url or url)
         try:
             response = adapter.send(request, timeout=self._timeout, proxies=proxies)
+        except ProxyTrouble as error:
+            raise AcmeRetry(error.message, advice=error.advice, code=PROXY) from error
         except Unavailable as error:
             code = "acme-host" if error.code == "host-unknown" else UNREACHABLE
             raise AcmeRetry(error.message, advice=error.advice, code=code) from error
@@ -212,7 +215,7 @@ class Network(client.ClientNetwork):
             return AcmeRefused(
                 f"The certificate of {self.label} is not trusted here: {reason}.",
                 advice=f"{own} {outbound.mend(error)}".strip(),
-                code="acme-tls",
+                code=UNTRUSTED,
             )
         if sent:
             return AcmeRetry(

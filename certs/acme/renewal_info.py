@@ -11,7 +11,7 @@ from typing import Self
 import requests
 
 from certs.acme.directories import directory_label
-from certs.acme.network import Network
+from certs.acme.network import UNTRUSTED, Network
 from certs.acme.problems import retry_at
 from certs.acme.sessions import directory_fetch
 from certs.domain.ari import moment_read, url_read
@@ -78,7 +78,7 @@ class RenewalInfoReader:
         except AcmeRefused as error:
             gone = error.problem.get("status") in {404, 410}
             wait = RETRY_HIGH if gone else RETRY_DEFAULT
-            untrusted = error.code == "acme-tls"
+            untrusted = error.code == UNTRUSTED
             return NoRenewalInfo(error.message, now + wait, directory_wide=untrusted, unknown=gone)
         except (AcmeRetry, InputError) as error:
             return NoRenewalInfo(error.message, now + _wait(error), directory_wide=True)

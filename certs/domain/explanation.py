@@ -274,6 +274,19 @@ RULES: tuple[Rule, ...] = (
         by_itself=True,
     ),
     Rule(
+        ("acme-proxy",),
+        "{detail}",
+        "Correct HTTPS_PROXY or NO_PROXY and restart the portal, or have the proxy permit the way.",
+        _always,
+    ),
+    Rule(
+        ("acme-untrusted",),
+        "{detail}",
+        "If your company inspects TLS, give its root certificate by BINDERY_CA_BUNDLE and restart the portal. If it is "
+        "your own CA, give its root with the account: Configuration ➜ CA accounts.",
+        _always,
+    ),
+    Rule(
         ("acme-unreachable", "acme-no-answer", "acme-host", "acme-serverInternal", "acme-retry", "acme-waiting"),
         "{ca} could not be reached or had trouble of its own.",
         "Nothing: it is tried again by itself. If it lasts, look whether this machine may connect to the directory.",

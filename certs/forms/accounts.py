@@ -45,7 +45,7 @@ class EabForm(PortalForm):
 class AccountForm(EabForm):
     error_fields: ClassVar[dict[str, str]] = {
         "private-address": "allow_private_ca",
-        "acme-tls": "ca_bundle",
+        "acme-untrusted": "ca_bundle",
         "acme-terms": "accept_terms",
     }
     field_order = ("directory", "directory_url", "ca_bundle", "allow_private_ca", "email")

@@ -221,7 +221,7 @@ class LetsEncryptForm(VolumeForm, IssueOptionsForm):
         return "directory_url" if self.cleaned_data.get("directory") == OTHER else "directory"
 
     def _refuse_directory(self, error: BinderyError) -> None:
-        bundle_needed = error.code == "acme-tls" and self.cleaned_data.get("directory") == OTHER
+        bundle_needed = error.code == "acme-untrusted" and self.cleaned_data.get("directory") == OTHER
         mapped = "ca_bundle" if bundle_needed else self.error_fields.get(error.code, "")
         self.add_error(mapped or self._directory_field, str(error))
 

@@ -95,6 +95,12 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
+class ProxyTrouble(Unavailable):
+    """The proxy did not let us through. Nothing was sent to the host behind it."""
+
+    code = "proxy"
+
+
 def fetch(
     url: str,
     *,
@@ -575,7 +581,7 @@ def _proxy_of(scheme: str) -> Proxy:
     return proxy_parse(*proxy_named(scheme, os.environ))
 
 
-def _proxy_trouble(scheme: str, error: Exception) -> Unavailable:
+def _proxy_trouble(scheme: str, error: Exception) -> ProxyTrouble:
     """It did not answer as a proxy does."""
     proxy = _proxy_of(scheme)
     if isinstance(error, TimeoutError):
@@ -586,14 +592,14 @@ def _proxy_trouble(scheme: str, error: Exception) -> Unavailable:
         found = "" if isinstance(error, Unavailable) else f": {reason(error)}"
         words, code = f"cannot be {f'reached{found}' if found else 'found in DNS'}", "proxy"
     advice = f"Check that it runs, and {proxy.variable}; what may be asked without it belongs into NO_PROXY."
-    return Unavailable(f"The proxy {proxy} {words}.", advice=mend(error) or advice, code=code)
+    return ProxyTrouble(f"The proxy {proxy} {words}.", advice=mend(error) or advice, code=code)
 
 
-def _proxy_refuses(proxy: Proxy, status: str, behind: str) -> Unavailable:
+def _proxy_refuses(proxy: Proxy, status: str, behind: str) -> ProxyTrouble:
     """It answered, and lets nobody through to `behind` (host:port)."""
     advice = f"Have it permit the way to {behind}, or name that in NO_PROXY if it may be asked directly."
     if status.startswith(_PROXY_WANTS_LOGIN):
         advice = f"It wants a user and a password: {proxy.variable}=http://user:password@host:port."
     elif status.startswith("5"):
         advice = f"It could not reach {behind} itself; its log says why."
-    return Unavailable(f"The proxy {proxy} refuses the way to {behind}: {status}.", advice=advice, code="proxy")
+    return ProxyTrouble(f"The proxy {proxy} refuses the way to {behind}: {status}.", advice=advice)

@@ -11,7 +11,7 @@ from acme import messages
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
-from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, NO_ANSWER, UNREACHABLE, Network
+from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, NO_ANSWER, PROXY, UNTRUSTED, Network
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
 from certs.transports.outbound import trust_context
 from tests.acme.scripted import Answer, Scripted, document, problem
@@ -100,7 +100,7 @@ def test_what_a_proxy_keeps_back_was_not_sent(monkeypatch: pytest.MonkeyPatch) -
             post(made, server)
         assert len(proxy.requests) == 1  # it would not say otherwise a moment later
         assert not server.requests
-    assert caught.value.code == UNREACHABLE
+    assert caught.value.code == PROXY
     assert "s3cret" not in str(caught.value)
 
 
@@ -188,6 +188,7 @@ def test_an_untrusted_certificate_says_so_and_is_not_asked_again() -> None:
     with network(OK, trusted=False) as (made, server), pytest.raises(AcmeRefused, match="not trusted here") as caught:
         post(made, server)
     assert "CA bundle" in caught.value.advice
+    assert caught.value.code == UNTRUSTED
     assert not server.requests
 
 

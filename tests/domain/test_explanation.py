@@ -139,6 +139,8 @@ def finding(code: str, sentence: str = "It is so.", advice: str = "Do it.", leve
             "Nothing",
         ),
         (Failure("acme-tls", challenge="tlsalpn01", evidence=seen("a certificate of nginx")), "Port 443", "ends TLS"),
+        (Failure("acme-proxy", message="The proxy p:3128 refuses."), "The proxy p:3128 refuses.", "HTTPS_PROXY"),
+        (Failure("acme-untrusted", message="Issued by X."), "Issued by X.", "BINDERY_CA_BUNDLE"),
         (Failure("acme-unreachable", ca="Our CA"), "Our CA could not be reached", "by itself"),
         (Failure("names"), "not what was ordered", "Report this"),
         (Failure("never-heard-of", message="Something odd.", advice="Do this."), "Something odd.", "Do this."),

@@ -215,7 +215,7 @@ def test_a_server_certificate_is_no_root(client: Client) -> None:
         (AcmeRetry("ca.example.com cannot be reached: refused.", code="acme-unreachable"), "directory_url"),
         (AcmeRetry("The host cannot be found.", code="acme-host"), "directory_url"),
         (AcmeRefused("This is not an ACME directory.", code="acme-directory"), "directory_url"),
-        (AcmeRefused("Its certificate is not trusted here.", code="acme-tls"), "ca_bundle"),
+        (AcmeRefused("Its certificate is not trusted here.", code="acme-untrusted"), "ca_bundle"),
         (InputError("It is at 10.0.0.1.", code="private-address"), "allow_private_ca"),
     ],
 )
