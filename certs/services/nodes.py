@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 
+import psutil
 from django.conf import settings
 
 
@@ -12,31 +13,36 @@ def node_name() -> str:
 
 
 def supervisor_pid(home: Path) -> int | None:
-    """Who holds the lock of that data directory; 0: nobody. None where the kernel does not show it to us.
+    """Who holds the lock of that data directory; 0: nobody that can be seen. None where nothing can be seen at all.
 
-    Read from the kernel's list (proc_locks(5)): to try the lock could keep a supervisor from starting just then. On
-    btrfs and overlays the list names another device than stat does; there the pid in the file has to be the holder's.
+    Read from the kernel's list (proc_locks(5)): to try the lock could keep a supervisor from starting just then. Some
+    file systems (btrfs, overlays) are listed there under another device; then the file's own word is taken, where it
+    names a process that is one.
     """
     file = home / "bindery.lock"
     try:
-        place = file.stat()
+        place, said = file.stat(), file.read_text()
         table = Path("/proc/locks").read_text()
     except FileNotFoundError:
         return 0
     except OSError:
         return None
-    device, inode = f"{os.major(place.st_dev):02x}:{os.minor(place.st_dev):02x}", str(place.st_ino)
-    for line in table.splitlines():
-        words = line.split()
-        if len(words) < 6 or words[1] != "FLOCK" or not words[5].endswith(f":{inode}"):
-            continue
-        if words[5] == f"{device}:{inode}" or words[4] == _noted(file):
-            return int(words[4]) if int(words[4]) > 0 else None
-    return 0
+    return _holder(table, place) or _named(said, place)
 
 
-def _noted(file: Path) -> str:
+def _holder(table: str, place: os.stat_result) -> int:
+    wanted = f"{os.major(place.st_dev):02x}:{os.minor(place.st_dev):02x}:{place.st_ino}"
+    rows = (line.split() for line in table.splitlines())
+    found = (int(row[4]) for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5] == wanted)
+    return max(0, next(found, 0))
+
+
+def _named(said: str, place: os.stat_result) -> int:
     try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
+        process = psutil.Process(int(said))
+        words = process.cmdline()
+        is_one = "up" in words and any(Path(word).name == "manage.py" for word in words)
+        # The number may be that of a supervisor long gone, given to somebody else by now.
+        return process.pid if is_one and process.create_time() <= place.st_mtime + 1 else 0
+    except (ValueError, psutil.Error):
+        return 0

@@ -29,10 +29,32 @@ def settings_given(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def settings_compared(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same for a comparison: where a secret comes from says nothing about which it is."""
-    given = {name.removesuffix("_FILE"): value for name, value in settings_given(environment).items()}
-    return {name: "given" if name in _SECRETS else value for name, value in given.items()}
+def settings_compared(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """The same for a comparison: a secret is what its file says; None where that cannot be read."""
+    found: dict[str, str | None] = {}
+    for name, value in settings_given(environment).items():
+        secret = name.removesuffix("_FILE")
+        if secret not in _SECRETS:
+            found[name] = value
+        elif name == secret:
+            found[secret] = value.strip()
+        else:
+            found[secret] = _content(value)
+    return found
+
+
+def _content(file: str) -> str | None:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _differ(ours: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> list[str]:
+    """Names only. What could not be read is not said to differ."""
+    every = sorted({*ours, *theirs})
+    known = [name for name in every if None not in (ours.get(name, ""), theirs.get(name, ""))]
+    return [name for name in known if ours.get(name) != theirs.get(name)]
 
 
 @look("settings", database=False)
@@ -47,7 +69,7 @@ def running(situation: Situation) -> Iterator[Line]:
     """Whether the portal runs with this data directory."""
     pid = supervisor_pid(situation.home)
     if pid == 0:
-        sentence = f"No portal runs with {situation.home} on this machine."
+        sentence = f"No portal is seen running with {situation.home} here."
         others = _others()
         mend = "Start it: `manage.py up`, or `systemctl start bindery` where it is a service."
         if others:
@@ -72,7 +94,7 @@ def _compared(pid: int) -> Iterator[Line]:
             yield unknown("same-settings", sentence, f"Run this as {user or 'its user'}, or as root.")
         return
     ours = settings_compared(os.environ)
-    if other := sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)):
+    if other := _differ(ours, theirs):
         yield note(
             "same-settings",
             f"The running portal was started with other settings than this: {', '.join(other)}.",

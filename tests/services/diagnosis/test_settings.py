@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from certs.domain.diagnosis import Line, Look, Situation, State
+from certs.services import nodes
 from certs.services.diagnosis import settings as checks
 
 Told = Callable[[Look], dict[State, list[Line]]]
@@ -25,7 +26,7 @@ def running(situation: Situation) -> Iterator[Callable[..., int]]:
 
     def start(**environment: str) -> int:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SUPERVISOR, str(situation.home / "bindery.lock")],
+            [sys.executable, "-c", _SUPERVISOR, str(situation.home / "bindery.lock"), "manage.py", "up"],
             env={**clean(), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -46,7 +47,7 @@ def clean() -> dict[str, str]:
 
 
 def test_where_no_portal_runs_it_says_so(told: Told) -> None:
-    assert "No portal runs with" in told(checks.running)[State.NOTE][0].sentence
+    assert "No portal is seen running" in told(checks.running)[State.NOTE][0].sentence
 
 
 def test_a_portal_that_runs_is_named_and_its_settings_are_compared(
@@ -66,6 +67,36 @@ def test_a_portal_that_runs_is_named_and_its_settings_are_compared(
     assert [line.code for line in found[State.OK]] == ["running", "same-settings"]
     assert not found[State.NOTE]
     assert "planted-ring" not in str(found)
+
+
+def test_another_database_is_told_by_name_only(
+    told: Told, running: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in checks.settings_given(os.environ):
+        monkeypatch.delenv(name)
+    file = tmp_path / "url"
+    file.write_text("postgresql://u:planted-pw@one/x\n")
+    running(DATABASE_URL_FILE=str(file))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:planted-pw@one/x")
+    assert not told(checks.running)[State.NOTE]
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:planted-pw@two/x")
+    (line,) = told(checks.running)[State.NOTE]
+    assert "other settings than this: DATABASE_URL." in line.sentence
+    assert "planted-pw" not in str(line)
+
+
+def test_where_the_kernel_lists_another_device_the_files_word_is_taken(
+    situation: Situation, running: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_holder", lambda *_: 0)
+    file = situation.home / "bindery.lock"
+    assert nodes.supervisor_pid(situation.home) == 0
+    pid = running()
+    assert nodes.supervisor_pid(situation.home) == pid
+    file.write_text(f"{os.getpid()}\n")  # alive, and no supervisor
+    assert nodes.supervisor_pid(situation.home) == 0
+    file.write_text("nonsense")
+    assert nodes.supervisor_pid(situation.home) == 0
 
 
 def test_a_file_with_a_key_that_everybody_reads_is_red(
