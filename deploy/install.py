@@ -40,6 +40,7 @@ COMMAND = Path("/usr/local/bin/bindery")
 # What a data directory holds beside database and secrets; everything else is made anew.
 TAKEN_ALONG = ("server.crt", "server.key", "hooks")
 RELEASES_KEPT = 2
+OLDEST_SYSTEMD = 250  # %d, the directory of credentials
 STARTS_WITHIN = 90.0  # seconds, migrations included
 
 
@@ -79,6 +80,7 @@ def install(place: Place, take: str) -> None:
     """`take`: a data directory to take along into the first installation, "none", or nothing."""
     source = _first_data(place, take)
     if place.is_live:
+        _systemd_is_new_enough()
         user_ensure()
     packages = packages_ensure(place)
     release = release_make(place, packages)
@@ -375,6 +377,15 @@ def _port_is_free(port: int) -> None:
 
 def _has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
+
+
+def _systemd_is_new_enough() -> None:
+    if _has_systemd():
+        said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False).stdout.split()
+        if said[:1] == ["systemd"] and said[1].isdigit() and int(said[1]) < OLDEST_SYSTEMD:
+            raise Refused(
+                f"This is systemd {said[1]}, and the unit needs {OLDEST_SYSTEMD} or newer. `make run` works here."
+            )
 
 
 def _systemctl(*words: str, check: bool = True) -> bool:

@@ -143,6 +143,26 @@ def test_the_command_reads_settings_as_the_service_does(tmp_path: Path, line: st
     assert script["environment_read"](file).get("NAME") == value  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("version", "refused"), [("249.11-0ubuntu3.12", True), ("252.38-1", False), ("257~rc1", False)]
+)
+def test_a_systemd_without_credentials_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, refused: bool
+) -> None:
+    systemctl = tmp_path / "systemctl"  # a stand-in that only knows its version
+    systemctl.write_text(
+        f"#!/bin/sh\necho 'systemd {version.partition('.')[0].partition('~')[0]} ({version})'\necho +PAM\n"
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(install, "_has_systemd", lambda: True)
+    if refused:
+        with pytest.raises(install.Refused, match="systemd 249"):
+            install._systemd_is_new_enough()
+    else:
+        install._systemd_is_new_enough()
+
+
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything below a scratch directory, as `install` would have it below /."""
