@@ -21,6 +21,7 @@ PATHS = (
     "/configuration/lets-encrypt/",
     "/configuration/bindings/",
     "/configuration/https/",
+    "/configuration/tls-in-front/",
     "/configuration/renewal/",
     "/configuration/challenges/",
     "/configuration/challenges/new/",

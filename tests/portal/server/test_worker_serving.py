@@ -299,6 +299,13 @@ def test_gunicorn_itself_believes_nobody(web: Web) -> None:
     assert sorted(reply.json["forwarded"]) == ["https", "on", "ssl"]  # type: ignore[call-overload]  # for our own rule
 
 
+def test_headers_that_come_twice_are_one_list_in_their_order(web: Web) -> None:
+    """As HAProxy appends: what a client made up stands at the left, where nobody believes it."""
+    twice = b"X-Forwarded-For: 1.2.3.4\r\nX-Other: y\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n"
+    reply = ask(web.plain, get().removesuffix(b"\r\n") + twice)
+    assert reply.json["forwarded"] == ["1.2.3.4,9.9.9.9"]
+
+
 def test_challenges_are_answered_as_plain_http_on_the_tls_port_too(web: Web) -> None:
     reply = ask(web.secure, get("/.well-known/acme-challenge/abc"))
     assert (reply.status, reply.json["scheme"]) == (200, "http")
