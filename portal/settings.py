@@ -9,6 +9,7 @@ from portal import env, home, logs
 
 BASE_DIR = home.BASE_DIR
 HOME: Path = home.path()
+CONTAINER_ROOT = Path("/")  # where the marks of a container are looked for
 VERSION = "0.1.0"
 
 SECRET_KEY = home.secret_key()
@@ -236,7 +237,6 @@ FAILURE_LOOK_SECONDS = 8.0  # at the names of an order that failed; 0: not at al
 LEASE_RENEW_SECONDS = 20
 RECOVERY_SECONDS = 30
 WATCHDOG_SECONDS = 180
-CONTAINER_ROOT = Path("/")  # where the marks of a container are looked for
 ALARM_WATCH_SECONDS = 15  # how often the supervisor looks whether worker and sweep are well, and sends what waits
 EXPORT_WATCH_SECONDS = 5.0  # how often the supervisor looks whether something is to be exported
 EXPORT_AGAIN_SECONDS = 300.0  # and when it looks at the files again although nothing has changed
