@@ -28,7 +28,7 @@ from urllib.parse import SplitResult, urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError, SSLError
 from urllib3.util import Retry
@@ -335,9 +335,8 @@ class Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._trust, **kwargs)
-        if isinstance(manager, ProxyManager):  # SOCKS has connections of its own kind
-            manager.pool_classes_by_scheme = self._pools
+        manager = super().proxy_manager_for(proxy, ssl_context=self._trust, proxy_ssl_context=self._trust, **kwargs)
+        manager.pool_classes_by_scheme = self._pools
         return manager
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:

@@ -10,6 +10,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -480,6 +481,26 @@ def test_a_proxy_tunnels_and_we_verify(environment: pytest.MonkeyPatch, tls: ssl
         assert get("https://a.example/", trust=trust_context(root.pem), allow_private=False).ok
         unavailable("untrusted", "https://b.example/", trust=trust_context(root.pem))
         assert proxy.requests[0].startswith("CONNECT a.example:443 ")
+
+
+def test_a_proxy_that_is_asked_over_tls_is_verified_too(
+    environment: pytest.MonkeyPatch, tls: ssl.SSLContext, root: pki.Pair, tmp_path: Path
+) -> None:
+    own = pki.leaf(root, ["127.0.0.1"])
+    (tmp_path / "pair.pem").write_text(own.pem + own.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    trust = trust_context(root.pem)
+    with serving(OK, context=tls) as server, serving(Proxy(server.port), context=context) as proxy:
+        place = f"https://127.0.0.1:{proxy.port}"
+        environment.setenv("HTTPS_PROXY", place)
+        environment.setenv("HTTP_PROXY", place)
+        for scheme in ("https", "http"):
+            assert get(f"{scheme}://a.example/", trust=trust, allow_private=False).ok
+            error = unavailable("proxy", f"{scheme}://a.example/")
+            assert f"127.0.0.1:{proxy.port} ({scheme.upper()}_PROXY) is not trusted here" in error.message
+            assert "BINDERY_CA_BUNDLE" in error.advice
+        unavailable("untrusted", "https://b.example/", trust=trust)
 
 
 def test_no_proxy_is_honoured(environment: pytest.MonkeyPatch, names: dict[str, list[list[str]]]) -> None:
