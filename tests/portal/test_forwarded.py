@@ -304,3 +304,13 @@ def test_the_setting_costs_one_query_and_none_without_headers(seen: Seen, django
     assert AuditEvent.objects.filter(action="front.change").count() == 1
     assert PortalState.objects.count() == 1
     assert front_read().on
+
+
+def test_nothing_else_of_the_portal_believes_a_proxy(settings: Settings) -> None:
+    """Django and allauth have switches of their own for that; those of gunicorn are tried in `server/`."""
+    assert settings.MIDDLEWARE[0] == "portal.forwarded.ForwardedHeaders"
+    assert settings.SECURE_PROXY_SSL_HEADER is None
+    assert not settings.USE_X_FORWARDED_HOST
+    assert not settings.USE_X_FORWARDED_PORT
+    assert not hasattr(settings, "ALLAUTH_TRUSTED_PROXY_COUNT")
+    assert not hasattr(settings, "ALLAUTH_TRUSTED_CLIENT_IP_HEADER")
