@@ -197,7 +197,7 @@ class Walk:
     def _run(self, root: Path, stage: Stage, command: list[str]) -> None:
         path = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/root"}
         proxies = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "HTTP"))}
-        must(["chroot", str(root), "/bin/sh", "-c", 'cd "$0" && exec "$@"', stage.directory, *command],
+        must(["chroot", str(root), "/bin/sh", "-c", _IN, stage.directory, *command],
               env={**proxies, **path, **stage.environment})  # fmt: skip
 
     def run(self, stage: Stage, root: Path) -> None:
@@ -217,7 +217,7 @@ class Walk:
         rights = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs"]
         rights += ["--bounding-set=-all", "--inh-caps=-all"]
         script = 'ip link set lo up && echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && cd "$0" && exec "$@"'
-        inside = [*rights, "/bin/sh", "-c", 'cd "$0" && exec "$@"', stage.directory]
+        inside = [*rights, "/bin/sh", "-c", _IN, stage.directory]
         log = self.place / "container.log"
         with log.open("w") as output:
             started = time.monotonic()
@@ -268,11 +268,22 @@ class Walk:
 
     def _inside(self, process: "subprocess.Popen[bytes]", command: list[str], root: Path, stage: Stage) -> None:
         must(
-            ["nsenter", f"--net=/proc/{process.pid}/ns/net", tool("chroot"), str(root), *command],
+            [
+                "nsenter",
+                f"--net=/proc/{process.pid}/ns/net",
+                tool("chroot"),
+                str(root),
+                "/bin/sh",
+                "-c",
+                _IN,
+                stage.directory,
+                *command,
+            ],
             env=stage.environment,
         )
 
 
+_IN = 'cd "$0" && exec "$@"'  # as an engine runs a health check: in the directory of the image
 _LOOK = """
 import ssl, sys, urllib.request
 port = int(sys.argv[1])

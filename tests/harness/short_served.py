@@ -2,5 +2,5 @@
 
 from tests.settings import *  # noqa: F403 - the test settings, then what differs
 
-SERVED_SECONDS = 4.0
+SERVED_SECONDS = 2.0
 MIGRATION_PATIENCE_SECONDS = 1.0
