@@ -107,7 +107,7 @@ def test_the_button_shows_findings_beside_the_form(browser: Browser, place: Port
 
 def look(alice: Visitor, heading: str) -> None:
     alice.page.get_by_role("button", name="Check first", exact=True).click()
-    expect(alice.page.locator("#findings h3")).to_have_text(heading, timeout=60_000)
+    expect(alice.page.locator("#findings > h3")).to_have_text(heading, timeout=60_000)
 
 
 @pytest.mark.usefixtures("stranger")
