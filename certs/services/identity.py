@@ -15,8 +15,8 @@ that a copy cannot take along and that nothing else changes, since a false alarm
 - A count of starts and orders in the database, the highest ever seen also in the mark: a database whose count is lower
   is an older one put back.
 
-What nobody can see from inside is a clone of the whole disk or of the whole PostgreSQL cluster, block by block: hold it
-by `manage.py take_over --hold` before it gets a network.
+What nobody can see from inside is a clone of the whole disk or of the whole PostgreSQL cluster, block by block, or a
+machine set back to a snapshot: hold it by `manage.py take_over --hold` before it gets a network.
 """
 
 import json
@@ -30,6 +30,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from certs.domain.alarms import Level, Trouble, subject_make
+from certs.domain.errors import Unavailable
 from certs.models import Certificate, PortalIdentity, User
 from certs.services.alarms import alarm_clear, alarm_raise
 from certs.services.events import audit_record
@@ -83,13 +84,13 @@ def identity_count() -> None:
     The database first: a process killed in between leaves a mark that lags, which means nothing.
     """
     if PortalIdentity.objects.filter(pk=1, held_at=None).update(count=F("count") + 1) and (row := _row()):
-        with suppress(OSError):  # a disk that is full: the next one writes it
+        with suppress(Unavailable):  # a disk that is full: the next one writes it
             _mark_write(_mark(row.uid, row.count))
 
 
 def identity_take_over(*, actor: Actor) -> bool:
     """A person says that this is the portal from now on, and the other one is gone: what waits goes on. False where
-    nothing was held. Raises OSError where the data directory cannot be written."""
+    nothing was held. Raises Unavailable where the mark cannot be written."""
     why = identity_held()
     if not why:
         return False
@@ -203,9 +204,16 @@ def _mark(uid: UUID, count: int) -> str:
 
 
 def _mark_write(text: str) -> None:
-    """In place, never by a new file: that would be born anew."""
-    descriptor = os.open(home.identity_mark(), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """In place, never by a new file: that would be born anew. Raises Unavailable."""
     try:
-        os.pwrite(descriptor, f"{text:<{_MARK_BYTES - 1}}\n".encode(), 0)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(home.identity_mark(), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, f"{text:<{_MARK_BYTES - 1}}\n".encode(), 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Unavailable(
+            f"{home.identity_mark()} cannot be written: {error.strerror}.",
+            advice="Give the portal's user the right to write it.",
+            code="identity",
+        ) from error

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db.models import F
 
+from certs.domain.errors import Unavailable
 from certs.models import Alarm, AuditEvent, PortalIdentity
 from certs.services import identity
 from certs.services.identity import (
@@ -126,6 +127,16 @@ def test_renaming_the_directory_modes_owners_and_times_are_no_copy(
     move_to(renamed, monkeypatch)
     monkeypatch.setattr("socket.gethostname", lambda: "another")
     assert identity_settle() == ""
+
+
+def test_a_mark_that_cannot_be_written_is_said_and_stops_no_order(place: Path) -> None:
+    """As where root has made it, or the disk is full."""
+    mark = place / "identity"
+    mark.unlink()
+    mark.mkdir()  # root writes everywhere else
+    identity_count()
+    with pytest.raises(Unavailable, match="identity cannot be written"):
+        identity_take_over(actor="a person")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"portal": 1}', "\0" * 256])
