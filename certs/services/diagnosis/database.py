@@ -48,7 +48,7 @@ def held(situation: Situation) -> Iterator[Line]:
     """Whether this is the portal that orders, and no copy of it."""
     if why := identity_held():
         mend = (
-            "If the other one is gone, say so under Configuration ➜ This portal goes on, or by `manage.py take_over`; "
+            "If the other one is gone, say so under Configuration ➜ Take over, or by `manage.py take_over`; "
             "if this one is for trying, it stays held."
         )
         yield bad("held", f"{why} It serves, and orders nothing.", mend)
