@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.harness import pki
+from tests.harness import container_marks, pki
 from tests.harness.need import need
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
@@ -146,3 +146,19 @@ def test_files_that_are_there_at_the_start_win_over_making_one(tmp_path: Path) -
         assert "none was made" in portal.log
     finally:
         portal.stop()
+
+
+def test_in_a_container_without_a_volume_it_serves_and_requests_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "container"
+    portal = Portal(
+        environment={"BINDERY_TEST_CONTAINER_ROOT": str(root)},
+        arguments=["--hostnames", "portal.test", "--accept-terms", "--directory", "https://127.0.0.1:1/nobody"],
+    )
+    container_marks.mark(root, home=portal.home)
+    with portal:
+        assert portal.get("/healthz").status_code == 200
+        assert "is part of this container, and goes with it" in portal.log
+        assert "add --without-volume. No certificate was requested." in portal.log
+        assert portal.count("certs_order") == 0
+        failing = {each["code"] for each in portal.get("/statusz").json()["checks"] if not each["ok"]}
+        assert "volume" in failing
