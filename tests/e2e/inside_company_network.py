@@ -67,7 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             near = stack.enter_context(Pebble(http_port=80, dns=bind, host=FAR, address=FAR))
             squid = Squid(
                 address=FAR,
-                user="portal",
+                login="portal",
                 password=PASSWORD,
                 inspector=inspector,
                 trusts=ca.ca_bundle_pem,

@@ -15,7 +15,7 @@ _HELPERS = Path("/usr/lib/squid")
 
 
 class Squid(Daemon):
-    """`user` and `password`: without them everybody is let through. `inspector` signs what the proxy shows instead of
+    """`login` and `password`: without them everybody is let through. `inspector` signs what the proxy shows instead of
     the certificates behind it, which it checks against `trusts` (PEM). `hosts` is what it resolves: name → address.
     `permits` are the ports that CONNECT may lead to; all where empty."""
 
@@ -26,7 +26,7 @@ class Squid(Daemon):
         *,
         address: str = LOOPBACK,
         port: int = 0,
-        user: str = "",
+        login: str = "",
         password: str = "",
         inspector: pki.Pair | None = None,
         trusts: str = "",
@@ -36,14 +36,14 @@ class Squid(Daemon):
         super().__init__()
         self.address = address
         self.port = port or free_port()
-        self.user, self.password = user, password
+        self.login, self.password = login, password
         self._inspector, self._trusts = inspector, trusts
         self._hosts = hosts or {}
         self._permits = permits
 
     def url(self, password: str | None = None) -> str:
         given = self.password if password is None else password
-        login = f"{self.user}:{given}@" if self.user else ""
+        login = f"{self.login}:{given}@" if self.login else ""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{login}{host}:{self.port}"
 
@@ -88,7 +88,7 @@ class Squid(Daemon):
             ]
         if self._permits:
             lines += [f"acl permitted port {' '.join(map(str, self._permits))}", "http_access deny !permitted"]
-        return [*lines, *self._login()]
+        return [*lines, *self._access()]
 
     def _bump(self) -> str:
         if not self._inspector:
@@ -101,13 +101,13 @@ class Squid(Daemon):
         )
         return f" ssl-bump generate-host-certificates=on tls-cert={self.home}/inspector.pem"
 
-    def _login(self) -> list[str]:
-        if not self.user:
+    def _access(self) -> list[str]:
+        if not self.login:
             return ["http_access allow all"]
         made = subprocess.run(
             ["openssl", "passwd", "-apr1", self.password], check=True, capture_output=True, text=True
         ).stdout.strip()
-        (self.home / "users").write_text(f"{self.user}:{made}\n")
+        (self.home / "users").write_text(f"{self.login}:{made}\n")
         return [
             f"auth_param basic program {_HELPERS}/basic_ncsa_auth {self.home}/users",
             "auth_param basic children 1",
