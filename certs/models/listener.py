@@ -22,7 +22,7 @@ class Listener(models.Model):
     addresses = models.JSONField(default=list)  # confirmed; ["0.0.0.0", "::"] is every address
     port = models.PositiveIntegerField()  # confirmed
     source = models.CharField(max_length=10, choices=Source.choices, default=Source.DEFAULT)
-    managed = models.BooleanField(default=True)  # False: another server owns the socket, the page is read-only
+    managed = models.BooleanField(default=True)  # False: no supervisor of this node owns the socket
     updated_at = models.DateTimeField(default=clock.now)
     # What handshakes of this node with its own listener showed, for nodes that cannot ask there (services/proofs.py).
     proofs = models.JSONField(default=dict)  # server name -> {"fingerprint": SHA-256 hex or "", "detail": sentence}

@@ -29,7 +29,7 @@ def listener_get(protocol: str) -> Listener:
 def listener_answering(protocol: str) -> Listener:
     """Where people reach the portal: this node's listener, or, where it listens nowhere, that of a node that serves."""
     own = listener_get(protocol)
-    if own.pk is not None:
+    if own.managed:
         return own
     return Listener.objects.filter(node__in=nodes_serving(), protocol=protocol).order_by("node").first() or own
 
@@ -56,6 +56,17 @@ def listeners_ensure() -> None:
             }
         if any(getattr(row, field) != value for field, value in wanted.items()) or not row.managed:
             Listener.objects.filter(pk=row.pk).update(**wanted, managed=True, updated_at=clock.now())
+
+
+def listeners_leave() -> bool:
+    """Called by a supervisor that does not serve: what one of this node's name left behind leads nowhere any more.
+
+    The choice of a page is kept for when it serves again. Returns whether anything was there; a node that serves under
+    the same name, beside this one, keeps its own.
+    """
+    if node_name() in nodes_serving():
+        return False
+    return bool(Listener.objects.filter(node=node_name(), managed=True).update(managed=False, updated_at=clock.now()))
 
 
 def local_addresses() -> list[str]:

@@ -26,7 +26,14 @@ from certs.services.addresses import public_url_given
 from certs.services.export import export_given
 from certs.services.front import front_given
 from certs.services.identity import identity_settle
-from certs.services.listeners import addresses_here, listener_get, listeners_ensure, processes_prune
+from certs.services.listeners import (
+    LIVE_SECONDS,
+    addresses_here,
+    listener_get,
+    listeners_ensure,
+    listeners_leave,
+    processes_prune,
+)
 from certs.services.migrations import schema_ensure
 from certs.services.node_diagnoses import nodes_may_be_several
 from certs.services.on_demand import on_demand_given
@@ -134,6 +141,7 @@ class Supervisor:
         front_given()
         export_given()
         if not self._serves:
+            self._leave()
             return
         listeners_ensure()
         rebinds_close_interrupted()
@@ -147,6 +155,11 @@ class Supervisor:
             sockets_close(http)
             raise
         self._serving = Serving(http, https, self._make_web([*http, *https]))
+
+    def _leave(self) -> None:
+        """Of a node that served once and only works now."""
+        if listeners_leave():
+            rebinds_close_interrupted()
 
     def _become_supervisor(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -186,6 +199,8 @@ class Supervisor:
                 Duty("processes", 5.0, self._prune_processes),
                 Duty("import", settings.IMPORT_SCAN_SECONDS, lambda: own_certificate_scan(home.path())),
             ]
+        if not self._serves:  # what was killed counts as serving until it has been silent for a while
+            table.append(Duty("leave", LIVE_SECONDS, self._leave))
         if self._rebinder and proofs_are_needed():
             table.append(Duty("proofs", settings.PROOF_WATCH_SECONDS, Proving().step))
         if nodes_may_be_several():

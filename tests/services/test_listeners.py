@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from certs.domain.errors import ConflictError, InputError
 from certs.models import Listener, NodeProcess
 from certs.services import listeners
 from certs.services.nodes import node_name
+from portal import clock
 from tests.harness.ports import free_port
 
 
@@ -126,3 +128,28 @@ def test_a_listener_is_asked_over_a_family_that_the_machine_has(
 ) -> None:
     monkeypatch.setattr(listeners, "local_addresses", lambda: own)
     assert listeners.addresses_here(listening) == place
+
+
+@pytest.mark.django_db
+def test_a_node_that_only_works_now_leaves_what_it_served_and_keeps_the_choice_of_a_person(settings):
+    settings.HTTPS_PORT_LOCKED = settings.HTTPS_ADDRESS_LOCKED = False
+    listeners.listeners_ensure()
+    Listener.objects.filter(protocol="https").update(port=9443, source="page")
+    other = Listener.objects.create(node="another", protocol="https", addresses=["0.0.0.0"], port=8443)
+    assert listeners.listener_answering("https").port == 9443
+    assert listeners.listeners_leave()
+    assert not listeners.listeners_leave()
+    NodeProcess.objects.create(node="another", pid=1, seen_at=clock.real())
+    assert listeners.listener_answering("https") == other
+    listeners.listeners_ensure()  # and back
+    assert listeners.listener_answering("https").port == 9443
+
+
+@pytest.mark.django_db
+def test_a_worker_of_the_same_name_takes_nothing_from_the_node_that_serves():
+    listeners.listeners_ensure()
+    NodeProcess.objects.create(node=node_name(), pid=1, seen_at=clock.real())
+    assert not listeners.listeners_leave()
+    assert listeners.listener_get("https").managed
+    NodeProcess.objects.update(seen_at=clock.real() - timedelta(seconds=listeners.LIVE_SECONDS + 1))
+    assert listeners.listeners_leave()
