@@ -7,9 +7,10 @@ from django.conf import settings
 from django.http import QueryDict
 
 from certs.acme.directories import directory_label
-from certs.forms.base import PortalForm
+from certs.forms.volume import VolumeForm
 from certs.models import AcmeAccount, PortalState
 from certs.selectors import accounts_usable
+from certs.services.on_demand import on_demand_orders
 
 _LOCKED = "Set by {} in the environment of the portal."
 
@@ -20,10 +21,11 @@ class AccountField(forms.ModelChoiceField):  # type: ignore[type-arg]  # the stu
         return f"{label} ({obj.email})" if obj.email else label
 
 
-class OnDemandForm(PortalForm):
+class OnDemandForm(VolumeForm):
     error_fields: ClassVar[dict[str, str]] = {
         **dict.fromkeys(("hosts", "input", "name-refused", "address"), "hosts"),
         "account": "account",
+        "volume": "without_volume",
     }
 
     on = forms.BooleanField(label="Order at the first visit", required=False)
@@ -50,6 +52,8 @@ class OnDemandForm(PortalForm):
             "account": state.on_demand_account_id,
         }
         super().__init__(data, initial=given)
+        if on_demand_orders(state):
+            self.spare_volume()
         account = self.fields["account"]
         if isinstance(account, AccountField):
             account.queryset = accounts_usable()

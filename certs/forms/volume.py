@@ -20,6 +20,11 @@ class VolumeForm(PortalForm):
                 label="Go on without a volume; what is issued may be lost", required=False
             )
 
+    def spare_volume(self) -> None:
+        """Where nothing new is begun."""
+        self.volume_risk = None
+        self.fields.pop("without_volume", None)
+
     def agree_volume(self) -> bool:
         """Once the form is valid: False with its error filled where the question is open."""
         try:

@@ -24,7 +24,7 @@ from certs.services.container import volume_require
 from certs.services.directories import directory_named
 from certs.services.issuing import CaChoice, account_for
 from certs.services.listeners import local_addresses
-from certs.services.on_demand import on_demand_change
+from certs.services.on_demand import on_demand_change, on_demand_volume_require
 from certs.services.orders import order_create
 from certs.services.own_certificate import own_certificate_is_there
 from certs.services.portal_state import state_get, state_lock, state_update
@@ -130,9 +130,10 @@ def demand_request(wish: DemandWish) -> str:
 
     Raises InputError, NotAllowed naming the terms when they were not accepted, AcmeFailure.
     """
-    volume_require(agreed=wish.without_volume)
+    on_demand_volume_require(agreed=wish.without_volume)  # before the CA is asked for anything
     hosts = wish.hosts or state_get().on_demand_hosts
-    on_demand_change(on=True, hosts=hosts, account=account_for(wish.choice, actor=ACTOR), actor=ACTOR)
+    account = account_for(wish.choice, actor=ACTOR)
+    on_demand_change(on=True, hosts=hosts, account=account, actor=ACTOR, without_volume=wish.without_volume)
     return f"A certificate is ordered at the first visit to {', '.join(hosts)}."
 
 

@@ -21,6 +21,7 @@ from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Ord
 from certs.selectors import accounts_usable
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_delete
+from certs.services.container import volume_require
 from certs.services.events import audit_record
 from certs.services.issuing import certificate_order
 from certs.services.portal_state import generation_bump, state_get, state_lock, state_update
@@ -51,12 +52,14 @@ def on_demand_hosts() -> HostList:
     return HostList.of(state.on_demand_hosts)
 
 
-def on_demand_change(*, on: bool, hosts: Sequence[str], account: AcmeAccount | None, actor: Actor) -> None:
+def on_demand_change(
+    *, on: bool, hosts: Sequence[str], account: AcmeAccount | None, actor: Actor, without_volume: bool = False
+) -> None:
     """Switch it on or off, and set the list and whom to ask. Every process follows within seconds.
 
     A name that leaves the list is not renewed any more (what is served stays until it expires), one that comes back
     is. Switching off alone stops no renewal. Raises InputError, NameRefused, ConflictError where the environment
-    decides.
+    decides, NotAllowed as `on_demand_volume_require` does.
     """
     wanted = hosts_parse(hosts)
     state = state_get()
@@ -72,7 +75,19 @@ def on_demand_change(*, on: bool, hosts: Sequence[str], account: AcmeAccount | N
             advice="Request a certificate once, or choose an account.",
             code="account",
         )
+    if on:
+        on_demand_volume_require(agreed=without_volume)
     _store(state, on=on, hosts=wanted, account=account, actor=actor)
+
+
+def on_demand_volume_require(*, agreed: bool) -> None:
+    """Before it begins to order: raises NotAllowed (code `volume`) as for a single certificate. Asked once."""
+    if not on_demand_orders(state_get()):
+        volume_require(agreed=agreed)
+
+
+def on_demand_orders(state: PortalState) -> bool:
+    return state.on_demand and not on_demand_problem(state)
 
 
 def on_demand_given() -> None:

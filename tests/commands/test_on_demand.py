@@ -1,5 +1,7 @@
 """manage.py on_demand."""
 
+from collections.abc import Callable
+
 import pytest
 
 from certs.services.portal_state import state_get
@@ -42,3 +44,15 @@ def test_what_cannot_be_changes_nothing(words: list[str], said: str) -> None:
     assert ran.code != 0
     assert said in ran.err
     assert not state_get().on_demand
+
+
+def test_in_a_container_without_a_volume_it_wants_a_word(in_container: Callable[..., None]) -> None:
+    stock.account()
+    in_container()
+    words = ["on_demand", "--on", "--add", "a.example.com", "--directory", stock.DIRECTORY]
+    refused = run(*words)
+    assert refused.code != 0
+    assert "add --without-volume" in refused.err
+    assert not state_get().on_demand
+    assert run(*words, "--without-volume").code == 0
+    assert state_get().on_demand

@@ -6,6 +6,7 @@ from certs.domain.errors import InputError
 from certs.domain.on_demand import hosts_parse
 from certs.management.base import BinderyCommand
 from certs.management.reporting import ACTOR
+from certs.management.volume import volume_argument
 from certs.models import AcmeAccount, PortalState
 from certs.selectors import accounts_usable
 from certs.services.directories import directory_named
@@ -30,13 +31,14 @@ class Command(BinderyCommand):
             "--directory", metavar="URL", help=f"order at the account there: {', '.join(KNOWN)}, or a directory's URL"
         )
         parser.add_argument("--email", metavar="ADDRESS", default="", help="which account, where there are several")
+        volume_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int | None:
         state = state_get()
         hosts = _hosts(state, options["add"], options["drop"])
         account = _account(options["directory"], options["email"]) or state.on_demand_account
         on = options["on"] or (state.on_demand and not options["off"])
-        on_demand_change(on=on, hosts=hosts, account=account, actor=ACTOR)
+        on_demand_change(on=on, hosts=hosts, account=account, actor=ACTOR, without_volume=options["without_volume"])
         self._show(state_get())
         return None
 

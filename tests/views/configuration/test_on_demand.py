@@ -1,5 +1,7 @@
 """Configuration ➜ On demand."""
 
+from collections.abc import Callable
+
 import pytest
 from django.test import Client
 from pytest_django import Settings
@@ -51,6 +53,24 @@ def test_what_cannot_be_is_said_at_its_field(
     assert words in page
     assert "field-error" in page
     assert not state_get().on_demand
+
+
+def test_in_a_container_without_a_volume_it_asks_before_it_begins(
+    client: Client, account: AcmeAccount, in_container: Callable[..., None]
+) -> None:
+    given = {"on": "on", "hosts": "a.example.com", "account": account.pk}
+    assert "without_volume" not in client.get(PAGE).content.decode()
+    in_container()
+    assert "is part of this container, and goes with it" in client.get(PAGE).content.decode()
+    page = client.post(PAGE, given).content.decode()
+    assert "To go on all the same, tick the box" in page.split('name="without_volume"')[1].split("</form>")[0]
+    assert "a.example.com" in page  # what was typed stays
+    assert not state_get().on_demand
+    assert client.post(PAGE, {**given, "on": ""}).status_code == 302  # a list alone orders nothing
+    assert client.post(PAGE, {**given, "without_volume": "on"}).status_code == 302
+    assert state_get().on_demand
+    assert "without_volume" not in client.get(PAGE).content.decode()  # asked once
+    assert client.post(PAGE, {**given, "hosts": "b.example.com"}).status_code == 302
 
 
 def test_accounts_without_terms_are_no_choice(client: Client, account: AcmeAccount) -> None:
