@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from certs.domain.addresses import address_shown
+from certs.transports.roots import browser_context
 
 HERE = "this server"
 _WILDCARD_PROBE = "bindery-check"  # stands for the star when a wildcard is asked for
@@ -55,7 +56,7 @@ def leaf_seen(host: str, port: int, server_name: str, timeout: float) -> bytes:
 
 def client_refusal(host: str, port: int, roots: Path, timeout: float) -> str:
     """Why a client with these roots breaks off, "" where it is content. Raises OSError where it gets no handshake."""
-    context = ssl.create_default_context(cafile=str(roots))
+    context = browser_context(roots)
     try:
         with (
             socket.create_connection((host, port), timeout=timeout) as raw,

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from certs.domain.addresses import address_shown
 from certs.domain.errors import Unavailable
+from certs.transports.roots import browser_context
 
 _SECONDS = 5.0  # for each connection and each answer
 _ALL_SECONDS = 15.0  # with the resolver, which has no limit of its own
@@ -78,7 +79,7 @@ def _connect(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
 
 def _distrust(host: str, port: int, roots: Path) -> str:
     try:
-        context = ssl.create_default_context(cafile=str(roots))
+        context = browser_context(roots)
     except OSError as error:
         return f"the roots in {roots} cannot be read ({_reason(error)})"
     try:
