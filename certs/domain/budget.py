@@ -196,7 +196,7 @@ def limit_keys(limit: Limit, names: Collection[str], account: str) -> list[str]:
         case Scope.DOMAIN:
             return sorted({registered_domain(name) for name in names})
         case Scope.SET:
-            return [names_digest(names)]
+            return [names_digest(names)] if names else []
         case Scope.NAME:
             return sorted({name.removeprefix("*.") for name in names})
         case Scope.SERVER:

@@ -126,6 +126,7 @@ def test_what_an_order_spends() -> None:
         "example.org",
     ]
     assert limit_keys(SET, names, "account") == [names_digest(reversed(names))]
+    assert limit_keys(SET, [], "account") == [], "no names are no set"
     assert limit_keys(FAILURES, names, "account") == ["a.example.org", "b.example.com"]
     assert limit_keys(Limit(Event.ORDER, Scope.ACCOUNT, 300, DAY), names, "account") == ["account"]
     assert len(names_digest(names)) > 63, "never taken for a domain"
