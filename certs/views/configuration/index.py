@@ -1,7 +1,7 @@
 """Configuration: its pages with their state in words, the public URL and the accepted hosts."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib import messages
@@ -19,6 +19,7 @@ from certs.selectors import Shown, certificate_shown
 from certs.services import addresses
 from certs.services.health import SWEEP_LATE
 from certs.services.https import force_ssl_is_on
+from certs.services.identity import identity_held
 from certs.services.listeners import listener_get
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get
@@ -44,6 +45,9 @@ class Entry:
     url_name: str
     about: str
     shown: Shown
+
+
+_FOR_ADMINISTRATORS = {"diagnosis", "take-over"}  # their pages show nothing to anybody else
 
 
 @login_required
@@ -94,49 +98,7 @@ def _back(request: HttpRequest) -> str:
 def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostForm) -> HttpResponse:
     state = state_get()
     context = {
-        "entries": [
-            Entry(
-                "Let's Encrypt",
-                "lets-encrypt",
-                "A certificate for the portal itself, from Let's Encrypt or another ACME server, renewed by itself.",
-                _lets_encrypt(state),
-            ),
-            Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
-            Entry("HTTPS", "https", "Force SSL and HSTS.", _https(state)),
-            Entry(
-                "TLS in front",
-                "front",
-                "A web server, load balancer or ingress that ends TLS before the portal.",
-                front_shown(state),
-            ),
-            Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
-            Entry("CA accounts", "ca-accounts", "Under which accounts certificates are ordered.", accounts_shown()),
-            Entry(
-                "Challenges",
-                "methods",
-                "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
-                methods_shown(request),
-            ),
-            Entry(
-                "On demand",
-                "on-demand",
-                "A certificate is ordered when its name is first visited.",
-                on_demand_shown(state),
-            ),
-            Entry(
-                "Export",
-                "export",
-                "Certificates and keys as files, for servers on this machine.",
-                export_shown(state),
-            ),
-            Entry(
-                "Notifications",
-                "notifications",
-                "Who is told when a renewal fails or something else needs a person: by mail or webhook.",
-                notifications_shown(),
-            ),
-            *_for_administrators(request),
-        ],
+        "entries": _entries(request, state),
         "public_url_form": public_url_form,
         "public_url_confirmed": bool(settings.PUBLIC_URL or state.public_url),
         "offer": public_url_offer(request),
@@ -147,10 +109,61 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
     return render(request, "configuration/index.html", context)
 
 
-def _for_administrators(request: HttpRequest) -> list[Entry]:
-    if not actor_of(request).is_superuser:
-        return []
-    return [Entry("Diagnosis", "diagnosis", diagnosis.ABOUT, Shown("unknown", "looks when you open it"))]
+def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
+    """What is looked at often comes first, what is set once in a life last; what holds everything up above all."""
+    administrator = actor_of(request).is_superuser
+    held = identity_held()
+    take_over = Entry(
+        "Take over",
+        "take-over",
+        "Which of two portals goes on, where this one was copied or restored.",
+        Shown("danger", "held: it orders nothing") if held else Shown("ok", "nothing is held"),
+    )
+    entries = [
+        Entry(
+            "Let's Encrypt",
+            "lets-encrypt",
+            "A certificate for the portal itself, from Let's Encrypt or another CA, renewed by itself.",
+            _lets_encrypt(state),
+        ),
+        Entry("Renewal", "renewal", "When certificates are checked and renewed.", _renewal(state)),
+        Entry(
+            "Notifications",
+            "notifications",
+            "Who is told when a renewal fails or something else needs a person: by mail or webhook.",
+            notifications_shown(),
+        ),
+        Entry("Diagnosis", "diagnosis", diagnosis.ABOUT, Shown("unknown", "looks when you open it")),
+        Entry("Bindings", "bindings", "Address and port of HTTPS, and which certificate answers.", _bindings()),
+        Entry(
+            "HTTPS",
+            "https",
+            "Force SSL sends people from plain HTTP to HTTPS; HSTS has browsers remember it.",
+            _https(state),
+        ),
+        Entry(
+            "TLS in front",
+            "front",
+            "A web server, load balancer or Ingress that ends TLS before the portal.",
+            front_shown(state),
+        ),
+        Entry(
+            "Challenges",
+            "methods",
+            "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
+            methods_shown(request),
+        ),
+        Entry("CA accounts", "ca-accounts", "Under which accounts certificates are ordered.", accounts_shown()),
+        Entry(
+            "On demand",
+            "on-demand",
+            "A certificate is ordered when its name is first visited.",
+            on_demand_shown(state),
+        ),
+        Entry("Export", "export", "Certificates and keys as files, for servers on this machine.", export_shown(state)),
+    ]
+    entries = [take_over, *entries] if held else [*entries, take_over]
+    return [entry for entry in entries if administrator or entry.url_name not in _FOR_ADMINISTRATORS]
 
 
 def _lets_encrypt(state: PortalState) -> Shown:
@@ -193,4 +206,4 @@ def _renewal(state: PortalState) -> Shown:
 
 
 def _coming(moment: datetime) -> str:
-    return ago(moment) if moment > clock.now() else "within moments"
+    return ago(moment) if moment - clock.now() >= timedelta(minutes=1) else "within a minute"

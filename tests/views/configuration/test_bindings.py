@@ -57,7 +57,7 @@ def test_the_page_shows_listener_and_bindings(client: Client) -> None:
         "::, every IPv6",
     ):
         assert words in page
-    assert "0.0.0.0 takes the port on all addresses" in page
+    assert "0.0.0.0 and :: take the port on all addresses" in page
 
 
 def test_another_address_is_wished_for(client: Client) -> None:

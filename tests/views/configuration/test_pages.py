@@ -49,6 +49,20 @@ def test_everybody_who_logged_in_may_look(onlooker: Client, client: Client, name
     assert client.get(reverse(name)).status_code == 200
 
 
+def test_while_the_portal_is_held_what_frees_it_comes_first(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tiles() -> list[str]:
+        return [entry.url_name for entry in client.get(reverse("configuration")).context["entries"]]
+
+    assert tiles()[-1] == "take-over"
+    monkeypatch.setattr("certs.views.configuration.index.identity_held", lambda: "It may be a copy.")
+    assert tiles()[0] == "take-over"
+
+
+def test_tiles_of_pages_for_administrators_are_shown_to_them_only(onlooker: Client) -> None:
+    entries = onlooker.get(reverse("configuration")).context["entries"]
+    assert [entry.url_name for entry in entries if onlooker.get(reverse(entry.url_name)).status_code != 200] == []
+
+
 @pytest.mark.parametrize("name", POSTS)
 def test_changes_are_for_administrators(onlooker: Client, stranger: Client, name: str) -> None:
     before = PortalState.objects.values().get()
