@@ -64,7 +64,8 @@ def snapshots_kept() -> list[Snapshot]:
 
 def database_backup(target: Path) -> int:
     """Write a consistent copy of the SQLite database to a new file, mode 0600; returns its size in bytes. The key ring
-    is not in it. Raises InputError, ConflictError for a file that is there, Unavailable."""
+    is not in it. Raises InputError, also for a database without tables, as where BINDERY_HOME is another; ConflictError
+    for a file that is there; Unavailable."""
     if connection.vendor != "sqlite":
         raise InputError("The database is PostgreSQL.", advice=f"Save it with its own tools: {dump_line()}")
     target = target.absolute()
@@ -72,6 +73,9 @@ def database_backup(target: Path) -> int:
         raise InputError(f"{target} is a directory.", advice="Name the file to be written in it.")
     if target.exists():
         raise ConflictError(f"{target} is there already.", advice="Name another file; nothing is overwritten.")
+    if not connection.introspection.table_names():
+        database = settings.DATABASES["default"]["NAME"]
+        raise InputError(f"There is nothing in {database} yet.", advice="Name the data directory by BINDERY_HOME.")
     _copy(target)
     return target.stat().st_size
 
