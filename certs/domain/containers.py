@@ -84,5 +84,11 @@ def keeping_of(path: str, mounts: list[Mount]) -> Keeping:
     return Keeping.NAMELESS if _NAMELESS.search(mount.root) else Keeping.KEPT
 
 
+def publishing_line(port: int, *, outside: int, name: str, pod: bool) -> str:
+    """The line that leads port `outside` to `port` in the container: under `ports:` of compose.yaml, or of the Service
+    of a pod, where such a port has a name."""
+    return f"- {{name: {name}, port: {outside}, targetPort: {port}}}" if pod else f'- "{outside}:{port}"'
+
+
 def _plain(word: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), word)

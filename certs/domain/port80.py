@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from certs.domain.containers import publishing_line
+
 CAP_NET_BIND_SERVICE = 1 << 10  # capabilities(7)
 INSTALLED_UNIT = "bindery.service"  # of `make install`
 SETTINGS = "/etc/bindery/bindery.env"
@@ -97,11 +99,10 @@ def _variables(standing: Standing, lonely: bool) -> dict[str, str]:
 def _published(standing: Standing) -> Mend:
     """The port inside is no news: which port of the machine leads to it is decided outside."""
     pod = standing.place == Place.POD
-    line = "- {name: http, port: 80, targetPort: %d}" if pod else '- "80:%d"'
     return Mend(
         f"The portal answers plain HTTP on port {standing.port} of its container.",
         how=f"Port 80 leads there by this line under ports: of {'its Service' if pod else 'compose.yaml'}:",
-        command=line % standing.port,
+        command=publishing_line(standing.port, outside=80, name="http", pod=pod),
         known=False,
     )
 

@@ -75,6 +75,9 @@ def where_text(where: Where) -> str:
     if where.proxies:
         reached = where.upstream if where.redirects else where.own_upstream
         lines.append(f"{'Or' if where.redirects else 'To'} let that server ask the portal, at {reached}:")
+        lines += [f"    (By this line under ports: it is led into the container: {where.publish})"] * bool(
+            where.publish
+        )
         lines += _recipes(where, where.proxies)
     lines += ["Then run this check again: it is the proof."] if where.proxies else []
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
+from certs.domain import containers
 from certs.domain.containers import (
     DOCKER_FILE,
     PODMAN_FILE,
@@ -72,11 +73,9 @@ def addresses_are_published() -> bool:
     return settings.HTTPS_PORT_LOCKED and container_here() != Kind.NONE
 
 
-def publishing_line(port: int, *, outside: int = 443) -> str:
-    """The line that leads port `outside` of the machine to `port` in the container."""
-    if container_here() == Kind.KUBERNETES:
-        return f"- {{name: https, port: {outside}, targetPort: {port}}}"
-    return f'- "{outside}:{port}"'
+def publishing_line(port: int, *, outside: int, name: str) -> str:
+    """The line that leads port `outside` of the machine, or of the Service, to `port` in this container."""
+    return containers.publishing_line(port, outside=outside, name=name, pod=container_here() == Kind.KUBERNETES)
 
 
 def _mend(kind: Kind, home: str) -> str:

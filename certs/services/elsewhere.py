@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from certs.domain.addresses import address_is_any, address_shown
 from certs.domain.destinations import address_is_public
 from certs.domain.names import is_address
 from certs.domain.preflight import Level
 from certs.domain.recipes import Kind, Recipe, recipes_filled, server_told
-from certs.services.addresses import LOOPBACK, machine_address, public_url
-from certs.services.listeners import addresses_here, listener_get, local_addresses
+from certs.services.addresses import LOOPBACK, public_url
+from certs.services.listeners import local_addresses
 from certs.services.reachability import (
     NO_ADDRESS,
     NO_CONNECTION,
@@ -29,6 +28,7 @@ from certs.services.reachability import (
     probe_base,
     reach_probe,
 )
+from certs.services.upstreams import upstreams
 
 SECONDS = 14.0  # for everything
 MOST_NAMES = 20  # of one look
@@ -78,6 +78,7 @@ class Where:
     upstream: str  # host:port at which other machines reach the portal's plain HTTP
     own_upstream: str  # the same for a server on this machine
     trouble: str = ""
+    publish: str = ""  # the line that leads there, into a container
     vantage: str = VANTAGE
 
     @property
@@ -140,7 +141,7 @@ def names_look(names: Sequence[str], *, allow_private: bool = False) -> list[Whe
     What answers at a private address is told where the operator has permitted private addresses, or does so now.
     """
     private = allow_private or private_allowed()
-    portal, plain, local = urlsplit(public_url()), listener_get("http"), frozenset(local_addresses())
+    portal, local = urlsplit(public_url()), frozenset(local_addresses())
     # Not `with` blocks: leaving one would wait for a resolver that hangs.
     each = ThreadPoolExecutor(min(_AT_ONCE, len(names)) + 1, thread_name_prefix="where")
     ask = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="where-ask")
@@ -152,9 +153,7 @@ def names_look(names: Sequence[str], *, allow_private: bool = False) -> list[Whe
     for pool in (each, ask):
         pool.shutdown(wait=False, cancel_futures=True)
     target, own = goal.result() if goal.done() else (Target(_base(portal), trouble=_LATE), frozenset[str]())
-    inside = addresses_here(plain.addresses)
-    given = next((one for one in plain.addresses if not address_is_any(one) and one not in LOOPBACK), inside)
-    upstream = address_shown(machine_address(plain.addresses) or given, plain.port)
+    there = upstreams()
     found = []
     for name, future in work.items():
         results = future.result() if future.done() else []
@@ -162,7 +161,7 @@ def names_look(names: Sequence[str], *, allow_private: bool = False) -> list[Whe
             Place(one.addresses[0], _whose(one.addresses[0], local, own), one) for one in results if one.addresses
         ]
         trouble = next((one.detail for one in results if not one.addresses), "" if results else _LATE)
-        found.append(Where(name, tuple(places), target, upstream, address_shown(inside, plain.port), trouble))
+        found.append(Where(name, tuple(places), target, there.others, there.own, trouble, there.publish))
     return found
 
 

@@ -154,7 +154,7 @@ def _page(
         "nodes": _other_nodes(),
         "container": container_here(),
         "published": addresses_are_published(),
-        "publishing_line": publishing_line(current.port, outside=outside),
+        "publishing_line": publishing_line(current.port, outside=outside, name="https"),
         "outside": outside,
         "listener_form": listener_form or ListenerForm(listener=current),
         "binding_form": binding_form or BindingForm(initial=initial, certificates=choices),

@@ -27,6 +27,7 @@ from certs.services.links import session_link_make
 from certs.services.listeners import listener_answering
 from certs.services.portal_state import state_get
 from certs.services.trust import version_answering
+from certs.services.upstreams import upstreams
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import arrival_of, handed_on
 from portal import clock
@@ -166,6 +167,7 @@ def _snippets(now: Front, url: str) -> dict[str, object]:
     upstream = _upstream(now)
     return {
         "name": name,
+        "publish": upstreams().publish,
         "fronts": fronts_filled(
             name=name, upstream=upstream, certificate=f"{directory}/fullchain.pem", key=f"{directory}/privkey.pem"
         ),
@@ -186,7 +188,9 @@ def _exported(name: str) -> tuple[Certificate | None, str]:
 
 def _upstream(now: Front) -> str:
     """Where the front reaches plain HTTP: loopback unless all that is listed is elsewhere."""
-    listener = listener_answering("http")
+    there, listener = upstreams(), listener_answering("http")
     own = next((one for one in listener.addresses if not address_is_any(one)), "")
     is_here = not now.listed or any(network.is_loopback for network in now.listed)
+    if there.publish:
+        return there.own if is_here else there.others
     return address_shown(own or ("127.0.0.1" if is_here else machine_address() or "127.0.0.1"), listener.port)

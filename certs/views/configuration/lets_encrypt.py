@@ -21,7 +21,7 @@ from certs.domain.names import is_address
 from certs.forms.lets_encrypt import OTHER, LetsEncryptForm, StopForm
 from certs.models import AcmeAccount, Binding, Certificate, Order
 from certs.services import addresses
-from certs.services.container import addresses_are_published
+from certs.services.container import addresses_are_published, container_here
 from certs.services.elsewhere import Where, names_look
 from certs.services.front_check import browser_warning_at
 from certs.services.health import certificate_installed
@@ -212,11 +212,12 @@ def _terms_context(form: LetsEncryptForm) -> dict[str, object]:
 
 def _recipe() -> dict[str, object]:
     """What brings port 80 here, our own port, and an address under which other machines reach it."""
-    plain = listener_get("http")
+    plain, kind = listener_get("http"), container_here()
     own = next((one for one in local_addresses() if not one.startswith("127.") and one != "::1"), "127.0.0.1")
     return {
         "mend": port_80_mend_here(),
         "http_port": plain.port,
+        "container": kind,
         "own_address": own,
         "upstream": f"[{own}]" if ":" in own else own,
     }

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from certs.domain.errors import AcmeRefused, AcmeRetry, ConflictError, InputErro
 from certs.forms import lets_encrypt as form_module
 from certs.models import AcmeAccount, Binding, Certificate, ChallengeMethod, Listener, Order, Rebind, User
 from certs.services import port80
+from certs.services.addresses import LOOPBACK
 from certs.services.bindings import binding_set
 from certs.services.elsewhere import AWAY, Place, Target, Where
 from certs.services.issue_options import IssueOptions, issue_options_of
+from certs.services.listeners import local_addresses
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.views.configuration import lets_encrypt as view_module
 from tests import stock
 from tests.harness import pki
+from tests.harness.container_marks import VOLUME
 from tests.standing import HOST, certificate_make, stand
 
 PAGE = "/configuration/lets-encrypt/"
@@ -380,6 +384,26 @@ def test_names_that_do_not_lead_here_are_asked_about_but_never_barred(client: Cl
         assert recipe in page
     client.post(FORM, given(anyway="1"))
     assert Order.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "words"),
+    [
+        (False, ['- "80:8000"', "to port 80 of the machine that runs this container"]),
+        (True, ["- {name: http, port: 80, targetPort: 8000}", "to port 80 of the Service"]),
+    ],
+)
+def test_in_a_container_no_forward_to_an_address_inside_is_shown(
+    client: Client, reached: dict[str, str], in_container: Callable[..., None], kubernetes: bool, words: list[str]
+) -> None:
+    in_container(VOLUME, environment={"KUBERNETES_SERVICE_HOST": "10.96.0.1"} if kubernetes else None)
+    reached[HOST] = "other"
+    page = unescape(client.post(FORM, given()).content.decode())
+    recipes = page.split("If the address is this machine's")[1].split("</section>")[0]
+    for right in words:
+        assert right in recipes
+    for wrong in ("iptables", "make run", *(one for one in local_addresses() if one not in LOOPBACK)):
+        assert wrong not in recipes
 
 
 def test_the_form_says_that_port_80_is_not_the_portals_and_what_mends_it(client: Client) -> None:
