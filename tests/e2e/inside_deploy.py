@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
+from tests.harness import person as people
 from tests.harness.balancer import Balancer
+from tests.harness.browser import Visitor, chromium, visitor
 from tests.harness.engine import Container, Engine
 from tests.harness.namespace import is_inside
 from tests.harness.pebble import Pebble
@@ -75,6 +78,36 @@ def test_compose_issues_as_it_stands(engine: Engine) -> None:
             assert _order(worker) == ["done", "True", "-", PUBLIC, PUBLIC]
 
 
+def test_compose_in_a_browser_behind_other_ports(engine: Engine) -> None:
+    """`443:8443` and `80:8080` under `ports:`, for an engine that gives no low ports: nobody sees those inside."""
+    engine.run_comments("compose.yaml")
+    inside = {"BINDERY_HTTP_PORT": "8080", "BINDERY_HTTPS_PORT": "8443"}
+    with (
+        _database(engine.project / "secrets"),
+        _running() as running,
+        Balancer(8080, port=80),
+        Balancer(8443, port=443),
+        Pebble(http_port=80, tls_port=443) as pebble,
+        chromium() as browser,
+        visitor(browser) as alice,
+    ):
+        web = engine.compose("web", inside, BINDERY_PUBLIC_URL=PUBLIC)
+        worker = engine.compose("worker", BINDERY_PUBLIC_URL=PUBLIC)
+        running += [web, worker]
+        wait_until(lambda: SETUP_LINK.search(web.log), timeout=60, what="the one-time link")
+        [link] = [link for link in SETUP_LINK.findall(web.log) if link.startswith("https:")]
+        assert link.startswith(f"{PUBLIC}/setup/")
+        people.open_set_up(alice, link)
+        people.obtain(alice, PUBLIC, pebble, [NAME], anyway=False)
+        assert alice.page.url == f"{PUBLIC}{people.LETS_ENCRYPT}"
+        served(443, NAME, roots_pem=pebble.root_pem())
+        assert _order(worker) == ["done", "True", "-", PUBLIC, PUBLIC]
+        assert "Done: web: 127.0.0.1:8443 serves it." in worker.log  # which the worker cannot ask: the node says so
+        _the_published_ports_are_shown(alice)
+        _force_ssl_in_the_browser(alice)
+        assert not [url for url in alice.watch.navigations if re.search(r":(8080|8443)\b", url)]
+
+
 def test_kubernetes_as_it_stands(engine: Engine) -> None:
     engine.run_comments("deploy/kubernetes.yaml")
     # The Service: 80 leads to 8080 and 443 to 8443, which nobody outside knows of.
@@ -97,6 +130,26 @@ def test_kubernetes_as_it_stands(engine: Engine) -> None:
             _issue(web, pebble, data)
             assert _order(worker) == ["done", "True", "-", PUBLIC, PUBLIC]
         _force_ssl_leads_to_the_public_url(worker)
+
+
+def _the_published_ports_are_shown(alice: Visitor) -> None:
+    alice.go(f"{PUBLIC}/configuration/bindings/")
+    expect(alice.page.locator("body")).to_contain_text('- "443:8443"')
+    expect(alice.page.get_by_role("button", name="Try this address")).to_have_count(0)
+    alice.shot("bindings")
+
+
+def _force_ssl_in_the_browser(alice: Visitor) -> None:
+    page = alice.page
+    alice.go(f"{PUBLIC}/configuration/https/")
+    page.get_by_role("button", name="Switch Force SSL on").click()
+    page.get_by_role("link", name=f"http://{NAME}").click()
+    page.wait_for_url(f"{PUBLIC}/configuration/https/")
+    page.get_by_role("button", name="Keep Force SSL").click()
+    expect(page.locator("body")).to_contain_text("Force SSL is on")
+    alice.go(f"http://{NAME}/help/?a=1")
+    assert page.url == f"{PUBLIC}/help/?a=1"
+    alice.shot("forced")
 
 
 def _what_is_printed(web: Container) -> None:

@@ -17,8 +17,14 @@ INSIDE = Path(__file__).parent / "inside_deploy.py"
 
 
 @pytest.mark.parametrize(
-    "which", ["compose_starts", "kubernetes", pytest.param("compose_issues", marks=pytest.mark.proof)]
+    "which",
+    [
+        "compose_starts",
+        "kubernetes",
+        pytest.param("compose_issues", marks=pytest.mark.proof),
+        pytest.param("browser", marks=pytest.mark.proof),
+    ],
 )
 def test_the_commands_of_a_deployment_work_as_they_stand(which: str) -> None:
-    need("pebble", "postgresql", "unshare", "ip")
+    need("pebble", "postgresql", "unshare", "ip", *(["chromium"] if which == "browser" else []))
     run_inside(INSIDE, names=["database", "portal.example.com"], arguments=["-k", which, "--durations=3"])

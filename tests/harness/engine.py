@@ -73,6 +73,7 @@ class Engine:
         for target in (self.stage.volumes[0], _SECRETS, "/run/secrets/bindery"):
             (self._root / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
         (self._root / "etc/hosts").write_text(Path("/etc/hosts").read_text())
+        (self._root / ".dockerenv").touch()
         self.project = place / "project"
         (self.project / "deploy").mkdir(parents=True)
         for name in ("Dockerfile", "compose.yaml", "deploy/kubernetes.yaml"):
@@ -124,8 +125,9 @@ esac""",
 
     # -- compose.yaml ----------------------------------------------------------------------------------------------
 
-    def compose(self, name: str, **variables: str) -> Container:
-        """A service of compose.yaml, with `variables` as its shell has them."""
+    def compose(self, name: str, environment: dict[str, str] | None = None, **variables: str) -> Container:
+        """A service of compose.yaml, with `variables` as its shell has them; `environment` is added to that of the
+        service. What `ports:` do outside of it is left to the test."""
         text = re.sub(
             r"\$\{(\w+):-([^}]*)\}",
             lambda match: variables.get(match[1]) or match[2],
@@ -144,8 +146,8 @@ esac""",
         for volume in service["volumes"]:
             source, target = volume.split(":")
             mounts[target] = self._volume(source)
-        environment = {key: str(value) for key, value in service["environment"].items()}
-        return self._start(name, service["command"], environment, mounts, service["tmpfs"])
+        whole = {key: str(value) for key, value in service["environment"].items()} | (environment or {})
+        return self._start(name, service["command"], whole, mounts, service["tmpfs"])
 
     # -- deploy/kubernetes.yaml ------------------------------------------------------------------------------------
 

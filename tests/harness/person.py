@@ -27,8 +27,12 @@ class Directory(Protocol):
 
 def first_administrator(person: Visitor, portal: Portal, *, host: str = "127.0.0.1") -> None:
     """Through the one-time link, up to the welcome page; `host` is how the browser names the portal."""
+    open_set_up(person, portal.setup_link().replace("127.0.0.1", host))
+
+
+def open_set_up(person: Visitor, link: str) -> None:
     page = person.page
-    person.go(portal.setup_link().replace("127.0.0.1", host))
+    person.go(link)
     person.shot("set-up")
     page.fill("[name=email]", EMAIL)
     page.fill("[name=password]", PASSWORD)
