@@ -97,7 +97,8 @@ class OneTimeLink(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )
-    target = models.CharField(max_length=300, blank=True)  # path to go to, always on this portal
+    # Of a session: the path to go to, always on this portal. Of a set-up: the node that printed it.
+    target = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)

@@ -16,6 +16,7 @@ from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.models import OneTimeLink, PortalState, User
 from certs.services.addresses import url_parse
 from certs.services.events import audit_record
+from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from portal import clock
 
@@ -28,8 +29,9 @@ def setup_is_open() -> bool:
     return not User.objects.filter(is_superuser=True).exists()
 
 
-def setup_link_make() -> str:
-    """The raw token of a new set-up link, valid for an hour; older ones end. Raises NotAllowed once it is closed."""
+def setup_link_make(*, keep_others: bool = False) -> str:
+    """The raw token of a new set-up link, valid for an hour; older ones end, with `keep_others` only this node's: two
+    nodes that start at once each print one, and nobody knows whose log is read. Raises NotAllowed once it is closed."""
     if not setup_is_open():
         raise NotAllowed(
             "There is an administrator already, so no set-up link is made any more.",
@@ -37,8 +39,9 @@ def setup_link_make() -> str:
             code="setup-closed",
         )
     with transaction.atomic():
-        OneTimeLink.objects.filter(purpose=OneTimeLink.Purpose.SETUP, used_at__isnull=True).delete()
-        return _make(OneTimeLink.Purpose.SETUP, SETUP_VALID)
+        older = OneTimeLink.objects.filter(purpose=OneTimeLink.Purpose.SETUP, used_at__isnull=True)
+        (older.filter(target=node_name()) if keep_others else older).delete()
+        return _make(OneTimeLink.Purpose.SETUP, SETUP_VALID, target=node_name())
 
 
 def setup_link_valid(token: str) -> bool:

@@ -55,6 +55,19 @@ def test_a_newer_link_replaces_the_older():
 
 
 @pytest.mark.django_db
+def test_two_nodes_that_start_each_print_a_link_that_works_and_one_makes_the_administrator(settings):
+    settings.NODE = "web-1"
+    restarted, one = (links.setup_link_make(keep_others=True) for _ in range(2))
+    settings.NODE = "web-2"
+    other = links.setup_link_make(keep_others=True)
+    assert [links.setup_link_valid(each) for each in (restarted, one, other)] == [False, True, True]
+    links.setup_link_use(one, **GOOD)
+    assert not links.setup_link_valid(other)
+    with pytest.raises(NotAllowed):
+        links.setup_link_use(other, **(GOOD | {"email": "eve@example.org"}))
+
+
+@pytest.mark.django_db
 def test_it_is_valid_for_an_hour(monkeypatch):
     token = links.setup_link_make()
     start = clock.now()

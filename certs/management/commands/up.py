@@ -137,7 +137,7 @@ class Command(BinderyCommand):
         lines = ["", *address_lines(addresses), f"Data in {home.path()}"]
         if setup_is_open():
             lines += ["", "Create the first administrator with this link, within an hour:"]
-            lines += [f"  {line}" for line in link_lines(addresses, setup_link_make())]
+            lines += [f"  {line}" for line in link_lines(addresses, setup_link_make(keep_others=True))]
         self._lines([*lines, "", "Ctrl-C ends it."])
 
     def _line(self, line: str) -> None:
