@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from certs.domain.destinations import address_is_public
@@ -262,4 +263,11 @@ def _printable(text: str) -> str:
 
 
 def _mac(purpose: str, text: str) -> str:
-    return salted_hmac(f"certs.reachability.{purpose}", text, algorithm="sha256").hexdigest()[:40]
+    """Raises Unavailable where the secret key is missing: only the doctor gets here then."""
+    try:
+        return salted_hmac(f"certs.reachability.{purpose}", text, algorithm="sha256").hexdigest()[:40]
+    except ImproperlyConfigured as error:
+        raise Unavailable(
+            "Without the secret key nobody can tell what answers as this portal.",
+            advice="Put the saved copy of the secret key back.",
+        ) from error

@@ -10,6 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from certs.domain.diagnosis import Line, Look, Situation, State
+from certs.domain.errors import Unavailable
 from certs.domain.port80 import Mend
 from certs.models import Listener
 from certs.services.diagnosis import ports
@@ -60,6 +61,14 @@ def test_a_holder_that_may_not_be_seen_is_told_by_its_answer(
     listener(holder[0], "127.0.0.1")
     (line,) = [line for line in told(ports.listeners)[State.BAD] if str(holder[0]) in line.sentence]
     assert "Something else than this portal answers" in line.sentence
+
+
+def test_without_the_secret_key_nobody_can_tell_what_answers(settings: Settings, situation: Situation) -> None:
+    """A reason, not a fault of the check, whose traceback would stand between the lines."""
+    settings.SECRET_KEY = ""
+    listener(free_port(), "127.0.0.1")
+    with pytest.raises(Unavailable, match="Without the secret key"):
+        ports.listeners(situation)
 
 
 def test_a_foreign_address_is_red(told: Told) -> None:
