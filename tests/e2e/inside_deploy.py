@@ -39,6 +39,7 @@ from certs.domain.containers import keeping_of, mounts_read
 mounts = mounts_read(open("/proc/self/mountinfo").read())
 print(*(keeping_of(path, mounts) for path in ("/data", "/var/lib", "/tmp")))
 """
+INSIDE_PORTS = re.compile(r":(808[01]|844[34])\b")
 FORCE_SSL = "import django; django.setup(); from certs.services.portal_state import state_update; "
 FORCE_SSL += "state_update(force_ssl=True, force_ssl_confirm_by=None)"
 
@@ -95,17 +96,46 @@ def test_compose_in_a_browser_behind_other_ports(engine: Engine) -> None:
         worker = engine.compose("worker", BINDERY_PUBLIC_URL=PUBLIC)
         running += [web, worker]
         wait_until(lambda: SETUP_LINK.search(web.log), timeout=60, what="the one-time link")
-        [link] = [link for link in SETUP_LINK.findall(web.log) if link.startswith("https:")]
-        assert link.startswith(f"{PUBLIC}/setup/")
-        people.open_set_up(alice, link)
-        people.obtain(alice, PUBLIC, pebble, [NAME], anyway=False)
-        assert alice.page.url == f"{PUBLIC}{people.LETS_ENCRYPT}"
-        served(443, NAME, roots_pem=pebble.root_pem())
-        assert _order(worker) == ["done", "True", "-", PUBLIC, PUBLIC]
+        _from_the_link_to_the_certificate(alice, web, worker, pebble)
         assert "Done: web: 127.0.0.1:8443 serves it." in worker.log  # which the worker cannot ask: the node says so
-        _the_published_ports_are_shown(alice)
+        alice.go(f"{PUBLIC}/configuration/bindings/")
+        expect(alice.page.locator("body")).to_contain_text('- "443:8443"')
+        expect(alice.page.get_by_role("button", name="Try this address")).to_have_count(0)
+        alice.shot("bindings")
         _force_ssl_in_the_browser(alice)
-        assert not [url for url in alice.watch.navigations if re.search(r":(8080|8443)\b", url)]
+        assert not [url for url in alice.watch.navigations if INSIDE_PORTS.search(url)]
+
+
+def test_two_pods_in_a_browser(engine: Engine) -> None:
+    """`replicas: 2`, started at one moment; every second connection goes to the other one."""
+    engine.run_comments("deploy/kubernetes.yaml")
+    first, second = "web-7d9f-abcde", "web-7d9f-vwxyz"
+    with (
+        _database(engine.project / "deploy/secrets"),
+        _running() as running,
+        Balancer(8080, 8081, port=80) as plain,
+        Balancer(8443, 8444, port=443) as secure,
+        Pebble(http_port=80, tls_port=443) as pebble,
+        chromium() as browser,
+        visitor(browser) as alice,
+    ):
+        web = engine.pod("web", first)
+        running.append(web)
+        running.append(engine.pod("web", second, {"BINDERY_HTTP_PORT": "8081", "BINDERY_HTTPS_PORT": "8444"}))
+        worker = engine.pod("worker", "worker-5c8b-fghij")
+        running.append(worker)
+        for pod in running[:2]:
+            wait_until(lambda pod=pod: SETUP_LINK.search(pod.log), timeout=60, what="the one-time link")
+        _from_the_link_to_the_certificate(alice, web, worker, pebble)
+        assert f"Done: {first}, {second} serve it, each seen there." in worker.log
+        for port in (8443, 8444):
+            served(port, NAME, roots_pem=pebble.root_pem())
+        alice.go(f"{PUBLIC}/configuration/bindings/")
+        expect(alice.page.locator("body")).to_contain_text(re.compile(r"port: 443, targetPort: 844[34]"))
+        alice.shot("bindings")
+        _force_ssl_in_the_browser(alice)
+        assert not [url for url in alice.watch.navigations if INSIDE_PORTS.search(url)]
+        assert (len(plain.taken), len(secure.taken)) == (2, 2)
 
 
 def test_kubernetes_as_it_stands(engine: Engine) -> None:
@@ -132,11 +162,14 @@ def test_kubernetes_as_it_stands(engine: Engine) -> None:
         _force_ssl_leads_to_the_public_url(worker)
 
 
-def _the_published_ports_are_shown(alice: Visitor) -> None:
-    alice.go(f"{PUBLIC}/configuration/bindings/")
-    expect(alice.page.locator("body")).to_contain_text('- "443:8443"')
-    expect(alice.page.get_by_role("button", name="Try this address")).to_have_count(0)
-    alice.shot("bindings")
+def _from_the_link_to_the_certificate(alice: Visitor, web: Container, worker: Container, pebble: Pebble) -> None:
+    [link] = [link for link in SETUP_LINK.findall(web.log) if link.startswith("https:")]
+    assert link.startswith(f"{PUBLIC}/setup/")
+    people.open_set_up(alice, link)
+    people.obtain(alice, PUBLIC, pebble, [NAME], anyway=False)
+    assert alice.page.url == f"{PUBLIC}{people.LETS_ENCRYPT}"
+    served(443, NAME, roots_pem=pebble.root_pem())
+    assert _order(worker) == ["done", "True", "-", PUBLIC, PUBLIC]
 
 
 def _force_ssl_in_the_browser(alice: Visitor) -> None:

@@ -22,9 +22,10 @@ INSIDE = Path(__file__).parent / "inside_deploy.py"
         "compose_starts",
         "kubernetes",
         pytest.param("compose_issues", marks=pytest.mark.proof),
-        pytest.param("browser", marks=pytest.mark.proof),
+        pytest.param("compose_in_a_browser", marks=pytest.mark.proof),
+        pytest.param("two_pods_in_a_browser", marks=pytest.mark.proof),
     ],
 )
 def test_the_commands_of_a_deployment_work_as_they_stand(which: str) -> None:
-    need("pebble", "postgresql", "unshare", "ip", *(["chromium"] if which == "browser" else []))
+    need("pebble", "postgresql", "unshare", "ip", *(["chromium"] if "browser" in which else []))
     run_inside(INSIDE, names=["database", "portal.example.com"], arguments=["-k", which, "--durations=3"])

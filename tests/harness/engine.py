@@ -151,20 +151,20 @@ esac""",
 
     # -- deploy/kubernetes.yaml ------------------------------------------------------------------------------------
 
-    def pod(self, name: str, node: str) -> Container:
-        """A pod of that Deployment."""
+    def pod(self, name: str, node: str, environment: dict[str, str] | None = None) -> Container:
+        """A pod of that Deployment. It has no address of its own here, so a second one needs other ports."""
         documents = list(yaml.safe_load_all((self.project / "deploy/kubernetes.yaml").read_text()))
         deployment = next(one for one in documents if (one["kind"], one["metadata"]["name"]) == ("Deployment", name))
         spec = deployment["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsUser"] == int(self.stage.user.split(":")[0])
         [container] = spec["containers"]
-        environment = {each["name"]: each.get("value", node) for each in container["env"]}
-        environment["KUBERNETES_SERVICE_HOST"] = "10.96.0.1"
+        whole = {each["name"]: each.get("value", node) for each in container["env"]} | (environment or {})
+        whole["KUBERNETES_SERVICE_HOST"] = "10.96.0.1"
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         mounts = {
             mount["mountPath"]: self._pod_volume(node, volumes[mount["name"]]) for mount in container["volumeMounts"]
         }
-        return self._start(node, container["args"], environment, mounts, [])
+        return self._start(node, container["args"], whole, mounts, [])
 
     def _pod_volume(self, node: str, volume: dict[str, Any]) -> Path:
         if "secret" in volume:
