@@ -1,10 +1,8 @@
 from typing import Any
 
-from django.conf import settings
-
 from certs.management.announcement import addresses_here
 from certs.management.base import BinderyCommand
-from certs.services.front import front_return
+from certs.services.front import front_is_on, front_return
 from certs.services.https import https_reset
 
 ACTOR = "command line"
@@ -16,13 +14,12 @@ class Command(BinderyCommand):
     def run(self, *args: Any, **options: Any) -> int | None:
         https_reset(actor=ACTOR)
         front_return(actor=ACTOR)
+        off = "Force SSL and HSTS" if front_is_on() else "Force SSL, HSTS and TLS in front"
         self.stdout.write(
-            f"Force SSL, HSTS and TLS in front are off. Plain HTTP answers at {addresses_here().http}/ again.\n"
+            f"{off} are off. Plain HTTP answers at {addresses_here().http}/ again.\n"
             "A browser that was told HSTS forgets it when it reaches the portal over HTTPS without a certificate "
             "error, or when you delete the site's data in it."
         )
-        if settings.TLS_IN_FRONT_LOCKED and settings.TLS_IN_FRONT:
-            self.stdout.write(
-                "BINDERY_TLS_IN_FRONT still says that TLS ends in front: unset it and restart the portal."
-            )
+        if front_is_on():
+            self.stdout.write("BINDERY_TLS_IN_FRONT says that TLS ends in front: unset it and restart the portal.")
         return None
