@@ -70,7 +70,7 @@ bench: $(VENV)/ready-dev counterparts ## Measure hot swap, issuance and start; p
 format: $(VENV)/ready-dev ## Rewrite the code in the project's format
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-counterparts: $(VENV)/ready-dev ## Fetch what the end-to-end tests meet: pebble, Caddy, Chromium, PostgreSQL
+counterparts: $(VENV)/ready-dev ## Fetch what the end-to-end tests meet: pebble, Chromium, PostgreSQL, web servers, proxies
 	@$(BIN)/python -m tests.harness.counterparts
 
 check-container: $(VENV)/ready-dev ## Walk through the Dockerfile's steps in a clean directory, without a container engine
