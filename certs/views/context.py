@@ -161,7 +161,7 @@ class Shell:
             return Banner(
                 "warning",
                 "The portal cannot see whether this connection uses TLS.",
-                "A proxy says so that it does not believe.",
+                "A proxy says that it does, and is not on the list of those that are believed.",
                 action="TLS in front",
                 url=reverse("front"),
             )

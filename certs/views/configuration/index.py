@@ -144,7 +144,7 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
         Entry(
             "TLS in front",
             "front",
-            "A web server, load balancer or Ingress that ends TLS before the portal.",
+            "A web server, load balancer or Kubernetes Ingress that ends TLS before the portal.",
             front_shown(state),
         ),
         Entry(
