@@ -123,11 +123,15 @@ class Machine:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self._place], check=True)
         self.root.mkdir()
         self._overlay(Path("/"), self.root, "machine")
-        if ROOT.stat().st_dev != Path("/").stat().st_dev:
-            self._overlay(ROOT, self.path(str(ROOT)), "checkout")
-        self.bring_the_packages()
         for place in ("tmp", "dev"):
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", self.root / place], check=True)
+        checkout = self.path(str(ROOT))
+        if (
+            not checkout.exists() or ROOT.stat().st_dev != Path("/").stat().st_dev
+        ):  # below /tmp, or on a disk of its own
+            checkout.mkdir(parents=True, exist_ok=True)
+            self._overlay(ROOT, checkout, "checkout")
+        self.bring_the_packages()
         for name in _DEVICES:
             (self.root / "dev" / name).touch()
             subprocess.run(["mount", "--bind", f"/dev/{name}", self.root / "dev" / name], check=True)
