@@ -11,23 +11,21 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from certs.domain.addresses import address_is_any, address_shown
 from certs.domain.errors import NotAllowed
 from certs.domain.fronts import challenges_filled, fronts_filled
 from certs.forms.front import FrontForm
 from certs.models import Certificate, PortalState
 from certs.selectors import Shown
-from certs.services.addresses import host_is_accepted, machine_address, public_url
+from certs.services.addresses import host_is_accepted, public_url
 from certs.services.front import Front, front_change, front_on_trial, front_read, front_silent
 from certs.services.front_check import Seen, front_look, front_shown, front_version
 from certs.services.front_notices import notice_dismiss, notices_read
 from certs.services.front_trial import front_confirm
 from certs.services.https import force_ssl_is_on
 from certs.services.links import session_link_make
-from certs.services.listeners import listener_answering
 from certs.services.portal_state import state_get
 from certs.services.trust import version_answering
-from certs.services.upstreams import upstreams
+from certs.services.upstreams import Upstreams, upstreams
 from certs.views.access import actor_of, administrator_required
 from certs.views.configuration.arriving import arrival_of, handed_on
 from portal import clock
@@ -164,10 +162,11 @@ def _snippets(now: Front, url: str) -> dict[str, object]:
     parts = urlsplit(url)
     name = parts.hostname if parts.hostname and "." in parts.hostname else "portal.example.com"
     certificate, directory = _exported(name)
-    upstream = _upstream(now)
+    there = upstreams()
+    upstream = _upstream(now, there)
     return {
         "name": name,
-        "publish": upstreams().publish,
+        "publish": there.publish,
         "fronts": fronts_filled(
             name=name, upstream=upstream, certificate=f"{directory}/fullchain.pem", key=f"{directory}/privkey.pem"
         ),
@@ -186,11 +185,7 @@ def _exported(name: str) -> tuple[Certificate | None, str]:
     return None, f"/etc/ssl/{name}"
 
 
-def _upstream(now: Front) -> str:
-    """Where the front reaches plain HTTP: loopback unless all that is listed is elsewhere."""
-    there, listener = upstreams(), listener_answering("http")
-    own = next((one for one in listener.addresses if not address_is_any(one)), "")
+def _upstream(now: Front, there: Upstreams) -> str:
+    """Where the front reaches plain HTTP: as a server of this machine unless all that is listed is elsewhere."""
     is_here = not now.listed or any(network.is_loopback for network in now.listed)
-    if there.publish:
-        return there.own if is_here else there.others
-    return address_shown(own or ("127.0.0.1" if is_here else machine_address() or "127.0.0.1"), listener.port)
+    return there.own if is_here else there.others
