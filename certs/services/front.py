@@ -47,12 +47,11 @@ class Front:
 def front_read(state: PortalState | None = None) -> Front:
     """One query for four columns where no row is given."""
     state = state or _columns()
-    on, listed = _holding(state)
-    if settings.TLS_IN_FRONT_LOCKED:
-        on = settings.TLS_IN_FRONT
-    if settings.TRUSTED_PROXIES_LOCKED:
-        listed = settings.TRUSTED_PROXIES
-    return Front(on, proxies_parse(listed))
+    holds = _wished(state) if front_on_trial(state) else _confirmed(state)
+    return Front(
+        settings.TLS_IN_FRONT if settings.TLS_IN_FRONT_LOCKED else holds.on,
+        proxies_parse(settings.TRUSTED_PROXIES) if settings.TRUSTED_PROXIES_LOCKED else holds.listed,
+    )
 
 
 def front_is_on() -> bool:
@@ -118,7 +117,7 @@ def front_return(*, actor: Actor) -> None:
     before = front_read()
     with transaction.atomic():
         state_update(tls_in_front=False, trusted_proxies=before.shown, front_before=None, front_confirm_by=None)
-        if before.on:
+        if before.on and not settings.TLS_IN_FRONT_LOCKED:  # the environment keeps it on
             audit_record(actor, "front.off", before=_stored(before), after=_stored(Front(False, before.listed)))
 
 
@@ -130,7 +129,7 @@ def front_tidy() -> None:
         state = state_lock()
         if state.front_confirm_by is None or front_on_trial(state):
             return
-        tried, back = Front(state.tls_in_front, proxies_parse(state.trusted_proxies)), _confirmed(state)
+        tried, back = _wished(state), _confirmed(state)
         state_update(tls_in_front=back.on, trusted_proxies=back.shown, front_before=None, front_confirm_by=None)
         audit_record("schedule", "front.returned", before=_stored(tried), after=_stored(back))
 
@@ -140,17 +139,15 @@ def _columns() -> PortalState:
     return PortalState.objects.only(*columns).filter(pk=1).first() or PortalState()
 
 
-def _holding(state: PortalState) -> tuple[bool, list[str]]:
-    if state.front_confirm_by is None or front_on_trial(state):
-        return state.tls_in_front, state.trusted_proxies
-    before = state.front_before or {}
-    return bool(before.get("on")), list(before.get("proxies", ()))
+def _wished(state: PortalState) -> Front:
+    """What was saved last, on trial or not."""
+    return Front(state.tls_in_front, proxies_parse(state.trusted_proxies))
 
 
 def _confirmed(state: PortalState) -> Front:
     """What returns when a trial ends."""
     if state.front_confirm_by is None:
-        return Front(state.tls_in_front, proxies_parse(state.trusted_proxies))
+        return _wished(state)
     before = state.front_before or {}
     return Front(bool(before.get("on")), proxies_parse(before.get("proxies", ())))
 
