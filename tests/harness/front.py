@@ -2,6 +2,7 @@
 
 import os
 import signal
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,16 +31,17 @@ class Front(Daemon):
         file = self.home / "access.log"
         return file.read_text().splitlines() if file.exists() else []
 
+    @abstractmethod
     def frame(self) -> str:
         """The whole configuration, with `sites` in it."""
-        raise NotImplementedError
 
     def command(self, program: Path) -> Sequence[str | Path]:
         self.configuration.write_text(self.frame())
         return self.start(program)
 
+    @abstractmethod
     def start(self, program: Path) -> Sequence[str | Path]:
-        raise NotImplementedError
+        """The command line, in the foreground."""
 
     def answers(self) -> bool:
         return all(is_listening(port, self.address) for port in self.ports)
