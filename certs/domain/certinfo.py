@@ -8,6 +8,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.domain.names import names_cover
 
@@ -18,11 +19,14 @@ class CertInfo:
     serial: str  # hex, lower case
     subject: str  # RFC 4514
     issuer: str
+    issuer_name: str  # its common name, else its organization, else ""
     names: list[str]  # DNS names in lower case, then addresses, as in the SAN; the CN never counts (RFC 9525 §2)
+    other_names: list[str]  # e-mail addresses, then URIs, of the SAN
     not_before: datetime  # aware, UTC
     not_after: datetime
     self_signed: bool
     is_ca: bool
+    is_client: bool  # its extended key usage names client authentication
     ari_id: str  # RFC 9773 §4.1; empty without an authority key identifier
 
 
@@ -33,11 +37,14 @@ def certificate_info(certificate: x509.Certificate) -> CertInfo:
         serial=f"{certificate.serial_number:x}",
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
+        issuer_name=_name_of(certificate.issuer),
         names=_names(certificate),
+        other_names=_other_names(certificate),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         self_signed=is_self_signed(certificate),
         is_ca=_is_ca(certificate),
+        is_client=_is_client(certificate),
         ari_id=_ari_id(certificate),
     )
 
@@ -63,14 +70,43 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return True
 
 
+def _name_of(name: x509.Name) -> str:
+    for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME):
+        if found := name.get_attributes_for_oid(oid):
+            return str(found[0].value)
+    return ""
+
+
 def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    alternative = _alternative(certificate)
+    if alternative is None:
         return []
     dns = [name.lower() for name in alternative.get_values_for_type(x509.DNSName)]
     addresses = [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
     return list(dict.fromkeys(dns + addresses))
+
+
+def _other_names(certificate: x509.Certificate) -> list[str]:
+    alternative = _alternative(certificate)
+    if alternative is None:
+        return []
+    mails = alternative.get_values_for_type(x509.RFC822Name)
+    return list(dict.fromkeys([*mails, *alternative.get_values_for_type(x509.UniformResourceIdentifier)]))
+
+
+def _alternative(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _is_client(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usage
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

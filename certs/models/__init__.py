@@ -1,9 +1,18 @@
 """One file per noun. Rules for one row are methods that do not save; everything else is a service."""
 
+from certs.models.access import ApiToken, RoleGrant
 from certs.models.account import AcmeAccount, AcmeDirectory
 from certs.models.alarm import Alarm, AlarmDelivery, Channel
+from certs.models.api import BulkJob, IdempotencyKey
 from certs.models.audit import AuditEvent, JobEvent
-from certs.models.certificate import Certificate, CertificateName, CertificateVersion, FallbackIssuer
+from certs.models.authority import Authority, IssuanceProfile, IssuedCertificate
+from certs.models.certificate import (
+    Certificate,
+    CertificateName,
+    CertificateTag,
+    CertificateVersion,
+    FallbackIssuer,
+)
 from certs.models.diagnosis import NodeDiagnosis
 from certs.models.identity import PortalIdentity
 from certs.models.keyring import KeyRingCanary
@@ -22,16 +31,23 @@ __all__ = [
     "AcmeDirectory",
     "Alarm",
     "AlarmDelivery",
+    "ApiToken",
     "AuditEvent",
+    "Authority",
     "Binding",
+    "BulkJob",
     "Certificate",
     "CertificateName",
+    "CertificateTag",
     "CertificateVersion",
     "Challenge",
     "ChallengeMethod",
     "Channel",
     "Department",
     "FallbackIssuer",
+    "IdempotencyKey",
+    "IssuanceProfile",
+    "IssuedCertificate",
     "JobEvent",
     "KeyRingCanary",
     "LedgerEntry",
@@ -47,6 +63,7 @@ __all__ = [
     "PrivateKey",
     "QueueTicket",
     "Rebind",
+    "RoleGrant",
     "User",
     "WorkerBeat",
 ]

@@ -5,7 +5,7 @@ from django.db import models
 
 from certs.models.account import AcmeAccount
 from certs.models.method import ChallengeMethod
-from certs.models.organization import Organization, default_organization
+from certs.models.organization import Department, Organization, default_organization
 from certs.models.privatekey import PrivateKey
 from portal import clock
 
@@ -17,13 +17,27 @@ class Certificate(models.Model):
         ACME = "acme", "ACME"
         UPLOADED = "uploaded", "uploaded"
         SELF_SIGNED = "self-signed", "self-signed"
+        INTERNAL = "internal", "internal CA"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    api_id = models.CharField(max_length=200, blank=True)  # chosen by a client of the API; "" is the UUID
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, default=default_organization)
+    department = models.ForeignKey(Department, null=True, blank=True, on_delete=models.PROTECT)
     name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict, blank=True)  # text -> text, the owner's own
+    exposed = models.BooleanField(default=False)  # its public key is in /.well-known/jwks.json
     source = models.CharField(max_length=20, choices=Source.choices)
     names = models.JSONField(default=list)  # wanted DNS names (A-labels), sorted
     key_type = models.CharField(max_length=20, default="ec-p256")
+    # Without a version: of a key pair, or of a request that an outside CA has not answered yet.
+    key = models.ForeignKey(PrivateKey, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates")
+    request_pem = models.TextField(blank=True)  # PKCS#10, waiting for that answer
+    # Who signs it of our own CAs, and what it signs: domain.authority.Wish as JSON, read again at each renewal.
+    authority = models.ForeignKey(
+        "Authority", null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
+    )
+    wish = models.JSONField(default=dict, blank=True)
     account = models.ForeignKey(
         AcmeAccount, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
     )
@@ -39,6 +53,9 @@ class Certificate(models.Model):
     current = models.OneToOneField(
         "CertificateVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="current_of"
     )
+    # Of the current version, kept here for the indexes of lists.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    issuer_name = models.CharField(max_length=255, blank=True)
     auto_renew = models.BooleanField(default=False)
     renew_before_days = models.PositiveSmallIntegerField(null=True, blank=True)  # overrides the portal's setting
     check_hours = models.PositiveSmallIntegerField(null=True, blank=True)  # overrides the portal's setting
@@ -58,13 +75,21 @@ class Certificate(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
-        indexes = [models.Index(fields=["failures"], condition=models.Q(failures__gt=0), name="certificate_failing")]
+        indexes = [
+            models.Index(fields=["failures"], condition=models.Q(failures__gt=0), name="certificate_failing"),
+            models.Index(fields=["name", "id"], name="certificate_by_name"),
+            models.Index(fields=["expires_at", "id"], name="certificate_by_expiry"),
+            models.Index(fields=["issuer_name", "id"], name="certificate_by_issuer"),
+            models.Index(fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="certificate_gone"),
+            models.Index(fields=["id"], condition=models.Q(exposed=True), name="certificate_exposed"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["export_name"],
                 condition=models.Q(deleted_at=None) & ~models.Q(export_name=""),
                 name="export_name_once",
-            )
+            ),
+            models.UniqueConstraint(fields=["api_id"], condition=~models.Q(api_id=""), name="api_id_once"),
         ]
 
     def __str__(self) -> str:
@@ -88,8 +113,13 @@ class CertificateVersion(models.Model):
     serial = models.CharField(max_length=64)  # hex
     subject = models.CharField(max_length=500, blank=True)
     issuer = models.CharField(max_length=500, blank=True)
+    issuer_name = models.CharField(max_length=255, blank=True)  # its common name, else its organization
     names = models.JSONField(default=list)  # DNS names and addresses of the SAN
+    other_names = models.JSONField(default=list, blank=True)  # its e-mail addresses and URIs
+    key_type = models.CharField(max_length=20, blank=True)  # a key of domain.keys.KEY_TYPES; "" before 0005
     self_signed = models.BooleanField(default=False)
+    is_ca = models.BooleanField(default=False)
+    is_client = models.BooleanField(default=False)  # its extended key usage names client authentication
     is_test = models.BooleanField(default=False)
     not_before = models.DateTimeField()
     not_after = models.DateTimeField(db_index=True)
@@ -97,6 +127,7 @@ class CertificateVersion(models.Model):
     revocation_reason = models.CharField(max_length=40, blank=True)  # a name of RFC 5280 §5.3.1
     revocation_checked_at = models.DateTimeField(null=True, blank=True)
     revocation_trouble = models.TextField(blank=True)  # why the last look could not tell
+    retired_at = models.DateTimeField(null=True, blank=True)  # when another version became the current one
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -124,17 +155,42 @@ class CertificateVersion(models.Model):
 
 
 class CertificateName(models.Model):
-    """The names of a certificate's current version, for search; `reversed` makes a domain suffix a b-tree range."""
+    """What a certificate is found by: the names of its current version, and its own name (the label) in lower case.
+
+    `reversed` makes a domain suffix a b-tree range; it is empty for a label.
+    """
+
+    class Kind(models.TextChoices):
+        SAN = "san", "subject alternative name"
+        LABEL = "label", "name in Bindery"
 
     certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="name_rows")
+    kind = models.CharField(max_length=5, choices=Kind.choices, default=Kind.SAN)
     name = models.CharField(max_length=255, db_index=True)
     reversed = models.CharField(max_length=255, db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["certificate", "name"], name="name_once_per_certificate")]
+        constraints = [
+            models.UniqueConstraint(fields=["certificate", "kind", "name"], name="name_once_per_certificate")
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class CertificateTag(models.Model):
+    """A word that its owner gave a certificate."""
+
+    certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="tag_rows")
+    tag = models.CharField(max_length=100)
+
+    class Meta:
+        ordering = ["tag"]
+        indexes = [models.Index(fields=["tag", "certificate"], name="tag_certificate")]
+        constraints = [models.UniqueConstraint(fields=["certificate", "tag"], name="tag_once_per_certificate")]
+
+    def __str__(self) -> str:
+        return self.tag
 
 
 class FallbackIssuer(models.Model):

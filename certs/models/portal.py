@@ -57,6 +57,11 @@ class PortalState(models.Model):
     export_owner = models.CharField(max_length=64, blank=True)
     export_group = models.CharField(max_length=64, blank=True)
     export_mode = models.CharField(max_length=4, default="0600")
+    # The internal CA. The address stands in every certificate that it signs, so it is confirmed before the first.
+    pki_base_url = models.CharField(max_length=300, blank=True)  # http://host[:port], no path
+    pki_base_url_confirmed_at = models.DateTimeField(null=True, blank=True)
+    jwks_overlap_days = models.PositiveSmallIntegerField(default=7)  # how long a replaced key stays in the JWKS
+    fetch_issuers = models.BooleanField(default=True)  # missing intermediates may be fetched where the leaf says (AIA)
     # First start.
     ring_saved_at = models.DateTimeField(null=True, blank=True)  # the operator said that a copy of the ring is safe
     imported_fingerprints = models.JSONField(default=list)  # server.crt is imported once per fingerprint

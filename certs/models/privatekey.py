@@ -8,7 +8,8 @@ from portal import clock
 class PrivateKey(models.Model):
     """A private key, or the knowledge that one is held elsewhere. It goes only when nothing points at it.
 
-    `sealed` is the PKCS#8 DER inside an envelope bound to `PURPOSE:id`; empty when the key is held elsewhere.
+    `sealed` is the PKCS#8 DER inside an envelope bound to `PURPOSE:id`; empty when the key is held elsewhere. Of a
+    `locked` key it is the encrypted PKCS#8 DER, whose passphrase only a person knows.
     """
 
     PURPOSE = "private-key"
@@ -23,6 +24,7 @@ class PrivateKey(models.Model):
     spki_sha256 = models.CharField(max_length=64, unique=True)  # hex, of the DER SubjectPublicKeyInfo
     sealed = models.TextField(blank=True)
     held = models.CharField(max_length=10, choices=Held.choices, default=Held.HERE)
+    locked = models.BooleanField(default=False)
     compromised_at = models.DateTimeField(null=True, blank=True)  # reported so: never used for a new certificate
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

@@ -165,8 +165,13 @@ def version_add(
             serial=info.serial,
             subject=info.subject[:500],
             issuer=info.issuer[:500],
+            issuer_name=info.issuer_name[:255],
             names=info.names,
+            other_names=info.other_names,
+            key_type=key_type_of(leaf.public_key()),
             self_signed=info.self_signed,
+            is_ca=info.is_ca,
+            is_client=info.is_client,
             is_test=is_test,
             not_before=info.not_before,
             not_after=info.not_after,
@@ -287,8 +292,14 @@ def _name_from(info: CertInfo) -> str:
 
 def version_make_current(certificate: Certificate, version: CertificateVersion) -> None:
     """Inside the caller's transaction; whether it may be served is the caller's question."""
+    if certificate.current_id not in (None, version.pk):
+        row_update(CertificateVersion, {"pk": certificate.current_id}, {"retired_at": clock.now()})
+    if version.retired_at is not None:  # people go back to an earlier one
+        row_update(CertificateVersion, {"pk": version.pk}, {"retired_at": None})
     fields: dict[str, Any] = {
         "current": version,
+        "expires_at": version.not_after,
+        "issuer_name": version.issuer_name,
         "last_renewed_at": version.created_at,
         "failures": 0,
         "next_attempt_at": None,

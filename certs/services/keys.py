@@ -66,7 +66,8 @@ def key_is_here(row: PrivateKey | None) -> bool:
 
 def keys_prune() -> int:
     """Remove keys that nothing points at, a day after they were made; returns how many went."""
-    unused = PrivateKey.objects.filter(versions=None, orders=None, accounts=None, created_at__lt=clock.now() - _GRACE)
+    nobodys: dict[str, None] = dict.fromkeys(("versions", "orders", "accounts", "accounts_next", "certificates"))
+    unused = PrivateKey.objects.filter(**nobodys, created_at__lt=clock.now() - _GRACE)
     count = 0
     for row in unused:
         try:
