@@ -24,6 +24,7 @@ from certs.models.organization import Department, Organization
 from certs.models.portal import NodeExport, OneTimeLink, PortalState
 from certs.models.privatekey import PrivateKey
 from certs.models.queue import QueueTicket, WorkerBeat
+from certs.models.trust import TrustedAuthority
 from certs.models.user import User
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "QueueTicket",
     "Rebind",
     "RoleGrant",
+    "TrustedAuthority",
     "User",
     "WorkerBeat",
 ]

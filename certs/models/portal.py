@@ -32,6 +32,10 @@ class PortalState(models.Model):
     hsts_step_since = models.DateTimeField(null=True, blank=True)  # every check since then was healthy
     hsts_checked_at = models.DateTimeField(null=True, blank=True)  # the last healthy one
     hsts_clearing_until = models.DateTimeField(null=True, blank=True)  # after switching off: max-age=0 until then
+    # Configuration ➜ Trust: whether our own listener asks for client certificates.
+    client_auth = models.CharField(max_length=10, default="off")  # domain.client_auth.Mode
+    client_auth_before = models.CharField(max_length=10, blank=True)  # returns unless the change is confirmed
+    client_auth_confirm_by = models.DateTimeField(null=True, blank=True)  # set: the change is on trial until then
     # Configuration ➜ TLS in front.
     tls_in_front = models.BooleanField(default=False)
     trusted_proxies = models.JSONField(default=list, blank=True)  # addresses and networks
