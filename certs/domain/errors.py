@@ -4,7 +4,8 @@ BinderyError
 ├── InputError            what a person or a file said cannot be used
 │   ├── NameRefused       a DNS name or address
 │   ├── KeyRefused        a private key
-│   └── CertificateRefused  a certificate, a chain, or a pair that does not fit
+│   ├── CertificateRefused  a certificate, a chain, or a pair that does not fit
+│   └── StoreRefused      a key store (JKS, PKCS#12): its form, its password, its size
 ├── ConflictError         it would collide with what is there (a port taken, a job under way, a locked field)
 ├── NotAllowed            the person may not, or the moment does not permit it
 ├── SecretError           a secret cannot be sealed or opened
@@ -54,6 +55,10 @@ class KeyRefused(InputError):
 
 class CertificateRefused(InputError):
     code = "certificate-refused"
+
+
+class StoreRefused(InputError):
+    code = "store-refused"
 
 
 class ConflictError(BinderyError):

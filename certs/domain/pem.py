@@ -21,6 +21,7 @@ _LONGEST_SERIAL = 64  # hex digits; RFC 5280 §4.1.2.2 allows 40
 _KIND = rb"(?:X509 )?CERTIFICATE"
 _BLOCK = re.compile(rb"-----BEGIN (?P<kind>" + _KIND + rb")-----(?P<body>[^-]*)-----END (?P=kind)-----")
 _BEGIN = re.compile(rb"-----BEGIN " + _KIND + rb"-----")
+_WHOLE_FILE = "Copy the whole file again, in binary mode."
 _WHOLE = "Copy the whole file again, with every BEGIN and END line."
 
 
@@ -113,12 +114,28 @@ def _top_names(chain: Chain) -> set[str]:
     return {str(attribute.value).casefold() for attribute in found}
 
 
+def certificate_from_der(der: bytes) -> x509.Certificate:
+    """One certificate in binary form, known to parse to the last extension. Raises CertificateRefused."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        if certificate.serial_number < 0:
+            raise ValueError("negative serial number")  # RFC 5280 §4.1.2.2; the library will refuse it too
+        # Parsed lazily by the library: ask now, so that nothing later meets a broken part.
+        info = certificate_info(certificate)
+        certificate.public_key()
+        if len(info.serial) > _LONGEST_SERIAL or any(len(name) > 255 or not name.isprintable() for name in info.names):
+            raise ValueError("a serial number or a name that nothing in use has")
+    except _UNREADABLE as error:
+        raise CertificateRefused("The certificate cannot be read.", advice=_WHOLE_FILE) from error
+    return certificate
+
+
 def certificate_pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode("ascii")
 
 
 _UNREADABLE = (
-    ValueError,  # binascii.Error too
+    ValueError,
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
@@ -129,17 +146,9 @@ _UNREADABLE = (
 
 def _read(body: bytes, number: int) -> x509.Certificate:
     try:
-        certificate = x509.load_der_x509_certificate(b64decode(b"".join(body.split()), validate=True))
-        if certificate.serial_number < 0:
-            raise ValueError("negative serial number")  # RFC 5280 §4.1.2.2; the library will refuse it too
-        # Parsed lazily by the library: ask now, so that nothing later meets a broken part.
-        info = certificate_info(certificate)
-        certificate.public_key()
-        if len(info.serial) > _LONGEST_SERIAL or any(len(name) > 255 or not name.isprintable() for name in info.names):
-            raise ValueError("a serial number or a name that nothing in use has")
-    except _UNREADABLE as error:
+        return certificate_from_der(b64decode(b"".join(body.split()), validate=True))
+    except (ValueError, CertificateRefused) as error:  # binascii.Error is a ValueError
         raise CertificateRefused(f"Certificate {number} of the text cannot be read.", advice=_WHOLE) from error
-    return certificate
 
 
 _GIVE = "Give the text that begins with -----BEGIN CERTIFICATE-----."
