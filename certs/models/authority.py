@@ -28,7 +28,11 @@ class Authority(models.Model):
     crl_this_update = models.DateTimeField(null=True, blank=True)
     crl_next_update = models.DateTimeField(null=True, blank=True, db_index=True)
     crl_trouble = models.TextField(blank=True)  # why the last attempt brought none
+    # Changes of the register (revoked, released) are counted; the list tells of the first `crl_changes` of them.
+    register_changes = models.PositiveBigIntegerField(default=0)
+    crl_changes = models.PositiveBigIntegerField(default=0)
     responder = models.ForeignKey(Certificate, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    responder_trouble = models.TextField(blank=True)  # why it could not be renewed
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
