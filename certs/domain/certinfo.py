@@ -32,14 +32,15 @@ class CertInfo:
 
 def certificate_info(certificate: x509.Certificate) -> CertInfo:
     """Expects a certificate that `pem.certificates_read` accepted: its extensions are known to parse."""
+    names, other_names = alternative_names_read(certificate.extensions)
     return CertInfo(
         fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
         serial=f"{certificate.serial_number:x}",
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         issuer_name=_name_of(certificate.issuer),
-        names=_names(certificate),
-        other_names=_other_names(certificate),
+        names=names,
+        other_names=other_names,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         self_signed=is_self_signed(certificate),
@@ -70,35 +71,24 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return True
 
 
+def alternative_names_read(extensions: x509.Extensions) -> tuple[list[str], list[str]]:
+    """The SAN's DNS names in lower case and addresses; its e-mail addresses and URIs."""
+    try:
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [], []
+    dns = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    mails = found.get_values_for_type(x509.RFC822Name)
+    others = [*mails, *found.get_values_for_type(x509.UniformResourceIdentifier)]
+    return list(dict.fromkeys(dns + addresses)), list(dict.fromkeys(others))
+
+
 def _name_of(name: x509.Name) -> str:
     for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME):
         if found := name.get_attributes_for_oid(oid):
             return str(found[0].value)
     return ""
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    alternative = _alternative(certificate)
-    if alternative is None:
-        return []
-    dns = [name.lower() for name in alternative.get_values_for_type(x509.DNSName)]
-    addresses = [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
-    return list(dict.fromkeys(dns + addresses))
-
-
-def _other_names(certificate: x509.Certificate) -> list[str]:
-    alternative = _alternative(certificate)
-    if alternative is None:
-        return []
-    mails = alternative.get_values_for_type(x509.RFC822Name)
-    return list(dict.fromkeys([*mails, *alternative.get_values_for_type(x509.UniformResourceIdentifier)]))
-
-
-def _alternative(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def _is_client(certificate: x509.Certificate) -> bool:
