@@ -15,6 +15,7 @@ from certs.models.certificate import (
 )
 from certs.models.diagnosis import NodeDiagnosis
 from certs.models.identity import PortalIdentity
+from certs.models.intake import Intake
 from certs.models.keyring import KeyRingCanary
 from certs.models.ledger import LedgerEntry
 from certs.models.listener import Binding, Listener, NodeProcess, Rebind
@@ -47,6 +48,7 @@ __all__ = [
     "Department",
     "FallbackIssuer",
     "IdempotencyKey",
+    "Intake",
     "IssuanceProfile",
     "IssuedCertificate",
     "JobEvent",

@@ -18,6 +18,7 @@ class Certificate(models.Model):
         UPLOADED = "uploaded", "uploaded"
         SELF_SIGNED = "self-signed", "self-signed"
         INTERNAL = "internal", "internal CA"
+        KEY_PAIR = "key-pair", "key pair made here"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     api_id = models.CharField(max_length=200, blank=True)  # chosen by a client of the API; "" is the UUID
