@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
@@ -10,19 +12,27 @@ from django.db.models import Count, F, Q, QuerySet
 
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.names import SERVER_NAME, name_display, name_parse, name_reversed
+from certs.domain.roles import Right, Scope
 from certs.models import (
     AcmeAccount,
     Alarm,
     AuditEvent,
+    Authority,
     Certificate,
+    CertificateTag,
     ChallengeMethod,
     Channel,
     JobEvent,
     Order,
+    Organization,
     PortalState,
-    User,
 )
+from certs.models.organization import DEFAULT_ORGANIZATION
+from certs.services.access import PORTAL, Actor, access_of, may
 from portal import clock
+
+Viewer = Actor | AnonymousUser
+_NOTHING = Q(pk__in=[])
 
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
 
@@ -35,9 +45,63 @@ class Shown:
     words: str
 
 
-def certificates_visible_to(person: User | AnonymousUser) -> QuerySet[Certificate]:
-    """Everybody who logged in sees all, until roles are scoped by organization. The placeholder is nobody's."""
-    return certificates_all() if person.is_authenticated else Certificate.objects.none()
+def certificates_visible_to(actor: Viewer) -> QuerySet[Certificate]:
+    """What the actor may read. Who may read all adds no condition. The placeholder is in no list."""
+    return certificates_all().filter(visible(actor))
+
+
+def visible(actor: Viewer, prefix: str = "") -> Q:
+    """The condition of what the actor may read, on certificates or on what leads to one by `prefix` ("certificate__").
+
+    Empty where that is everything.
+    """
+    condition = Q()
+    for layer in access_of(actor).layers:
+        scopes = [scope for scope in layer if scope.role.may(Right.READ)]
+        if not any(scope.is_everywhere for scope in scopes):
+            condition &= reduce(or_, (_within(scope, prefix) for scope in scopes), _NOTHING)
+    return condition
+
+
+def _within(scope: Scope, prefix: str) -> Q:
+    condition = Q()
+    if scope.organization is not None:
+        condition &= Q(**{f"{prefix}organization": scope.organization})
+    if scope.department is not None:
+        condition &= Q(**{f"{prefix}department": scope.department})
+    if scope.tags:
+        tagged = CertificateTag.objects.filter(tag__in=scope.tags).values("certificate")
+        condition &= Q(**{f"{prefix}pk__in": tagged})
+    return condition
+
+
+def _shared(actor: Viewer, organization: str = "organization") -> Q:
+    """As `visible`, of what serves a whole organization: whoever works on anything there may read it."""
+    condition = Q()
+    for layer in access_of(actor).layers:
+        scopes = [scope for scope in layer if scope.role.may(Right.READ)]
+        if all(scope.organization for scope in scopes):
+            condition &= Q(**{f"{organization}__in": {scope.organization for scope in scopes}})
+    return condition
+
+
+def organizations_visible_to(actor: Viewer) -> QuerySet[Organization]:
+    """Those in which they may read anything, by name."""
+    return Organization.objects.filter(_shared(actor, "pk")).order_by("name")
+
+
+def _of_organizations(actor: Viewer) -> Q:
+    """As `visible`, of what is nobody's but an organization's: departments and tags do not reach it."""
+    condition = Q()
+    for layer in access_of(actor).layers:
+        scopes = [
+            scope for scope in layer if scope.role.may(Right.READ) and scope.department is None and not scope.tags
+        ]
+        if not any(scope.is_everywhere for scope in scopes):
+            places = {scope.organization for scope in scopes}
+            portal = Q(organization=None) if DEFAULT_ORGANIZATION in places else _NOTHING
+            condition &= Q(organization__in=places) | portal
+    return condition
 
 
 def certificates_all() -> QuerySet[Certificate]:
@@ -80,11 +144,9 @@ def _is_uuid(word: str) -> bool:
     return True
 
 
-def accounts_visible_to(person: User | AnonymousUser) -> QuerySet[AcmeAccount]:
+def accounts_visible_to(actor: Viewer) -> QuerySet[AcmeAccount]:
     """At CAs, those given up last; `certificate_count` is of those that are not deleted."""
-    if not person.is_authenticated:
-        return AcmeAccount.objects.none()
-    return accounts_all()
+    return accounts_all().filter(_shared(actor))
 
 
 def accounts_all() -> QuerySet[AcmeAccount]:
@@ -100,28 +162,41 @@ def accounts_usable() -> QuerySet[AcmeAccount]:
     return AcmeAccount.objects.filter(ready, deactivated_at=None).order_by("created_at")
 
 
-def orders_visible_to(person: User | AnonymousUser) -> QuerySet[Order]:
-    if not person.is_authenticated:
-        return Order.objects.none()
-    return Order.objects.select_related("certificate", "requested_by").defer("csr_pem")
+def orders_visible_to(actor: Viewer) -> QuerySet[Order]:
+    rows = Order.objects.select_related("certificate", "requested_by").defer("csr_pem")
+    return rows.filter(visible(actor, "certificate__"))
 
 
-def audit_visible_to(person: User | AnonymousUser) -> QuerySet[AuditEvent]:
-    return AuditEvent.objects.all() if person.is_authenticated else AuditEvent.objects.none()
+def audit_visible_to(actor: Viewer) -> QuerySet[AuditEvent]:
+    """What happened to what they may see; the portal's own matters with the default organization."""
+    condition = visible(actor, "certificate__")
+    if not condition:
+        return AuditEvent.objects.all()
+    return AuditEvent.objects.filter(condition | Q(certificate=None) & _of_organizations(actor))
 
 
-def channels_visible_to(person: User | AnonymousUser) -> QuerySet[Channel]:
-    return Channel.objects.all() if person.is_authenticated else Channel.objects.none()
+def channels_visible_to(actor: Viewer) -> QuerySet[Channel]:
+    return Channel.objects.filter(_of_organizations(actor))
 
 
-def alarms_visible_to(person: User | AnonymousUser) -> QuerySet[Alarm]:
-    return Alarm.objects.all() if person.is_authenticated else Alarm.objects.none()
+def alarms_visible_to(actor: Viewer) -> QuerySet[Alarm]:
+    """Of certificates that they may see; those of the portal itself with the default organization."""
+    condition = visible(actor, "certificate__")
+    if not condition:
+        return Alarm.objects.all()
+    if may(actor, Right.READ, PORTAL):
+        condition |= Q(certificate=None)
+    return Alarm.objects.filter(condition)
 
 
-def methods_visible_to(person: User | AnonymousUser) -> QuerySet[ChallengeMethod]:
+def methods_visible_to(actor: Viewer) -> QuerySet[ChallengeMethod]:
     """What may be shown of them; the sealed secrets stay in the database."""
-    rows = ChallengeMethod.objects.defer("sealed")
-    return rows if person.is_authenticated else rows.none()
+    return ChallengeMethod.objects.defer("sealed").filter(_shared(actor))
+
+
+def authorities_visible_to(actor: Viewer) -> QuerySet[Authority]:
+    """Our own CAs of the organizations in which they may read anything."""
+    return Authority.objects.select_related("certificate__current").filter(_shared(actor, "certificate__organization"))
 
 
 def job_lines(job: UUID) -> QuerySet[JobEvent]:
@@ -147,7 +222,7 @@ CERTIFICATE_SORTS: dict[str, tuple[str, ...]] = {
 
 
 def certificates_list(
-    person: User | AnonymousUser, *, search: str = "", state: str = "", sort: str = "expiry"
+    person: Viewer, *, search: str = "", state: str = "", sort: str = "expiry"
 ) -> QuerySet[Certificate]:
     """The certificates page: PEM columns are left where they are. Unknown words count as none."""
     found = certificates_visible_to(person).select_related("current__key")

@@ -39,6 +39,7 @@ class Alarm(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     key = models.CharField(max_length=200, db_index=True)  # "renewal:<certificate>", "sweep", "directory:<url>" …
+    certificate = models.ForeignKey("Certificate", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     level = models.PositiveSmallIntegerField(default=1)  # domain.alarms.Level
     subject = models.CharField(max_length=300)
     happened = models.TextField()

@@ -16,6 +16,11 @@ class AuditEvent(models.Model):
     actor_text = models.CharField(max_length=255)  # e-mail, "command line", "schedule"; stays when the user goes
     action = models.CharField(max_length=60)  # noun.verb
     target = models.CharField(max_length=255, blank=True)
+    # Whose matter it is, so that only they read of it; both empty: the portal's.
+    certificate = models.ForeignKey("Certificate", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    organization = models.ForeignKey(
+        "Organization", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     before = models.JSONField(default=dict, blank=True)
     after = models.JSONField(default=dict, blank=True)
     result = models.CharField(max_length=20, default="ok")

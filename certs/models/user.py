@@ -4,20 +4,28 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 
+from certs.domain.roles import Role
+from certs.models.access import RoleGrant
+from certs.models.organization import DEFAULT_ORGANIZATION
 from portal import clock
 
 
 class UserManager(BaseUserManager["User"]):
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_user(
+        self, email: str, password: str | None = None, *, role: Role | None = Role.VIEWER, **fields: Any
+    ) -> "User":
+        """With a role on the default organization, if any: whoever has none sees nothing."""
         if not email:
             raise ValueError("A user needs an e-mail address.")
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
+        if role is not None:
+            RoleGrant.objects.create(user=user, role=role.value, organization_id=DEFAULT_ORGANIZATION)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+        return self.create_user(email, password, role=None, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email__iexact=username)

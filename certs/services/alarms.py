@@ -6,6 +6,7 @@ sends them later. What nobody was told of yet when it is over is not told any mo
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, Max, OuterRef, QuerySet
@@ -13,7 +14,7 @@ from django.urls import reverse
 
 from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, subject_make, subject_well
-from certs.models import AcmeAccount, Alarm, AlarmDelivery, Channel, User
+from certs.models import AcmeAccount, Alarm, AlarmDelivery, Certificate, Channel, User
 from certs.services.events import audit_record
 from portal import clock, logs
 
@@ -136,6 +137,7 @@ def _create(trouble: Trouble, *, over: bool = False) -> Alarm:
     moment = clock.now()
     return Alarm.objects.create(
         key=trouble.key,
+        certificate=_certificate_of(trouble.key),
         level=trouble.level,
         subject=_cut(logs.mask(trouble.subject)),
         happened=logs.mask(trouble.happened),
@@ -147,6 +149,15 @@ def _create(trouble: Trouble, *, over: bool = False) -> Alarm:
         cleared_at=moment if over else None,
         seen_at=moment if trouble.level == Level.WELL else None,
     )
+
+
+def _certificate_of(key: str) -> Certificate | None:
+    """Whom a key such as `expiry:<id>` names; of alarms about the portal, None."""
+    try:
+        pk = UUID(key.partition(":")[2])
+    except ValueError:
+        return None
+    return Certificate.objects.only("pk").filter(pk=pk).first()
 
 
 def _cut(text: str) -> str:

@@ -4,8 +4,9 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from certs.models import AuditEvent, JobEvent, User
+from certs.models import AuditEvent, Certificate, CertificateVersion, JobEvent, Order
 from certs.models.statements import row_insert
+from certs.services.access import Actor, person_of
 from portal import logs
 
 log = logging.getLogger("bindery.job")
@@ -21,7 +22,7 @@ def job_event(job: UUID, message: str, *, step: str = "", level: str = "info", *
 
 
 def audit_record(
-    actor: User | str | None,
+    actor: Actor,
     action: str,
     target: object = "",
     *,
@@ -29,10 +30,15 @@ def audit_record(
     after: dict[str, Any] | None = None,
     result: str = "ok",
 ) -> None:
-    """`actor` is the person, or the words "command line" or "schedule"; `action` reads noun.verb."""
-    person = actor if isinstance(actor, User) else None
+    """`actor` is the person, a token, or the words "command line" or "schedule"; `action` reads noun.verb.
+
+    Of a `target` that belongs to an organization it is kept whose it is: only they read of it.
+    """
+    certificate, organization = _owner_of(target)
     AuditEvent.objects.create(
-        actor=person,
+        actor=person_of(actor),
+        certificate_id=certificate,
+        organization_id=organization,
         actor_text=str(actor or "nobody"),
         action=action,
         target=str(target)[:255],
@@ -45,3 +51,12 @@ def audit_record(
 def job_said(job: UUID) -> str:
     """The last line of a job; "" where it has none."""
     return JobEvent.objects.filter(job=job).order_by("-id").values_list("message", flat=True).first() or ""
+
+
+def _owner_of(target: object) -> tuple[UUID | None, UUID | None]:
+    """The certificate and the organization that it is about, where it is about any."""
+    if isinstance(target, (CertificateVersion, Order)):
+        target = target.certificate
+    if isinstance(target, Certificate):
+        return target.pk, target.organization_id
+    return None, getattr(target, "organization_id", None)

@@ -1,0 +1,272 @@
+"""Who acts, and what they may. Every page, call of the API and service asks here, and nowhere else.
+
+`may` answers, `require` refuses with the role that it would need. A service that changes something is marked with
+`@needs(right)`; `tests/services/test_doors.py` finds one that is not. What somebody may see is narrowed in
+`certs/selectors.py` by the same scopes.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, get_args
+
+from django.contrib.auth.models import AnonymousUser
+
+from certs.domain.errors import NotAllowed
+from certs.domain.roles import (
+    EVERYTHING,
+    NOBODY,
+    WIDE,
+    Access,
+    Place,
+    Right,
+    Role,
+    Scope,
+    role_needed,
+)
+from certs.models import (
+    AcmeAccount,
+    ApiToken,
+    Authority,
+    Binding,
+    Certificate,
+    CertificateTag,
+    CertificateVersion,
+    ChallengeMethod,
+    Channel,
+    Department,
+    Order,
+    Organization,
+    RoleGrant,
+    User,
+)
+from certs.models.organization import DEFAULT_ORGANIZATION
+
+P = ParamSpec("P")
+R = TypeVar("R")
+EXPORT_PERMISSION = "certs.export_keys"
+# The portal itself, and what belongs to nobody else: it is the default organization's.
+PORTAL = Place(DEFAULT_ORGANIZATION)
+
+
+@dataclass(frozen=True)
+class TokenActor:
+    """A program that showed the secret of an API token."""
+
+    token: ApiToken
+
+    def __str__(self) -> str:
+        return f"token {self.token.name}"
+
+
+# A text is the portal itself or a person at its shell ("schedule", "command line"), and may everything.
+# None is nobody.
+Actor = User | TokenActor | str | None
+# `Place` where the thing is not there yet.
+Target = (
+    Certificate
+    | CertificateVersion
+    | Order
+    | Binding
+    | Authority
+    | AcmeAccount
+    | ChallengeMethod
+    | Channel
+    | Organization
+    | Department
+    | Place
+    | None
+)
+
+
+def person_of(actor: Actor | AnonymousUser) -> User | None:
+    """The person, also behind a token."""
+    if isinstance(actor, TokenActor):
+        return actor.token.owner
+    return actor if isinstance(actor, User) else None
+
+
+def access_of(actor: Actor | AnonymousUser) -> Access:
+    """What the actor may just now; ask once where many questions follow."""
+    if isinstance(actor, str):
+        return EVERYTHING
+    if isinstance(actor, User):
+        return Access((_scopes_of(actor),))
+    if isinstance(actor, TokenActor):
+        own = (_scope_of_token(actor.token),)
+        owner = actor.token.owner
+        return Access((own,) if owner is None else (own, _scopes_of(owner)))
+    return NOBODY
+
+
+def may(actor: Actor | AnonymousUser, right: Right, target: Target = None) -> bool:
+    """Without a target: whether there is anything on which they may; of the portal as a whole: whether they may."""
+    return _holds(access_of(actor), right, target)
+
+
+def rights_of(actor: Actor | AnonymousUser, target: Target = None) -> frozenset[Right]:
+    access = access_of(actor)
+    place = place_of(target) if target is not None else None
+    return frozenset(right for right in Right if access.may(right, place))
+
+
+def require(actor: Actor | AnonymousUser, right: Right, target: Target = None) -> None:
+    """Raises NotAllowed, which names the role that it needs; what is not theirs to see is not named."""
+    access = access_of(actor)
+    if _holds(access, right, target):
+        return
+    needed = role_needed(right).label
+    if right in WIDE:
+        where = "for the portal as a whole"
+    elif target is None or isinstance(target, Place):
+        where = "here"
+    else:
+        where = f"for {target}" if _holds(access, Right.READ, target) else "for it"
+    raise NotAllowed(
+        f"This needs the role {needed} {where}.", advice="An administrator gives roles under Configuration ➜ People."
+    )
+
+
+def may_export(actor: Actor | AnonymousUser, certificate: Certificate | None = None) -> bool:
+    """Whether private keys may leave through them: a right of its own, on what they may see."""
+    if isinstance(actor, str):
+        return True
+    if isinstance(actor, TokenActor):
+        owner = actor.token.owner
+        permitted = actor.token.can_export and (owner is None or owner.has_perm(EXPORT_PERMISSION))
+    else:
+        permitted = isinstance(actor, User) and actor.has_perm(EXPORT_PERMISSION)
+    return permitted and may(actor, Right.READ, certificate)
+
+
+def require_export(actor: Actor | AnonymousUser, certificate: Certificate | None = None) -> None:
+    """Raises NotAllowed. Whoever exports writes the audit event `key.export` as well."""
+    if not may_export(actor, certificate):
+        raise NotAllowed(
+            "Private keys leave only through those who have the export permission.",
+            advice="An administrator gives it under Configuration ➜ People, or to a token when it is made.",
+        )
+
+
+def place_of(target: Target) -> Place:
+    """Where it belongs; the portal's own place for None. Of a certificate the tags are looked up."""
+    return next((place(target) for kind, place in _PLACES if isinstance(target, kind)), PORTAL)
+
+
+def _of_certificate(row: Certificate) -> Place:
+    tags = CertificateTag.objects.filter(certificate=row).values_list("tag", flat=True)
+    return Place(row.organization_id, row.department_id, frozenset(tags))
+
+
+# What serves its whole organization is shared: whoever works in it may have certificates by such an account or CA.
+_PLACES: tuple[tuple[Any, Callable[[Any], Place]], ...] = (
+    (Place, lambda place: place),
+    (Certificate, _of_certificate),
+    ((CertificateVersion, Order, Binding), lambda row: _of_certificate(row.certificate)),
+    (Authority, lambda row: Place(row.certificate.organization_id, row.certificate.department_id, shared=True)),
+    ((AcmeAccount, ChallengeMethod), lambda row: Place(row.organization_id, shared=True)),
+    (Channel, lambda row: Place(row.organization_id)),
+    (Department, lambda row: Place(row.organization_id, row.pk)),
+    (Organization, lambda row: Place(row.pk)),
+)
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a new certificate goes."""
+
+    organization_id: Any
+    department_id: Any
+    tags: tuple[str, ...]
+
+
+def home_for(
+    actor: Actor, *, organization: Organization | None = None, department: Department | None = None, tags: Any = ()
+) -> Home:
+    """Where the actor's new certificate belongs: where they say, else the only place they may add to.
+
+    A token of one tag gives that tag along. Raises NotAllowed where they may not add one there.
+    """
+    wanted = tuple(dict.fromkeys(tags))
+    access = access_of(actor)
+    adding = [scope for layer in access.layers[:1] for scope in layer if scope.role.may(Right.CERTIFICATE_ADD)]
+    own = frozenset(tag for scope in adding for tag in scope.tags)
+    if len(own) == 1 and not own & set(wanted):
+        wanted += tuple(own)
+    if department is not None:
+        chosen = [Place(department.organization_id, department.pk, frozenset(wanted))]
+    elif organization is not None:
+        chosen = [Place(organization.pk, None, frozenset(wanted))]
+    else:
+        scopes = [scope for layer in access.layers for scope in layer if scope.role.may(Right.CERTIFICATE_ADD)]
+        places = [(DEFAULT_ORGANIZATION, None), *((scope.organization, scope.department) for scope in scopes)]
+        chosen = [Place(place, part, frozenset(wanted)) for place, part in places if place is not None]
+    for place in chosen:
+        if access.may(Right.CERTIFICATE_ADD, place):
+            return Home(place.organization, place.department, wanted)
+    if len(own) > 1 and not own & set(wanted):
+        raise NotAllowed(
+            f"This token adds only certificates with one of its tags: {', '.join(sorted(own))}.",
+            advice="Give the certificate one of them.",
+        )
+    require(actor, Right.CERTIFICATE_ADD, chosen[0])
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def needs(right: Right) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The door of a service: refuses an `actor` who has no such right on what the first argument is.
+
+    Where the first argument is nothing that belongs to an organization, the right is asked for without a target.
+    """
+
+    def mark(service: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(service)
+        first = next(iter(signature.parameters))
+        if "actor" not in signature.parameters:
+            raise TypeError(f"{service.__qualname__} does not say who acts.")
+
+        @wraps(service)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            actor = given.arguments["actor"]
+            if not isinstance(actor, str):
+                target = given.arguments[first]
+                require(actor, right, target if isinstance(target, _TARGETS) else None)
+            return service(*args, **kwargs)
+
+        guarded.right = right  # type: ignore[attr-defined]  # read by the test of the doors
+        return guarded
+
+    return mark
+
+
+_TARGETS = tuple(kind for kind in get_args(Target) if kind is not type(None))
+
+
+def _holds(access: Access, right: Right, target: Target) -> bool:
+    if not access.layers:
+        return True
+    return access.may(right, None if target is None else place_of(target))
+
+
+def _scopes_of(person: User) -> tuple[Scope, ...]:
+    if not person.is_active:
+        return ()
+    if person.is_superuser:
+        return (Scope(Role.ADMIN),)
+    grants = RoleGrant.objects.filter(user=person).select_related("department")
+    return tuple(
+        Scope(
+            Role(grant.role),
+            grant.department.organization_id if grant.department else grant.organization_id,
+            grant.department_id,
+        )
+        for grant in grants
+    )
+
+
+def _scope_of_token(token: ApiToken) -> Scope:
+    organization = token.department.organization_id if token.department else token.organization_id
+    return Scope(Role(token.role), organization, token.department_id, frozenset(token.tags))
