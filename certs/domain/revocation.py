@@ -1,5 +1,6 @@
 """Revocation: the reasons a person may give, and what a CRL says of a certificate (RFC 5280 §5)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +19,16 @@ REASONS: dict[str, tuple[int, str]] = {
     "superseded": (4, "Replaced by another certificate"),
     "cessationOfOperation": (5, "The names are no longer mine, or no longer used"),
 }
+HOLD = "certificateHold"
+CA_COMPROMISE = "cACompromise"
+# What an authority of our own knows besides: a hold can be taken back, a CA can lose its key.
+OWN_REASONS: dict[str, tuple[int, str]] = {
+    **REASONS,
+    CA_COMPROMISE: (2, "The key of the CA that it belongs to is known to somebody else"),
+    HOLD: (6, "On hold: it can be released again"),
+    "privilegeWithdrawn": (9, "Its holder may no longer use it"),
+}
+CRL_REASONS = frozenset(OWN_REASONS) | {"aACompromise"}
 CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
@@ -33,11 +44,11 @@ class Entry:
     reason: str  # a name of RFC 5280 §5.3.1
 
 
-def reason_number(reason: str) -> int:
-    """Raises InputError."""
-    if reason not in REASONS:
-        raise InputError(f"“{reason}” is no reason for a revocation.", advice=f"Use one of {', '.join(REASONS)}.")
-    return REASONS[reason][0]
+def reason_number(reason: str, reasons: Mapping[str, tuple[int, str]] = REASONS) -> int:
+    """As RFC 5280 §5.3.1 numbers it; `reasons` are those that the CA takes. Raises InputError."""
+    if reason not in reasons:
+        raise InputError(f"“{reason}” is no reason for a revocation.", advice=f"Use one of {', '.join(reasons)}.")
+    return reasons[reason][0]
 
 
 def crl_urls(certificate: x509.Certificate) -> list[str]:

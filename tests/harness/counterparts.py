@@ -79,6 +79,7 @@ COUNTERPARTS = {
             "iptables", "iptables", "iptables", places=("/usr/sbin", "/sbin"), needed_for="a port that is forwarded"
         ),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
+        Counterpart("certtool", "certtool", "gnutls-bin", needed_for="a second opinion on what we sign"),
         Counterpart("nginx", "nginx", "nginx", places=("/usr/sbin",), needed_for="nginx in front of the portal"),
         Counterpart("apache2", "apache2", "apache2", places=("/usr/sbin",), needed_for="Apache in front of the portal"),
     )

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificateIssuerPrivateKeyTypes,
     CertificatePublicKeyTypes,
@@ -46,9 +46,11 @@ class Pair:
         return self.certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def authority(name: str = "Test Root", issuer: Pair | None = None) -> Pair:
+def authority(
+    name: str = "Test Root", issuer: Pair | None = None, *, key: CertificateIssuerPrivateKeyTypes | None = None
+) -> Pair:
     """A root, or an intermediate of `issuer`."""
-    return _make(name, [], issuer, is_ca=True, days=3650, start=None)
+    return _make(name, [], issuer, is_ca=True, days=3650, start=None, key=key)
 
 
 def cross_sign(pair: Pair, issuer: Pair) -> x509.Certificate:
@@ -66,7 +68,7 @@ def leaf(
     start: datetime | None = None,
     key: CertificateIssuerPrivateKeyTypes | None = None,
 ) -> Pair:
-    """Names may be DNS names and addresses; self-signed without an issuer."""
+    """Names may be DNS names, addresses and e-mail addresses; self-signed without an issuer."""
     return _make("", names, issuer, is_ca=False, days=days, start=start, key=key)
 
 
@@ -124,10 +126,12 @@ def _sign(
         builder = builder.add_extension(identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-    return builder.sign(signer, hashes.SHA256())
+    return builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
