@@ -111,8 +111,10 @@ def ocsp_request_read(der: bytes) -> OcspRequest:
 
 
 def ocsp_path_read(path: str) -> bytes:
-    """The request from the last part of the path of a GET (RFC 6960 appendix A.1): base64, whatever was percent-encoded
-    on the way, once or twice, and with or without its padding. Raises OcspRefused."""
+    """The request from the last part of the path of a GET (RFC 6960 appendix A.1), as the server has decoded it.
+
+    Base64, percent-encoded once more or not, with or without its padding. Raises OcspRefused.
+    """
     # A plus sign that some client took for a blank.
     text = unquote(path).replace(" ", "+").rstrip("=")
     if len(text) > REQUEST_BYTES * 2:
