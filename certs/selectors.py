@@ -19,6 +19,7 @@ from certs.models import (
     AuditEvent,
     Authority,
     Certificate,
+    CertificateName,
     CertificateTag,
     ChallengeMethod,
     Channel,
@@ -50,14 +51,14 @@ def certificates_visible_to(actor: Viewer) -> QuerySet[Certificate]:
     return certificates_all().filter(visible(actor))
 
 
-def visible(actor: Viewer, prefix: str = "") -> Q:
+def visible(actor: Viewer, prefix: str = "", right: Right = Right.READ) -> Q:
     """The condition of what the actor may read, on certificates or on what leads to one by `prefix` ("certificate__").
 
-    Empty where that is everything.
+    Empty where that is everything. With another right: of that on which they have it.
     """
     condition = Q()
     for layer in access_of(actor).layers:
-        scopes = [scope for scope in layer if scope.role.may(Right.READ)]
+        scopes = [scope for scope in layer if scope.role.may(right)]
         if not any(scope.is_everywhere for scope in scopes):
             condition &= reduce(or_, (_within(scope, prefix) for scope in scopes), _NOTHING)
     return condition
@@ -118,16 +119,23 @@ def certificates_due_for_check(moment: datetime) -> QuerySet[Certificate]:
 def certificates_under(domain: str) -> QuerySet[Certificate]:
     """Whose current version holds the domain or anything below it: a range of the index of reversed names."""
     root = name_reversed(domain)
-    below = Q(name_rows__reversed__gte=f"{root}.", name_rows__reversed__lt=f"{root}/")
-    return certificates_all().filter(Q(name_rows__reversed=root) | below).distinct()
+    below = Q(reversed__gte=f"{root}.", reversed__lt=f"{root}/")
+    names = CertificateName.objects.filter(Q(reversed=root) | below, kind=CertificateName.Kind.SAN)
+    return certificates_all().filter(pk__in=names.values("certificate"))
 
 
 def certificate_find(word: str) -> Certificate:
     """The one certificate that is meant by its id, its name or one of its DNS names. Raises InputError."""
-    rows = certificates_all()
+    rows, kind = certificates_all(), CertificateName.Kind
     found: Sequence[Certificate] = list(rows.filter(pk=word)) if _is_uuid(word) else []
-    for condition in (Q(name=word), Q(name__iexact=word), Q(name_rows__name=word.lower())):
-        found = found or list(rows.filter(condition).distinct()[:10])
+    labels, names = (CertificateName.objects.filter(kind=one, name=word.lower()) for one in (kind.LABEL, kind.SAN))
+    for condition in (
+        Q(api_id=word) & ~Q(api_id=""),
+        Q(name=word),
+        Q(pk__in=labels.values("certificate")),
+        Q(pk__in=names.values("certificate")),
+    ):
+        found = found or list(rows.filter(condition)[:10])
     if not found:
         raise InputError(f"No certificate is called “{word}”.", advice="`manage.py check_certificates` lists them.")
     if len(found) > 1:
@@ -179,12 +187,12 @@ def channels_visible_to(actor: Viewer) -> QuerySet[Channel]:
     return Channel.objects.filter(_of_organizations(actor))
 
 
-def alarms_visible_to(actor: Viewer) -> QuerySet[Alarm]:
+def alarms_visible_to(actor: Viewer, right: Right = Right.READ) -> QuerySet[Alarm]:
     """Of certificates that they may see; those of the portal itself with the default organization."""
-    condition = visible(actor, "certificate__")
+    condition = visible(actor, "certificate__", right)
     if not condition:
         return Alarm.objects.all()
-    if may(actor, Right.READ, PORTAL):
+    if may(actor, right, PORTAL):
         condition |= Q(certificate=None)
     return Alarm.objects.filter(condition)
 

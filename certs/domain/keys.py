@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from asn1crypto.keys import EncryptedPrivateKeyInfo
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certs.domain.errors import KeyRefused
+from certs.domain.pbe import Effort, rounds_check
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -59,6 +62,10 @@ KEY_TYPES: dict[str, KeyType] = {
         ),
     )
 }
+# Also what only our own CAs take.
+OWN_KEY_TYPES: dict[str, KeyType] = KEY_TYPES | {
+    "ec-p521": KeyType("ec-p521", "EC P-521", "the largest curve; some clients refuse it", lambda: _ec(ec.SECP521R1()))
+}
 
 
 def _ec(curve: ec.EllipticCurve) -> Key:
@@ -66,10 +73,10 @@ def _ec(curve: ec.EllipticCurve) -> Key:
 
 
 def key_generate(key_type: str) -> Key:
-    """A new key; `key_type` is an id of KEY_TYPES. Raises KeyRefused. RSA takes up to seconds."""
-    kind = KEY_TYPES.get(key_type)
+    """A new key; `key_type` is an id of OWN_KEY_TYPES. Raises KeyRefused. RSA takes up to seconds."""
+    kind = OWN_KEY_TYPES.get(key_type)
     if kind is None:
-        raise KeyRefused(f"“{key_type}” is no key type.", advice=f"Use one of {', '.join(KEY_TYPES)}.")
+        raise KeyRefused(f"“{key_type}” is no key type.", advice=f"Use one of {', '.join(OWN_KEY_TYPES)}.")
     return kind.make()
 
 
@@ -98,6 +105,16 @@ def key_type_of(key: object) -> str:
     )
 
 
+def key_kind(public_key: object) -> str:
+    """The same for a certificate that is only trusted: also of keys that nobody may use here, as "rsa-1024"."""
+    try:
+        return key_type_of(public_key)
+    except KeyRefused:
+        if isinstance(public_key, rsa.RSAPublicKey):
+            return f"rsa-{public_key.key_size}"
+        return "other"
+
+
 def key_to_der(key: Key) -> bytes:
     """PKCS#8 DER, unencrypted: for sealing only."""
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -111,9 +128,19 @@ def key_to_pem(key: Key) -> bytes:
 def key_from_der(der: bytes) -> Key:
     """Raises KeyRefused."""
     try:
-        return _accepted(load_der_private_key(der, None))
+        return _accepted(load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyRefused("The stored private key cannot be read.") from error
+
+
+def key_from_encrypted(der: bytes, password: str, effort: Effort) -> Key:
+    """Of an EncryptedPrivateKeyInfo (PKCS#8). Raises KeyRefused (code "password-wrong" where it does not open), and
+    StoreRefused (code "too-much-work") before a derivation that `effort` cannot pay."""
+    try:
+        rounds_check(EncryptedPrivateKeyInfo.load(der)["encryption_algorithm"], effort)
+        return _accepted(load_der_private_key(der, password.encode(), unsafe_skip_rsa_key_validation=True))
+    except _UNREADABLE as error:
+        raise _wrong_password() from error
 
 
 def key_from_pem(data: bytes, password: bytes | None = None) -> Key:
@@ -138,26 +165,69 @@ def key_from_pem(data: bytes, password: bytes | None = None) -> Key:
     encrypted = b"ENCRYPTED" in block
     if encrypted and not password:
         raise KeyRefused("The private key is encrypted.", advice="Give its password as well.", code="password-needed")
+    return key_from_block(block, password if encrypted else None, Effort())
+
+
+def key_from_block(block: bytes, password: bytes | None, effort: Effort) -> Key:
+    """One PEM block with a private key; `password` only where it is encrypted. Raises as `key_from_encrypted`."""
     try:
-        return _accepted(load_pem_private_key(block, password if encrypted else None))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if encrypted:
-            raise KeyRefused(
-                "The private key cannot be opened with this password.",
-                advice="Type the password again; if it is right, the key file is damaged.",
-                code="password-wrong",
-            ) from error
+        if password is not None and b"BEGIN ENCRYPTED PRIVATE KEY" in block:
+            info = EncryptedPrivateKeyInfo.load(b64decode(b"".join(block.split(b"-----")[2].split()), validate=True))
+            rounds_check(info["encryption_algorithm"], effort)
+        return _accepted(load_pem_private_key(block, password, unsafe_skip_rsa_key_validation=True))
+    except _UNREADABLE as error:
+        if password is not None:
+            raise _wrong_password() from error
         raise KeyRefused(
             "The private key is damaged or of a kind that is not known here.",
             advice="Copy the whole file again, from its BEGIN line to its END line.",
         ) from error
 
 
+# What the library's parser and asn1crypto's raise for what they cannot read.
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, UnsupportedAlgorithm)
+
+
+def _wrong_password() -> KeyRefused:
+    return KeyRefused(
+        "The private key cannot be opened with this password.",
+        advice="Type the password again; if it is right, the key file is damaged.",
+        code="password-wrong",
+    )
+
+
 def _accepted(key: object) -> Key:
     key_type_of(key)
+    if isinstance(key, rsa.RSAPrivateKey):
+        _rsa_check(key)
     if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         return key
     raise KeyRefused("This is not a private key.")
+
+
+def _rsa_check(key: rsa.RSAPrivateKey) -> None:
+    """That its numbers belong together and it signs what its public half verifies. Raises ValueError.
+
+    The library's own check proves the primes as well, which takes seconds for a large key that a file may bring.
+    """
+    numbers = key.private_numbers()
+    public, d, p, q = numbers.public_numbers, numbers.d, numbers.p, numbers.q
+    fits = (
+        min(p, q) > 1
+        and p * q == public.n
+        and public.e * d % (p - 1) == 1
+        and public.e * d % (q - 1) == 1
+        and numbers.dmp1 == d % (p - 1)
+        and numbers.dmq1 == d % (q - 1)
+        and numbers.iqmp * q % p == 1
+    )
+    if not fits:
+        raise ValueError("numbers of an RSA key that do not belong together")
+    try:
+        signature = key.sign(b"bindery", padding.PKCS1v15(), hashes.SHA256())
+        key.public_key().verify(signature, b"bindery", padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature as error:
+        raise ValueError("an RSA key that does not sign") from error
 
 
 def _no_block(data: bytes) -> tuple[str, str]:

@@ -1,29 +1,36 @@
-"""Certificates and their versions: made, imported, renewed into, deleted."""
+"""Certificates and their versions: made, taken in, renewed into, changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from cryptography import x509
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from certs.domain.certinfo import CertInfo, certificate_info, covers
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
-from certs.domain.keys import key_from_pem, key_type_of, spki_sha256
+from certs.domain.keys import key_from_pem, key_kind, spki_sha256
 from certs.domain.names import name_reversed
 from certs.domain.pem import Chain, certificate_pem, certificates_read, chain_order, pair_check
+from certs.domain.properties import NAME_LIMIT, api_id_check, description_check, metadata_check, name_check, tags_check
+from certs.domain.roles import Place, Right
 from certs.issuers.self_signed import MAX_DAYS, self_signed_make
 from certs.models import (
     AcmeAccount,
+    Authority,
     Binding,
     Certificate,
     CertificateName,
+    CertificateTag,
     CertificateVersion,
-    Order,
+    Department,
+    Organization,
     PortalState,
     PrivateKey,
-    User,
 )
-from certs.models.statements import row_delete, row_update
+from certs.models.statements import row_delete, row_insert, row_update
+from certs.services.access import Actor, home_for, needs, require
 from certs.services.events import audit_record
 from certs.services.issue_options import (
     IssueOptions,
@@ -33,14 +40,36 @@ from certs.services.issue_options import (
     issue_options_shown,
 )
 from certs.services.keys import key_create, key_import, key_open
-from certs.services.portal_state import generation_bump, state_get
+from certs.services.portal_state import generation_bump
 from portal import clock
 
+_RENEWAL = frozenset({"account", "key_type", "auto_renew", "renew_before_days", "check_hours"})
+_DESCRIBING = frozenset({"name", "description", "metadata", "tags", "exposed", "department"})
 # Not its names: who wishes for others asks for another certificate, and this one stays as long as it is bound.
-_EDITABLE = frozenset({"name", "account", "key_type", "auto_renew", "renew_before_days", "check_hours"})
-Actor = User | str | None
+_EDITABLE = _RENEWAL | _DESCRIBING
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "name": name_check,
+    "description": description_check,
+    "metadata": metadata_check,
+    "tags": tags_check,
+}
 
 
+@dataclass(frozen=True)
+class Properties:
+    """What its owner says of a certificate. An empty name: its first DNS name; no organization: the default one."""
+
+    name: str = ""
+    description: str = ""
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    exposed: bool = False
+    api_id: str = ""  # chosen by a program; one that is a UUID becomes the primary key
+    organization: Organization | None = None
+    department: Department | None = None
+
+
+@needs(Right.CERTIFICATE_ADD)
 def certificate_new(
     *,
     name: str,
@@ -49,6 +78,7 @@ def certificate_new(
     actor: Actor,
     options: IssueOptions | None = None,
     on_demand: bool = False,
+    properties: Properties | None = None,
 ) -> Certificate:
     """A certificate to be had from a CA; it has no version until an order brings one. `names` are A-labels.
 
@@ -56,20 +86,25 @@ def certificate_new(
     """
     options = options or IssueOptions()
     issue_options_check(options, names=names, account=account)
+    given = properties or Properties()
+    fields = _fields_of(given, actor, fallback=name or names[0])
     with transaction.atomic():
-        certificate = Certificate.objects.create(
-            name=name or names[0],
+        certificate = _create(
+            fields,
             source=Certificate.Source.ACME,
             names=sorted(names),
+            key_type=Certificate._meta.get_field("key_type").default,
             account=account,
             auto_renew=True,
             on_demand=on_demand,
         )
+        row_insert(_label_row(certificate))
         issue_options_set(certificate, options, actor=actor)
         audit_record(actor, "certificate.create", certificate, after=_summary(certificate))
     return certificate
 
 
+@needs(Right.CERTIFICATE_ADD)
 def certificate_self_sign(
     *, name: str, names: Sequence[str], actor: Actor, days: int = 365, key_type: str = "rsa-2048"
 ) -> Certificate:
@@ -82,11 +117,18 @@ def certificate_self_sign(
         )
     row = key_create(key_type)
     leaf = self_signed_make(key_open(row), names, now=clock.now(), days=days)
-    return _create_with_version(
-        Chain(leaf), row, name=name, source=Certificate.Source.SELF_SIGNED, actor=actor, action="certificate.self-sign"
+    made, _ = certificate_take(
+        Chain(leaf),
+        row,
+        properties=Properties(name=name[:NAME_LIMIT]),
+        source=Certificate.Source.SELF_SIGNED,
+        actor=actor,
+        action="certificate.self-sign",
     )
+    return made
 
 
+@needs(Right.CERTIFICATE_ADD, of="into")
 def certificate_import(
     *,
     chain: bytes,
@@ -113,22 +155,105 @@ def certificate_import(
             f"{into.name} is renewed by a CA; an upload would be replaced by the next renewal.",
             advice="Import it as a certificate of its own, then bind it.",
         )
-    known = _known_version(info, into)
     row = key_import(private)
-    if known is not None:
-        if known.key_id != row.pk:
-            # The certificate was known before its key was.
-            CertificateVersion.objects.filter(pk=known.pk, key=None).update(key=row)
-        return known.certificate
     if into is None:
-        return _create_with_version(
-            found, row, name=name, source=Certificate.Source.UPLOADED, actor=actor, action="certificate.import"
-        )
+        taken, _ = certificate_take(found, row, properties=Properties(name=name[:NAME_LIMIT]), actor=actor)
+        return taken
     with transaction.atomic():
         version = version_add(into, leaf=found.leaf, chain=found.intermediates, key=row)
+        _key_complete(version, row, actor)
         audit_record(actor, "certificate.import", into, after={"fingerprint": version.fingerprint_sha256})
     into.refresh_from_db()
     return into
+
+
+@needs(Right.CERTIFICATE_ADD, of="properties")
+def certificate_take(
+    chain: Chain,
+    key: PrivateKey | None,
+    *,
+    actor: Actor,
+    properties: Properties | None = None,
+    source: str = Certificate.Source.UPLOADED,
+    auto_renew: bool = False,
+    authority: Authority | None = None,
+    wish: Mapping[str, Any] | None = None,
+    allow_expired: bool = False,
+    action: str = "certificate.import",
+) -> tuple[Certificate, bool]:
+    """Take a certificate into the store, whichever door it came through; whether it is new there.
+
+    `key` None is one that is only trusted. The same certificate again within its organization is recognised and
+    returned as it is, except that a key which was missing is added to it. `authority` and `wish` are kept for the
+    renewal by one of our own CAs. Raises CertificateRefused (also for a key that does not fit, and one that has expired
+    unless `allow_expired`), InputError for properties that cannot be stored, ConflictError (code "id") where the id is
+    another's, and (code "known") where the certificate is known under another id.
+    """
+    given = properties or Properties()
+    info = certificate_info(chain.leaf)
+    key_fits(chain.leaf, key)
+    if not allow_expired:
+        refuse_expired(info)
+    fields = _fields_of(given, actor, fallback=_name_from(info))
+    known = _known_version(info, fields.organization_id)
+    if known is not None:
+        _same_id(known.certificate, given.api_id)
+        _key_complete(known, key, actor)
+        return known.certificate, False
+    with transaction.atomic():
+        certificate = _create(
+            fields,
+            source=source,
+            names=info.names,
+            key_type=key_kind(chain.leaf.public_key()),
+            auto_renew=auto_renew,
+            authority=authority,
+            wish=dict(wish or {}),
+        )
+        version_add(certificate, leaf=chain.leaf, chain=chain.intermediates, key=key, allow_expired=allow_expired)
+        audit_record(actor, action, certificate, after=_summary(certificate))
+    return certificate, True
+
+
+@needs(Right.CERTIFICATE_ADD, of="properties")
+def certificate_keypair_add(
+    key: PrivateKey,
+    *,
+    actor: Actor,
+    properties: Properties | None = None,
+    request_pem: str = "",
+    names: Sequence[str] = (),
+    action: str = "",
+) -> tuple[Certificate, bool]:
+    """A key pair without a certificate; with `request_pem`, a request that an outside CA is to answer for `names`.
+
+    The same key pair again within its organization is recognised. Raises InputError, ConflictError as above.
+    """
+    given = properties or Properties()
+    fields = _fields_of(given, actor, fallback=names[0] if names else f"Key pair {key.spki_sha256[:12]}")
+    same = Certificate.objects.filter(
+        key=key,
+        current=None,
+        request_pem=request_pem,
+        deleted_at=None,
+        organization=fields.organization_id,
+    ).first()
+    if same is not None:
+        _same_id(same, given.api_id)
+        return same, False
+    with transaction.atomic():
+        certificate = _create(
+            fields,
+            source=Certificate.Source.UPLOADED,
+            names=list(names),
+            key_type=key.key_type,
+            key=key,
+            request_pem=request_pem,
+        )
+        row_insert(_label_row(certificate))
+        action = action or ("certificate.request" if request_pem else "certificate.key-pair")
+        audit_record(actor, action, certificate, after=_summary(certificate))
+    return certificate, True
 
 
 def version_add(
@@ -138,6 +263,7 @@ def version_add(
     chain: Sequence[x509.Certificate],
     key: PrivateKey | None,
     is_test: bool = False,
+    allow_expired: bool = False,
 ) -> CertificateVersion:
     """Add what was issued or imported and make it the current version; earlier versions and their keys stay.
 
@@ -147,9 +273,9 @@ def version_add(
     Raises CertificateRefused.
     """
     info = certificate_info(leaf)
-    refuse_expired(info)
-    if key is not None and spki_sha256(leaf.public_key()) != key.spki_sha256:
-        raise CertificateRefused("The key does not belong to this certificate.", code="pair")
+    if not allow_expired:
+        refuse_expired(info)
+    key_fits(leaf, key)
     if certificate.source == Certificate.Source.ACME:
         _refuse_missing_names(certificate, info)
     existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
@@ -168,7 +294,7 @@ def version_add(
             issuer_name=info.issuer_name[:255],
             names=info.names,
             other_names=info.other_names,
-            key_type=key_type_of(leaf.public_key()),
+            key_type=key_kind(leaf.public_key()),
             self_signed=info.self_signed,
             is_ca=info.is_ca,
             is_client=info.is_client,
@@ -180,10 +306,13 @@ def version_add(
     return version
 
 
-def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any) -> None:
-    """Change settings of a certificate: name, account, key_type, auto_renew, renew_before_days, check_hours.
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any) -> bool:
+    """Change what a person may: name, description, metadata, tags, exposed, department; account, key_type, auto_renew,
+    renew_before_days, check_hours. False where nothing changes.
 
-    A change is weighed by the next tick: the certificate is looked at again at once. Raises InputError.
+    A change of the renewal is weighed by the next tick: the certificate is looked at again at once. One audit event
+    holds what changed. Raises InputError naming what cannot be stored; then nothing is.
     """
     unknown = fields.keys() - _EDITABLE
     if unknown:
@@ -191,15 +320,47 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
             f"{', '.join(sorted(unknown))} cannot be changed by hand.",
             advice="Ask for a new certificate for other names." if "names" in unknown else "",
         )
-    before = _summary(certificate)
-    for name, value in fields.items():
-        setattr(certificate, name, value)
-    certificate.next_check_at = clock.now()
+    wanted = _checked(certificate, fields)
+    before = _summary(certificate, certificate_tags(certificate) if "tags" in wanted else None)
+    tags = wanted.pop("tags", None)
+    changed = {name for name, value in wanted.items() if getattr(certificate, name) != value}
+    retagged = tags is not None and tags != before["tags"]
+    if not changed and not retagged:
+        return False
+    if retagged or "department" in changed:
+        department = wanted.get("department", certificate.department)
+        held = frozenset(certificate_tags(certificate) if tags is None else tags)
+        # Nobody moves one to where they may not change it, which is what a token's tags are for.
+        place = Place(certificate.organization_id, department.pk if department else None, held)
+        require(actor, Right.CERTIFICATE_CHANGE, place)
+    for name in changed:
+        setattr(certificate, name, wanted[name])
+    if changed & _RENEWAL:
+        certificate.next_check_at = clock.now()
+        changed.add("next_check_at")
     with transaction.atomic():
-        certificate.save(update_fields=[*fields, "next_check_at"])
-        audit_record(actor, "certificate.change", certificate, before=before, after=_summary(certificate))
+        if changed:
+            certificate.save(update_fields=changed)
+        if "name" in changed:
+            row_delete(CertificateName, {"certificate": certificate, "kind": CertificateName.Kind.LABEL})
+            row_insert(_label_row(certificate))
+        if retagged:
+            _tags_write(certificate, tags or [])
+        audit_record(actor, "certificate.change", certificate, before=before, after=_summary(certificate, tags))
+    return True
 
 
+def certificate_tags(certificate: Certificate) -> list[str]:
+    return sorted(row.tag for row in certificate.tag_rows.all())
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_tags_set(certificate: Certificate, tags: Sequence[str], *, actor: Actor) -> bool:
+    """These and no others; False where they are the same already. Raises InputError."""
+    return certificate_update(certificate, actor=actor, tags=tags)
+
+
+@needs(Right.CERTIFICATE_CHANGE)
 def certificate_options_change(certificate: Certificate, options: IssueOptions, *, actor: Actor) -> bool:
     """For the orders to come; the version in use stays. False where nothing changes. Raises InputError, and what
     `method_settle` raises for a new challenge method."""
@@ -215,33 +376,6 @@ def certificate_options_change(certificate: Certificate, options: IssueOptions, 
             was, now = issue_options_shown(before), issue_options_shown(kept)
             audit_record(actor, "certificate.options", certificate, before=was, after=now)
     return kept != before
-
-
-def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
-    """Out of sight at once, gone with its keys when `prune` runs. Raises ConflictError where it is in use."""
-    bound = [str(binding) for binding in Binding.objects.filter(certificate=certificate)]
-    if bound:
-        raise ConflictError(
-            f"{certificate.name} is bound: {', '.join(bound)}.", advice="Bind another certificate there first."
-        )
-    if state_get().placeholder_id == certificate.pk:
-        raise ConflictError(
-            f"{certificate.name} is what the portal serves while nothing is bound.", advice="It stays as it is."
-        )
-    with transaction.atomic():
-        # An order made at the same moment waits for this row, or is seen here: `order_create` takes it as well.
-        Certificate.objects.select_for_update().get(pk=certificate.pk)
-        if Order.objects.filter(certificate=certificate, finished_at=None).exists():
-            raise ConflictError(
-                f"An order for {certificate.name} is under way.", advice="Wait for it, or cancel it first."
-            )
-        Certificate.objects.filter(pk=certificate.pk, deleted_at=None).update(
-            deleted_at=clock.now(), auto_renew=False, next_check_at=None
-        )
-        certificate.name_rows.all().delete()
-        PortalState.objects.filter(portal_certificate=certificate).update(portal_certificate=None)
-        PortalState.objects.filter(import_offer=certificate).update(import_offer=None)
-        audit_record(actor, "certificate.delete", certificate, before=_summary(certificate))
 
 
 def refuse_expired(info: CertInfo) -> None:
@@ -263,27 +397,130 @@ def _refuse_missing_names(certificate: Certificate, info: CertInfo) -> None:
         )
 
 
-def _known_version(info: CertInfo, into: Certificate | None) -> CertificateVersion | None:
+def key_fits(leaf: x509.Certificate, key: PrivateKey | None) -> None:
+    """Raises CertificateRefused where there is a key and it is another's."""
+    if key is not None and spki_sha256(leaf.public_key()) != key.spki_sha256:
+        raise CertificateRefused("The key does not belong to this certificate.", code="pair")
+
+
+def _known_version(info: CertInfo, organization: UUID) -> CertificateVersion | None:
     known = CertificateVersion.objects.select_related("certificate").filter(
-        fingerprint_sha256=info.fingerprint_sha256, certificate__deleted_at=None
+        fingerprint_sha256=info.fingerprint_sha256,
+        certificate__deleted_at=None,
+        certificate__organization=organization,
     )
-    return (known.filter(certificate=into) if into else known).first()
+    return known.first()
 
 
-def _create_with_version(
-    chain: Chain, key: PrivateKey, *, name: str, source: str, actor: Actor, action: str
-) -> Certificate:
-    info = certificate_info(chain.leaf)
-    with transaction.atomic():
-        certificate = Certificate.objects.create(
-            name=(name or _name_from(info))[:255],
-            source=source,
-            names=info.names,
-            key_type=key_type_of(chain.leaf.public_key()),
+def _same_id(certificate: Certificate, api_id: str) -> None:
+    if api_id and api_id not in (certificate.api_id, str(certificate.pk)):
+        raise ConflictError(
+            f"{certificate.name} is the same, under the id {certificate.api_id or certificate.pk}.",
+            advice="Use that one, or delete it first.",
+            code="known",
         )
-        version_add(certificate, leaf=chain.leaf, chain=chain.intermediates, key=key)
-        audit_record(actor, action, certificate, after=_summary(certificate))
+
+
+def _key_complete(version: CertificateVersion, key: PrivateKey | None, actor: Actor) -> None:
+    """The certificate was known before its key was."""
+    if key is None or version.key_id is not None:
+        return
+    with transaction.atomic():
+        if row_update(CertificateVersion, {"pk": version.pk, "key": None}, {"key": key}):
+            audit_record(actor, "certificate.key", version.certificate, after={"key": key.spki_sha256})
+    version.key = key
+
+
+def _create(given: "_Fields", **fields: Any) -> Certificate:
+    """Its row and its tags, inside the caller's transaction. Raises ConflictError where the id is taken."""
+    try:
+        with transaction.atomic():
+            certificate = Certificate.objects.create(**given.columns, **fields)
+    except IntegrityError:
+        _refuse_taken(given.api_id)
+        raise
+    _tags_write(certificate, given.tags)
     return certificate
+
+
+def _refuse_taken(api_id: str) -> None:
+    taken = Certificate.objects.filter(api_id=api_id).first() if api_id else None
+    if taken is None and api_id and isinstance(uid := api_id_check(api_id), UUID):
+        taken = Certificate.objects.filter(pk=uid).first()
+    if taken is not None:
+        raise ConflictError(
+            f"The id {api_id} is that of {taken.name}{', which was deleted' if taken.deleted_at else ''}.",
+            advice="Restore it, or choose another id."
+            if taken.deleted_at
+            else "Change that one, or choose another id.",
+            code="id",
+        )
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Properties that were checked: `columns` of the new row."""
+
+    columns: dict[str, Any]
+    tags: list[str]
+    organization_id: UUID
+    api_id: str
+
+
+def _fields_of(given: Properties, actor: Actor, *, fallback: str) -> _Fields:
+    """Raises InputError, ConflictError where the id is taken, NotAllowed where the actor may add nothing there."""
+    chosen = api_id_check(given.api_id) if given.api_id else ""
+    if chosen:
+        _refuse_taken(given.api_id)
+    tags = tags_check(given.tags)
+    home = home_for(actor, organization=given.organization, department=given.department, tags=tags)
+    if given.organization is not None:
+        _department_check(given.department, given.organization.pk)
+    columns = {
+        **({"pk": chosen} if isinstance(chosen, UUID) else {"api_id": chosen}),
+        "name": name_check(given.name) if given.name.strip() else _printable(fallback),
+        "description": description_check(given.description),
+        "metadata": metadata_check(given.metadata),
+        "exposed": given.exposed,
+        "organization_id": home.organization_id,
+        "department_id": home.department_id,
+    }
+    return _Fields(columns, tags_check(home.tags), home.organization_id, given.api_id)
+
+
+def _checked(certificate: Certificate, fields: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = {name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()}
+    _department_check(wanted.get("department"), certificate.organization_id)
+    renewable = certificate.source != Certificate.Source.UPLOADED or certificate.authority_id is not None
+    if wanted.get("auto_renew") and not certificate.auto_renew and not renewable:
+        raise InputError(
+            f"{certificate.name} was brought from outside: nobody here can renew it.",
+            advice="Get one for the same names from a CA, or issue one from an authority of your own.",
+            code="auto_renew",
+        )
+    return wanted
+
+
+def _department_check(department: Department | None, organization: UUID | None) -> None:
+    if department is not None and department.organization_id != organization:
+        raise InputError(
+            f"{department} belongs to another organization.", advice="Choose one of its own.", code="department"
+        )
+
+
+def _tags_write(certificate: Certificate, tags: Sequence[str]) -> None:
+    row_delete(CertificateTag, {"certificate": certificate})
+    if tags:
+        CertificateTag.objects.bulk_create(CertificateTag(certificate=certificate, tag=tag) for tag in tags)
+
+
+def _label_row(certificate: Certificate) -> CertificateName:
+    label = certificate.name.lower()[:255]
+    return CertificateName(certificate=certificate, kind=CertificateName.Kind.LABEL, name=label, reversed="")
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in name)[:NAME_LIMIT].strip() or "unnamed"
 
 
 def _name_from(info: CertInfo) -> str:
@@ -309,15 +546,21 @@ def version_make_current(certificate: Certificate, version: CertificateVersion) 
     }
     if certificate.source != Certificate.Source.ACME:
         fields["names"] = version.names
+    if certificate.key_id is not None and certificate.key_id == version.key_id:  # what it waited for
+        fields |= {"key": None, "request_pem": ""}
     for name, value in fields.items():
         setattr(certificate, name, value)
     row_update(Certificate, {"pk": certificate.pk}, fields)
-    row_delete(CertificateName, {"certificate": certificate})
-    CertificateName.objects.bulk_create(
-        CertificateName(certificate=certificate, name=name, reversed=name_reversed(name)) for name in version.names
-    )
+    names_write(certificate, version.names)
     if is_served(certificate):
         generation_bump()
+
+
+def names_write(certificate: Certificate, names: Sequence[str]) -> None:
+    """What it is found by, anew: its own name and those of its current version."""
+    row_delete(CertificateName, {"certificate": certificate})
+    rows = [CertificateName(certificate=certificate, name=name, reversed=name_reversed(name)) for name in names]
+    CertificateName.objects.bulk_create([_label_row(certificate), *rows])
 
 
 def is_served(certificate: Certificate) -> bool:
@@ -328,7 +571,12 @@ def is_served(certificate: Certificate) -> bool:
     )
 
 
-def _summary(certificate: Certificate) -> dict[str, Any]:
+def certificate_summary(certificate: Certificate) -> dict[str, Any]:
+    """As the audit trail has it."""
+    return _summary(certificate, certificate_tags(certificate))
+
+
+def _summary(certificate: Certificate, tags: Sequence[str] | None = None) -> dict[str, Any]:
     return {
         "name": certificate.name,
         "source": str(certificate.source),
@@ -338,4 +586,9 @@ def _summary(certificate: Certificate) -> dict[str, Any]:
         "auto_renew": certificate.auto_renew,
         "renew_before_days": certificate.renew_before_days,
         "check_hours": certificate.check_hours,
+        "description": certificate.description,
+        "metadata": certificate.metadata,
+        "exposed": certificate.exposed,
+        "department": str(certificate.department_id or ""),
+        **({} if tags is None else {"tags": list(tags)}),
     }

@@ -17,11 +17,13 @@ from certs.domain.certinfo import covers
 from certs.domain.errors import BinderyError, ConflictError, InputError, NameRefused
 from certs.domain.names import name_parse
 from certs.domain.on_demand import HostList, hosts_parse
-from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Order, PortalState, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Order, PortalState
 from certs.selectors import accounts_usable
+from certs.services.access import Actor, needs
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete
 from certs.services.container import volume_require
+from certs.services.deletion import certificate_delete
 from certs.services.events import audit_record
 from certs.services.issuing import certificate_order
 from certs.services.portal_state import generation_bump, state_get, state_lock, state_update
@@ -33,7 +35,6 @@ ENVIRONMENT = "environment"
 _HOUR = timedelta(hours=1)
 # A child of a wildcard that never got a certificate: somebody may have made the name up.
 _FORGET_AFTER = timedelta(days=1)
-Actor = User | str
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def on_demand_hosts() -> HostList:
     return HostList.of(state.on_demand_hosts)
 
 
+@needs(Right.SETTING)
 def on_demand_change(
     *, on: bool, hosts: Sequence[str], account: AcmeAccount | None, actor: Actor, without_volume: bool = False
 ) -> None:
@@ -180,7 +182,9 @@ def _is_served(name: str) -> bool:
 
 def _usable(name: str) -> Certificate | None:
     """A certificate that holds the name and could be bound now: of a CA, not the portal's placeholder for one."""
-    holds = CertificateName.objects.filter(name__in=[name, f"*.{name.partition('.')[2]}"])
+    holds = CertificateName.objects.filter(
+        kind=CertificateName.Kind.SAN, name__in=[name, f"*.{name.partition('.')[2]}"]
+    )
     rows = Certificate.objects.filter(pk__in=holds.values("certificate"), deleted_at=None, current__key__isnull=False)
     now = clock.now()
     good = rows.filter(

@@ -12,7 +12,8 @@ from certs.domain.errors import BinderyError, ServingError
 from certs.domain.keys import Key, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.models import Binding, Certificate, NodeProcess, PortalState
-from certs.services.certificates import certificate_delete, certificate_self_sign
+from certs.services.certificates import certificate_self_sign
+from certs.services.deletion import certificate_delete
 from certs.services.keys import key_open
 from certs.services.listeners import LIVE_SECONDS
 from certs.services.nodes import node_name

@@ -19,12 +19,8 @@ from certs.forms.issue_options import IssueOptionsForm
 from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.bindings import binding_set
-from certs.services.certificates import (
-    certificate_delete,
-    certificate_import,
-    certificate_options_change,
-    certificate_self_sign,
-)
+from certs.services.certificates import certificate_import, certificate_options_change, certificate_self_sign
+from certs.services.deletion import certificate_delete
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import certificate_order, certificate_renew
 from certs.services.ledger import budgets_shown

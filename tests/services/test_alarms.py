@@ -33,9 +33,9 @@ from certs.services.alarms import (
     alarms_see,
     alarms_standing,
 )
-from certs.services.certificates import certificate_delete
 from certs.services.challenges import solver_kinds
 from certs.services.channels import channel_create, channel_switch
+from certs.services.deletion import certificate_delete
 from certs.services.handshakes import ServedResult
 from certs.services.order_proofs import orders_prove_again
 from certs.services.orders import order_create

@@ -5,7 +5,8 @@ import pytest
 from certs.domain.errors import CertificateRefused, InputError, NameRefused
 from certs.models import AuditEvent, Binding, Certificate, CertificateVersion, PrivateKey
 from certs.services.bindings import binding_remove, binding_set, bindings_default_only_placeholder
-from certs.services.certificates import certificate_delete, certificate_new, certificate_self_sign
+from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.deletion import certificate_delete
 from certs.services.portal_state import generation_wanted, state_update
 from tests import stock
 from tests.harness import pki

@@ -14,7 +14,8 @@ from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, User
 from certs.services import export
-from certs.services.certificates import certificate_delete, certificate_import
+from certs.services.certificates import certificate_import
+from certs.services.deletion import certificate_delete
 from certs.services.export import (
     export_change,
     export_given,

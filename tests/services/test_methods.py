@@ -10,7 +10,7 @@ from pytest_django import Settings
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.options import OptionRefused
 from certs.models import AuditEvent, Certificate, Challenge, ChallengeMethod, User
-from certs.services.certificates import certificate_delete
+from certs.services.deletion import certificate_delete
 from certs.services.issue_options import IssueOptions
 from certs.services.methods import (
     method_certificates,

@@ -10,8 +10,9 @@ from django.conf import LazySettings
 from certs.domain.errors import ConflictError, InputError
 from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_import, certificate_self_sign
+from certs.services.certificates import certificate_import, certificate_self_sign
 from certs.services.challenges import challenge_kind_first
+from certs.services.deletion import certificate_delete
 from certs.services.keys import key_create
 from certs.services.ledger import ledger_failure
 from certs.services.on_demand import (

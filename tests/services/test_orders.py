@@ -17,7 +17,8 @@ from certs.services import order_advance as advancing
 from certs.services import order_finish, order_flow, orders
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_delete, certificate_new, certificate_self_sign
+from certs.services.certificates import certificate_new, certificate_self_sign
+from certs.services.deletion import certificate_delete
 from certs.services.handshakes import ServedResult
 from certs.services.nodes import node_name
 from certs.services.order_advance import LONGEST_LIFE, MOST_ATTEMPTS, order_advance

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.domain.errors import ConflictError, InputError
 from certs.models import AuditEvent, Certificate, CertificateVersion
 from certs.services import revocations
-from certs.services.certificates import certificate_delete, certificate_new, version_add
+from certs.services.certificates import certificate_new, version_add
+from certs.services.deletion import certificate_delete
 from certs.services.keys import key_import
 from certs.services.revocations import (
     key_compromised,
