@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "certs.views.client_certificates.ClientCertificates",
     "certs.views.setup.SetupGate",
     "certs.views.errors.ErrorPages",
 ]
@@ -197,6 +198,7 @@ HTTPS_ADDRESSES = env.addresses("BINDERY_HTTPS_ADDRESS") or ["0.0.0.0", "::"]
 HTTPS_ADDRESS_LOCKED = env.is_set("BINDERY_HTTPS_ADDRESS")
 EXTRA_HOSTS = env.words("BINDERY_ALLOWED_HOSTS")
 PUBLIC_URL = env.text("BINDERY_PUBLIC_URL")
+PKI_BASE_URL = env.text("BINDERY_PKI_BASE_URL")  # stands in what our own CAs sign; wins over the page and locks it
 WEB_WORKERS = env.integer("BINDERY_WEB_WORKERS", 2, low=1, high=64)
 WEB_THREADS = env.integer("BINDERY_WEB_THREADS", 16, low=2, high=256)
 NODE = env.text("BINDERY_NODE")  # the name of this machine in a cluster; the host name where empty
@@ -253,6 +255,7 @@ HANDSHAKE_SECONDS = 5.0
 HEADER_SECONDS = 10.0
 REBIND_CONFIRM_SECONDS = 120
 FORCE_SSL_CONFIRM_SECONDS = 120
+CLIENT_AUTH_CONFIRM_SECONDS = 180
 FRONT_CONFIRM_SECONDS = 300  # to log in by the other way, perhaps with a password
 IMPORT_SCAN_SECONDS = 60
 TICK_MINUTES = 5
