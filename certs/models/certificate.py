@@ -81,6 +81,7 @@ class Certificate(models.Model):
             models.Index(fields=["name", "id"], name="certificate_by_name"),
             models.Index(fields=["expires_at", "id"], name="certificate_by_expiry"),
             models.Index(fields=["issuer_name", "id"], name="certificate_by_issuer"),
+            models.Index(fields=["created_at", "id"], name="certificate_by_creation"),
             models.Index(fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="certificate_gone"),
             models.Index(fields=["id"], condition=models.Q(exposed=True), name="certificate_exposed"),
         ]
