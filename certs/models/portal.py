@@ -66,6 +66,8 @@ class PortalState(models.Model):
     pki_base_url_confirmed_at = models.DateTimeField(null=True, blank=True)
     jwks_overlap_days = models.PositiveSmallIntegerField(default=7)  # how long a replaced key stays in the JWKS
     fetch_issuers = models.BooleanField(default=True)  # missing intermediates may be fetched where the leaf says (AIA)
+    # ACME client -> when its certificates were taken over: while its own timer is at work, both would renew them.
+    moved_from = models.JSONField(default=dict, blank=True)
     # First start.
     ring_saved_at = models.DateTimeField(null=True, blank=True)  # the operator said that a copy of the ring is safe
     imported_fingerprints = models.JSONField(default=list)  # server.crt is imported once per fingerprint
