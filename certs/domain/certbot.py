@@ -19,6 +19,8 @@ from certs.domain.dns_credentials import CERTBOT, PROVIDER, RFC2136, provider_gi
 from certs.domain.errors import BinderyError, KeyRefused
 from certs.domain.keys import Key, key_type_of
 from certs.domain.migration import (
+    BY_PORTAL,
+    EXPORT_INSTEAD,
     Found,
     FoundAccount,
     FoundLineage,
@@ -40,9 +42,6 @@ _SECTION = re.compile(r"(\[+)\s*(.*?)\s*(\]+)")
 _VERSION = re.compile(r"cert(\d{1,6})\.pem")
 _CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384"}
 _HOOKS = {"pre_hook": "pre-hook", "post_hook": "post-hook", "renew_hook": "deploy-hook"}
-_HOOK_ADVICE = (
-    "Let the portal export the certificate (Configuration ➜ Export), and reload the server when the files change."
-)
 _JWK_CURVES: dict[str, Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
 
 
@@ -81,7 +80,7 @@ def certbot_read(tree: Tree, credentials: Mapping[str, bytes | str] | None = Non
             why = "It has no file below renewal/: certbot renews it no more."
             lefts.append(Left(f"archive/{folder}", why, "Upload it by hand if it is still needed."))
     lefts += [
-        Left(f"renewal-hooks/{path.split('/', 1)[1]}", "The portal runs no hooks of certbot.", _HOOK_ADVICE)
+        Left(f"renewal-hooks/{path.split('/', 1)[1]}", "The portal runs no hooks of certbot.", EXPORT_INSTEAD)
         for path in tree.below("renewal-hooks")
         if path.count("/") >= 2
     ]
@@ -212,10 +211,10 @@ def _lineage(tree: Tree, name: str, conf: Conf, credentials: Mapping[str, bytes 
     proof = _proof(conf, credentials)
     for param, hook in _HOOKS.items():
         if params.get(param):
-            lefts.append(Left(f"{hook} of {name}", f"“{params[param]}” is not run by the portal.", _HOOK_ADVICE))
+            lefts.append(Left(f"{hook} of {name}", f"“{params[param]}” is not run by the portal.", EXPORT_INSTEAD))
     if params.get("installer"):
         why = f"certbot's {params['installer']} plugin put it into that server's configuration; the portal does not."
-        lefts.append(Left(f"installer of {name}", why, _HOOK_ADVICE))
+        lefts.append(Left(f"installer of {name}", why, EXPORT_INSTEAD))
     if params.get("must_staple") == "True":
         lefts.append(Left(f"must-staple of {name}", "The portal does not ask for it.", "CAs give it no more either."))
     return FoundLineage(
@@ -306,10 +305,7 @@ def _proof(conf: Conf, credentials: Mapping[str, bytes | str]) -> Proof:
     if how == "webroot":
         return _webroot(conf)
     if how in {"standalone", "nginx", "apache"}:
-        advice = (
-            "The portal answers by itself: port 80 of the names has to lead to it, or pass the challenge's path on."
-        )
-        return Proof("", was=how, advice=advice)
+        return Proof("", was=how, advice=BY_PORTAL)
     if how.startswith("dns-"):
         return _dns(how, credentials.get(_credentials(conf), "none is named"))
     if how == "manual":

@@ -17,6 +17,10 @@ from certs.domain.keys import Key, key_from_pem, key_type_of
 from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
 
 _HOPS = 8  # of links from one to the next
+EXPORT_INSTEAD = (
+    "Let the portal export the certificate (Configuration ➜ Export), and reload the server when the files change."
+)
+BY_PORTAL = "The portal answers by itself: port 80 of the names has to lead to it, or pass the challenge's path on."
 _RSA_ORDERED = (2048, 3072, 4096)
 
 
