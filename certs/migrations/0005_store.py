@@ -45,6 +45,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("offline", models.BooleanField(default=False)),
                 ("include_aia", models.BooleanField(default=True)),
+                ("profiles", models.JSONField(blank=True, default=list)),
                 ("retired_at", models.DateTimeField(blank=True, null=True)),
                 ("crl_days", models.PositiveSmallIntegerField(default=7)),
                 ("crl_number", models.PositiveBigIntegerField(default=0)),

@@ -20,6 +20,7 @@ class Authority(models.Model):
     # Its key has a passphrase that is not stored: nothing is signed without a person.
     offline = models.BooleanField(default=False)
     include_aia = models.BooleanField(default=True)  # issuer, OCSP and CRL addresses in what it signs
+    profiles = models.JSONField(default=list, blank=True)  # names of those that it signs by; empty: all
     retired_at = models.DateTimeField(null=True, blank=True)  # signs no certificates any more; still tells of revoked
     # Its revocation list, and who answers OCSP in its place (a certificate that it signed for that).
     crl_days = models.PositiveSmallIntegerField(default=7)
