@@ -3,7 +3,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 
-from certs.transports.roots import roots_add
+from certs.transports.roots import roots_add, roots_follow
 
 
 class CertsConfig(AppConfig):
@@ -15,7 +15,9 @@ class CertsConfig(AppConfig):
         # The models of these imports exist only now.
         from django_q import signals  # noqa: PLC0415
 
-        from certs.services import queue  # noqa: PLC0415
+        from certs.services import queue, trusted  # noqa: PLC0415
+
+        roots_follow(trusted.outbound.pem)
 
         def begun(task: dict[str, Any], **_: Any) -> None:
             queue.queue_begun(str(task.get("func", "")), *task.get("args", ()))

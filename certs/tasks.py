@@ -7,6 +7,7 @@ from certs.services.account_changes import accounts_settle
 from certs.services.alarm_delivery import alarms_deliver
 from certs.services.alarm_watch import alarms_sweep
 from certs.services.challenges import challenges_clean
+from certs.services.client_auth import client_auth_tidy
 from certs.services.directories import directories_check
 from certs.services.export import export_run
 from certs.services.front import front_tidy
@@ -36,6 +37,7 @@ TICK: tuple[Callable[[], object], ...] = (
     sweep_run,
     *TELL,
     lets_encrypt_settle,
+    client_auth_tidy,
     front_tidy,
     front_watch,
     hsts_advance,

@@ -30,6 +30,9 @@ INSTALLED_APPS = [
     "allauth.account",
     "csp",
     "django_q",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "certs",
 ]
 
@@ -38,6 +41,7 @@ MIDDLEWARE = [
     # These only add headers, and every answer is to have them, refusals included.
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "certs.api.problems.ProblemsForPrograms",  # whatever refuses, a program gets no page
     "portal.middleware.PlainHttpPaths",
     "portal.middleware.AcceptedHosts",
     "portal.scheme.SchemePolicy",
@@ -169,6 +173,24 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# The API.
+API_RATE = env.rate("BINDERY_API_RATE", "1200/m")  # requests and seconds, for each token; 0 requests: no limit
+API_IF_MATCH = env.boolean("BINDERY_API_IF_MATCH")  # whether a change without If-Match is refused
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Bindery",
+    "DESCRIPTION": "Certificates from anywhere: taken in, issued, renewed, revoked, handed out.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": False,
+    "SCHEMA_PATH_PREFIX": "/api",
+    "SORT_OPERATIONS": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "PREPROCESSING_HOOKS": ["certs.api.schema.only_the_api"],
+    "POSTPROCESSING_HOOKS": ["certs.api.schema.problems_add"],
+}
 
 QUEUE_WORKERS = env.integer("BINDERY_QUEUE_WORKERS", 2, low=1, high=32)
 Q_CLUSTER = {

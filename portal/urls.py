@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import TemplateView
 
+from certs.views import client_certificates
 from portal import accounts
 
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("admin/login/", accounts.admin_login),
     path("admin/", admin.site.urls),
     path("accounts/login/", account.login, name="account_login"),
+    path("accounts/certificate/", client_certificates.log_in, name="certificate-log-in"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/inactive/", account.account_inactive, name="account_inactive"),
     path("accounts/password/change/", account.password_change, name="account_change_password"),
@@ -21,6 +23,7 @@ urlpatterns = [
         TemplateView.as_view(template_name="account/password_reset.html"),
         name="account_reset_password",
     ),
+    path("api/", include("certs.api.urls")),
     path("", include("certs.views.urls")),
 ]
 

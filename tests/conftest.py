@@ -58,6 +58,14 @@ def _place(item: pytest.Item) -> int:
     return 2 if item.get_closest_marker("alone") is not None else 0
 
 
+@pytest.fixture(scope="session", autouse=True)
+def followed_roots() -> None:
+    """What the store trusts is read from the database, which most tests of transports have none of."""
+    from certs.transports.roots import roots_follow
+
+    roots_follow(None)
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb(request: pytest.FixtureRequest, django_db_modify_db_settings: None) -> bool:
     """SQLite is given a database that has its tables; elsewhere as the command line says."""

@@ -15,6 +15,7 @@ from certs.models import (
     IssuedCertificate,
     Order,
     PortalState,
+    TrustedAuthority,
 )
 from certs.models.statements import row_delete
 from certs.services.access import Actor, needs
@@ -42,6 +43,8 @@ def certificate_uses(certificate: Certificate) -> list[str]:
     answered = Authority.objects.filter(responder=certificate).select_related("certificate").first()
     if answered is not None:
         places.append(f"what answers for {answered} about revoked certificates (OCSP)")
+    if TrustedAuthority.objects.filter(certificate=certificate).exists():
+        places.append("a CA that the portal trusts (Configuration ➜ Trust)")
     return places
 
 

@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils.functional import cached_property
 
+from certs.domain.client_auth import ClientAuth
 from certs.domain.errors import BinderyError, ServingError
 from certs.domain.keys import Key, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.models import Binding, Certificate, NodeProcess, PortalState
 from certs.services.certificates import certificate_self_sign
+from certs.services.client_auth import client_auth_read
 from certs.services.deletion import certificate_delete
 from certs.services.keys import key_open
 from certs.services.listeners import LIVE_SECONDS
@@ -43,11 +45,16 @@ Check = Callable[[BoundPair], object]
 
 @dataclass(frozen=True)
 class ServingMaterial:
-    """`pairs` by server name, "" is the default; `problems` tells for server names left out why they are."""
+    """`pairs` by server name, "" is the default; `problems` tells for server names left out why they are.
+
+    `changes_at`: when it is to be read again though the generation stays.
+    """
 
     generation: int
     pairs: dict[str, BoundPair]
     problems: dict[str, str] = field(default_factory=dict)
+    clients: ClientAuth = field(default_factory=ClientAuth)
+    changes_at: datetime | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -63,6 +70,7 @@ def serving_material(*, partial: bool = False, check: Check | None = None) -> Se
     """
     check = check or (lambda _pair: None)
     generation = generation_wanted()  # first: what changes while we read brings another generation
+    clients, changes_at = client_auth_read()
     wanted = {
         binding.server_name: binding.certificate
         for binding in Binding.objects.select_related("certificate__current__key")
@@ -87,7 +95,7 @@ def serving_material(*, partial: bool = False, check: Check | None = None) -> Se
             raise ServingError("No certificate answers by default.", advice="Run `manage.py up`, or bind one.")
         if placeholder is not None and problems.get(""):
             _add_placeholder(pairs, placeholder, check)
-    return ServingMaterial(generation, pairs, problems)
+    return ServingMaterial(generation, pairs, problems, clients, changes_at)
 
 
 def process_report(

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from certs.domain.errors import InputError
 BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")  # Debian, Alpine, Arch; Fedora and its kin
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _own: list[str] = []  # PEM, at most one
+_followed: list[Callable[[], str]] = []  # at most one
 
 
 def roots_add(pem: str) -> None:
     """From now on trusted by the whole process, besides the system's; the ones added before go. Called at the start."""
     _own[:] = [pem] if pem else []
+
+
+def roots_follow(source: Callable[[], str] | None) -> None:
+    """PEM from `source` is trusted besides, asked for at each use; None ends that. It must be quick and never raise."""
+    _followed[:] = [source] if source else []
 
 
 def system_file() -> Path:
@@ -37,12 +44,12 @@ def roots_pem() -> str:
     for file in dict.fromkeys(str(each) for each in files if each):
         with suppress(OSError):
             texts.append(Path(file).read_text(encoding="utf-8", errors="replace"))
-    return "\n".join([*texts, *_own])
+    return "\n".join([*texts, own_pem()])
 
 
 def own_pem() -> str:
-    """What `roots_add` added; empty where nothing was."""
-    return "".join(_own)
+    """What is trusted besides the system's roots: of `roots_add` and `roots_follow`."""
+    return "\n".join(filter(None, (*_own, *(source() for source in _followed))))
 
 
 def roots_load(context: ssl.SSLContext, bundle: str) -> None:

@@ -18,6 +18,7 @@ from certs.domain.forwarded import NOT_BELIEVED
 from certs.models import Binding, Channel, User
 from certs.services.alarms import alarms_standing
 from certs.services.bindings import bindings_default_only_placeholder
+from certs.services.client_auth import Presented
 from certs.services.container import volume_risk
 from certs.services.front import front_read
 from certs.services.front_notices import notice_suggested
@@ -25,6 +26,7 @@ from certs.services.identity import ALARM as IDENTITY
 from certs.services.identity import identity_held, identity_is_trial
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
+from certs.views.client_certificates import presented_of
 from portal import home
 
 
@@ -78,6 +80,10 @@ class Shell:
             )
             for label, name in _PAGES
         ]
+
+    @cached_property
+    def client_certificate(self) -> Presented | None:
+        return presented_of(self._request)
 
     @cached_property
     def only_placeholder(self) -> bool:

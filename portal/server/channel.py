@@ -53,6 +53,11 @@ class Channel:
         except WOULD_BLOCK:
             return None
 
+    @property
+    def client_certificate(self) -> bytes | None:
+        """DER of what the client has shown and TLS has verified; None where it showed none."""
+        return self.sock.getpeercert(binary_form=True) if isinstance(self.sock, ssl.SSLSocket) else None
+
     def half_close(self) -> None:
         """End our side; a TLS client is told so first (close_notify, RFC 8446 section 6.1). Raises OSError."""
         if isinstance(self.sock, ssl.SSLSocket):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from certs.domain.client_auth import ClientAuth, Mode
 from certs.domain.errors import ServingError
 from certs.services.serving import BoundPair, ServingMaterial
 
@@ -26,6 +27,7 @@ CIPHERS = ":".join(
         "ECDHE-RSA-CHACHA20-POLY1305",
     )
 )
+_VERIFY = {Mode.WANT: ssl.CERT_OPTIONAL, Mode.REQUIRED: ssl.CERT_REQUIRED}
 PROBE_LABEL = "bindery-check"  # stands for the star of a wildcard
 _FLIGHTS = 10  # a handshake needs three
 
@@ -71,6 +73,8 @@ def contexts_build(material: ServingMaterial) -> Contexts:
     contexts = Contexts(material.generation, by_name, material.fingerprints)
     for name, pair in material.pairs.items():
         context_prove(contexts.entry, name, pair)
+    for context in made.values():
+        context_ask(context, material.clients)
     return contexts
 
 
@@ -94,6 +98,26 @@ def context_make_bare(protocols: list[str]) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(protocols)
     return context
+
+
+def context_ask(context: ssl.SSLContext, clients: ClientAuth) -> None:
+    """Ask clients for a certificate, in a context that is not in use yet. Raises ServingError.
+
+    Every context needs the authorities: OpenSSL takes the mode from the one that the connection began with, and them
+    from the one that the server name has chosen. A chosen intermediate is an end of the chain, or its siblings would be
+    accepted too.
+    """
+    if clients.mode is Mode.OFF:
+        return
+    try:
+        context.load_verify_locations(cadata=clients.authorities_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise ServingError(
+            f"Client certificates cannot be asked for: the trusted CAs cannot be read ({error}).",
+            advice="Look under Configuration ➜ Trust.",
+        ) from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_mode = _VERIFY[clients.mode]
 
 
 def context_load(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:

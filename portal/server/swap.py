@@ -10,6 +10,7 @@ import os
 import ssl
 import threading
 import time
+from datetime import datetime
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -42,6 +43,7 @@ class Follower:
         self._first = threading.Event()  # the first attempt is over, well or not
         self._error = ""
         self._partial = False
+        self._changes_at: datetime | None = None  # what is served ends then, at the same generation
         self._failed_generation: int | None = None
         self._delay = 0.0
         self._retry_at = 0.0
@@ -102,7 +104,8 @@ class Follower:
         wanted = generation_wanted()
         if wanted != self._failed_generation:
             self._delay = self._retry_at = 0.0
-        if wanted != self.generation and time.monotonic() >= self._retry_at:
+        lapsed = self._changes_at is not None and clock.now() >= self._changes_at
+        if (wanted != self.generation or lapsed) and time.monotonic() >= self._retry_at:
             self._load(wanted)
         self._report()
 
@@ -118,6 +121,7 @@ class Follower:
             return
         # A generation that lags behind what was read is caught up with in the next round.
         self._contexts, self._partial = contexts, bool(material.problems)
+        self._changes_at = material.changes_at
         if material.problems:
             self._fail(wanted, " ".join(material.problems.values()))
             return

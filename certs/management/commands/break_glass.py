@@ -2,6 +2,7 @@ from typing import Any
 
 from certs.management.announcement import addresses_here
 from certs.management.base import BinderyCommand
+from certs.services.client_auth import client_auth_return
 from certs.services.front import front_is_on, front_return
 from certs.services.https import https_reset
 
@@ -9,12 +10,13 @@ ACTOR = "command line"
 
 
 class Command(BinderyCommand):
-    help = "Turn Force SSL, HSTS and TLS in front off, when they lock you out of the portal."
+    help = "Turn Force SSL, HSTS, client certificates and TLS in front off, when they lock you out of the portal."
 
     def run(self, *args: Any, **options: Any) -> int | None:
         https_reset(actor=ACTOR)
+        client_auth_return(actor=ACTOR)
         front_return(actor=ACTOR)
-        off = "Force SSL and HSTS" if front_is_on() else "Force SSL, HSTS and TLS in front"
+        off = "Force SSL, HSTS and client certificates" + ("" if front_is_on() else ", and TLS in front")
         self.stdout.write(
             f"{off} are off. Plain HTTP answers at {addresses_here().http}/ again.\n"
             "A browser that was told HSTS forgets it when it reaches the portal over HTTPS without a certificate "

@@ -36,6 +36,7 @@ from certs.views.configuration.front import shown as front_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
+from certs.views.configuration.trust import trust_shown
 from portal import clock
 
 
@@ -140,6 +141,12 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
             "https",
             "Force SSL sends people from plain HTTP to HTTPS; HSTS has browsers remember it.",
             _https(state),
+        ),
+        Entry(
+            "Trust",
+            "trust",
+            "Which CAs the portal trusts for its own calls, and client certificates on its listener.",
+            trust_shown(state),
         ),
         Entry(
             "TLS in front",

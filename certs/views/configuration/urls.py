@@ -17,6 +17,7 @@ from certs.views.configuration import (
     on_demand,
     renewal,
     take_over,
+    trust,
 )
 
 urlpatterns = [
@@ -83,5 +84,9 @@ urlpatterns = [
     path("notifications/<uuid:pk>/on/", notifications.switch_on, name="channel-on"),
     path("notifications/<uuid:pk>/off/", notifications.switch_off, name="channel-off"),
     path("notifications/<uuid:pk>/delete/", notifications.delete, name="channel-delete"),
+    path("trust/", trust.trust, name="trust"),
+    path("trust/<uuid:pk>/", trust.change, name="trust-change"),
+    path("trust/clients/", trust.clients, name="trust-clients"),
+    path("trust/confirm/", trust.confirm, name="trust-confirm"),
     path("take-over/", take_over.take_over, name="take-over"),
 ]

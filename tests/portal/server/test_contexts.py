@@ -8,7 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from certs.domain.client_auth import ClientAuth, Mode
 from certs.domain.errors import ServingError
 from certs.domain.keys import Key, key_generate
 from certs.services.serving import BoundPair, ServingMaterial
@@ -142,3 +144,45 @@ def test_without_memory_files_an_unlinked_one_serves(monkeypatch: pytest.MonkeyP
     built = contexts.contexts_build(ServingMaterial(1, {"": pair}))
     assert served(built.entry, None) == pair.fingerprint
     assert list(tmp_path.iterdir()) == []
+
+
+def shaken(entry: ssl.SSLContext, name: str | None, client_pair: pki.Pair | None) -> bytes | None:
+    """What the server sees of the client; raises ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if client_pair is not None:
+        contexts.context_load(context, client_pair.pem.encode(), client_pair.key_pem.encode())
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname=name)
+    server = entry.wrap_bio(to_server, to_client, server_side=True)
+    contexts._shake(client, server)
+    return server.getpeercert(binary_form=True)
+
+
+@pytest.mark.parametrize("name", [None, "a.test", "b.a.test"])
+def test_client_certificates_are_asked_for_under_every_name(material: ServingMaterial, name: str | None) -> None:
+    root, stranger = pki.authority("Root"), pki.authority("Stranger")
+    intermediate, sibling = pki.authority("Issuing", root), pki.authority("Sibling", root)
+    mine, theirs = pki.leaf(intermediate, ["alice@a.test"]), pki.leaf(stranger, ["alice@a.test"])
+    beside = pki.leaf(sibling, ["alice@a.test"])
+
+    def entry(mode: Mode) -> ssl.SSLContext:
+        return contexts.contexts_build(replace(material, clients=ClientAuth(mode, intermediate.pem))).entry
+
+    shown = mine.certificate.public_bytes(serialization.Encoding.DER)
+    assert shaken(entry(Mode.OFF), name, mine) is None
+    assert shaken(entry(Mode.WANT), name, None) is None
+    for mode in (Mode.WANT, Mode.REQUIRED):
+        asking = entry(mode)
+        assert shaken(asking, name, mine) == shown
+        for other in (theirs, beside):  # the sibling has the same root
+            with pytest.raises(ssl.SSLError):
+                shaken(asking, name, other)
+    with pytest.raises(ssl.SSLError):
+        shaken(entry(Mode.REQUIRED), name, None)
+
+
+def test_authorities_that_cannot_be_read_stop_the_generation(material: ServingMaterial) -> None:
+    with pytest.raises(ServingError, match="trusted CAs"):
+        contexts.contexts_build(replace(material, clients=ClientAuth(Mode.REQUIRED, "")))

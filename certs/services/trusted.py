@@ -1,0 +1,113 @@
+"""Which CAs of the store the portal trusts: for its own calls, and for clients of its listener."""
+
+import logging
+import time
+
+from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import QuerySet
+
+from certs.domain.client_auth import Mode
+from certs.domain.errors import ConflictError, InputError
+from certs.domain.roles import Right
+from certs.models import Certificate, TrustedAuthority
+from certs.services.access import PORTAL, Actor, needs, require
+from certs.services.events import audit_record
+from certs.services.portal_state import generation_bump, state_get
+
+log = logging.getLogger("bindery.trust")
+KEEP_SECONDS = 5.0  # a change on the page is followed by every process within this
+
+
+def trusted_list() -> QuerySet[TrustedAuthority]:
+    return TrustedAuthority.objects.select_related("certificate__current")
+
+
+def trusted_candidates() -> QuerySet[Certificate]:
+    """CA certificates that are not trusted yet, the placeholder and the like left out."""
+    rows = Certificate.objects.filter(deleted_at=None, current__is_ca=True, trusted=None)
+    return rows.select_related("current").order_by("name", "id")
+
+
+@needs(Right.SETTING, of=PORTAL)
+def trusted_set(
+    certificate: Certificate, *, outbound: bool = False, clients: bool = False, log_in: bool = False, actor: Actor
+) -> None:
+    """What it is trusted for; nothing at all takes it off the list.
+
+    Raises InputError for what is no CA, ConflictError where the listener would be left without an authority.
+    """
+    version = certificate.current
+    if version is None or not version.is_ca:
+        raise InputError(
+            f"{certificate.name} is no CA certificate.", advice="Choose the certificate of the CA that signed it."
+        )
+    if log_in and not clients:
+        raise InputError(
+            f"{certificate.name} cannot log people in: its client certificates are not accepted.",
+            advice="Accept its client certificates too.",
+            code="log-in",
+        )
+    wanted = {"outbound": outbound, "clients": clients, "log_in": log_in}
+    with transaction.atomic():
+        before = TrustedAuthority.objects.select_for_update().filter(certificate=certificate).first()
+        was = {name: bool(before and getattr(before, name)) for name in wanted}
+        if was == wanted:
+            return
+        if was["clients"] and not clients:
+            _last_guard(certificate)
+        if outbound or clients:
+            TrustedAuthority.objects.update_or_create(certificate=certificate, defaults=wanted)
+        else:
+            TrustedAuthority.objects.filter(certificate=certificate).delete()
+        if was["clients"] != clients:
+            generation_bump()
+        audit_record(actor, "trust.change", certificate, before=was, after=wanted)
+
+
+def log_in_guard(certificate: Certificate, *, actor: Actor) -> None:
+    """Before this CA signs anything: who may have one of its certificates can be anybody here. Raises NotAllowed."""
+    if TrustedAuthority.objects.filter(certificate=certificate, log_in=True).exists():
+        require(actor, Right.PERSON)
+
+
+def trusted_pem(**purpose: bool) -> str:
+    """PEM of the current certificates of those that are trusted for it (`outbound=True`, `clients=True`)."""
+    rows = TrustedAuthority.objects.filter(**purpose, certificate__deleted_at=None)
+    return "".join(rows.order_by("pk").values_list("certificate__current__leaf_pem", flat=True))
+
+
+class _Outbound:
+    """What goes out trusts this besides the system's roots: asked before each call, read every KEEP_SECONDS.
+
+    While the database cannot be asked, it is what was read last.
+    """
+
+    def __init__(self) -> None:
+        self._pem = ""
+        self._read_at = float("-inf")
+
+    def pem(self) -> str:
+        now = time.monotonic()
+        if now - self._read_at >= KEEP_SECONDS:
+            try:
+                self._pem, self._read_at = trusted_pem(outbound=True), now
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("the trusted CAs cannot be read", extra={"error": str(error)})
+        return self._pem
+
+    def forget(self) -> None:
+        """What was kept is asked for anew."""
+        self._pem, self._read_at = "", float("-inf")
+
+
+outbound = _Outbound()
+
+
+def _last_guard(certificate: Certificate) -> None:
+    others = TrustedAuthority.objects.filter(clients=True).exclude(certificate=certificate)
+    if state_get().client_auth != Mode.OFF and not others.exists():
+        raise ConflictError(
+            f"The listener asks for client certificates, and {certificate.name} is the only CA whose are accepted.",
+            advice="Switch client certificates off first, or accept another CA.",
+            code="last-authority",
+        )
