@@ -57,6 +57,12 @@ def key_open(row: PrivateKey) -> keys.Key:
             advice="Import the certificate together with its key.",
             code="key-not-here",
         )
+    if row.locked:
+        raise KeyRefused(
+            f"The private key {row} has a passphrase that is not stored.",
+            advice="It belongs to a CA that is offline: sign with it under Authorities.",
+            code="passphrase-needed",
+        )
     return keys.key_from_der(secret_open(PrivateKey.PURPOSE, row.id, row.sealed))
 
 

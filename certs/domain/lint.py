@@ -1,0 +1,188 @@
+"""What the field's own rules say of a certificate before it is signed: pkilint, by RFC 5280 and the CA/Browser Forum.
+
+What is linted are the very bytes to be signed, under a throw-away key of the issuer's kind. pkilint takes 0.4 s and
+some 50 MB to import, so it is imported by the first certificate that is linted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache, lru_cache
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.domain.errors import InputError
+from certs.domain.keys import Key, key_generate, key_type_of
+
+
+class Severity(IntEnum):
+    """As pkilint counts."""
+
+    FATAL = 0
+    ERROR = 1
+    WARNING = 2
+    NOTICE = 3
+    INFO = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    severity: Severity
+    code: str  # pkilint's own, such as pkix.aki_keyidentifier_missing
+    text: str  # one sentence
+    where: str  # path of the field within the certificate
+
+    @property
+    def stops(self) -> bool:
+        return self.severity <= Severity.ERROR
+
+
+class LintRefused(InputError):
+    """A rule forbids what was about to be signed; `findings` are all of them, the warnings too."""
+
+    code = "lint"
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        stopping = [finding for finding in findings if finding.stops]
+        said = " ".join(finding.text for finding in stopping[:3])
+        more = f" And {len(stopping) - 3} more." if len(stopping) > 3 else ""
+        super().__init__(
+            f"It was not signed, since it would break a rule of its profile. {said}{more}",
+            advice="Change what it names, or choose another profile.",
+        )
+        self.findings = findings
+
+
+def lint(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[Finding, ...]:
+    """All findings from notices upwards, the gravest first. `public_style` adds the rules for public TLS servers."""
+    document = _load(certificate.public_bytes(Encoding.DER))
+    results = _validators(public_style).validate(document.root)
+    if public_style:
+        results = _superseded(results)
+    found = [
+        _finding(described, result)
+        for result in results
+        for described in result.finding_descriptions
+        if described.finding.severity <= Severity.NOTICE
+    ]
+    return tuple(sorted(dict.fromkeys(found), key=lambda finding: finding.severity))
+
+
+def lint_refuse(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[Finding, ...]:
+    """The same; raises LintRefused where one of them stops the signature."""
+    found = lint(certificate, public_style=public_style)
+    if any(finding.stops for finding in found):
+        raise LintRefused(found)
+    return found
+
+
+def throwaway_key(key: Key) -> Key:
+    """One that signs by the same algorithm as `key`; nothing that it signs leaves the process."""
+    return _throwaway("rsa-2048" if isinstance(key, rsa.RSAPrivateKey) else key_type_of(key))
+
+
+@cache
+def _throwaway(key_type: str) -> Key:
+    return key_generate(key_type)
+
+
+# What pkilint says in codes, for the rules that people meet.
+_SENTENCES = {
+    "pkix.invalid_uri_syntax": "A URI is not written as RFC 3986 has it.",
+    "pkix.basic_constraints_has_pathlen_for_non_ca": "Only a CA has a path length.",
+    "cabf.serverauth.validity_period_exceeds_398_days": "It would be valid for more than 398 days.",
+    "cabf.internal_domain_name": "A name does not end in a public domain.",
+    "cabf.internal_ip_address": "An address belongs to a private network.",
+    "cabf.serverauth.subscriber.san_extension_missing": "It names no host.",
+}
+
+
+def _finding(described: Any, result: Any) -> Finding:
+    code, message = described.finding.code, (described.message or "").strip().rstrip(".")
+    plain = code.rpartition(".")[2].replace("_", " ").capitalize()
+    sentence = _SENTENCES.get(code, f"{plain}.")
+    text = f"{sentence.rstrip('.')}: {message}." if message else sentence
+    return Finding(Severity(described.finding.severity), code, f"{text} ({code})", result.node.path)
+
+
+@cache
+def _loader() -> Callable[[bytes, str], Any]:
+    from pkilint import loader  # noqa: PLC0415 (heavy: see the top)
+
+    return loader.load_certificate
+
+
+def _load(der: bytes) -> Any:
+    return _loader()(der, "certificate")
+
+
+@cache
+def _validators(public_style: bool) -> Any:
+    from pkilint.cabf import serverauth  # noqa: PLC0415
+    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415
+    from pkilint.pkix import certificate, extension, name  # noqa: PLC0415
+
+    if public_style:
+        decoding = serverauth.create_decoding_validators()
+        rules = serverauth.create_validators(CertificateType.DV_FINAL_CERTIFICATE)
+    else:
+        decoding = certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS)
+        rules = [
+            certificate.create_issuer_validator_container([]),
+            certificate.create_validity_validator_container(),
+            certificate.create_subject_validator_container([]),
+            certificate.create_extensions_validator_container([]),
+            certificate.create_spki_validator_container([]),
+        ]
+    container = certificate.create_pkix_certificate_validator_container(decoding, rules)
+    _index(container)
+    return container
+
+
+def _superseded(results: Any) -> Any:
+    """Without those of RFC 5280 that the CA/Browser Forum rules otherwise."""
+    from pkilint import finding_filter  # noqa: PLC0415
+    from pkilint.cabf import serverauth  # noqa: PLC0415
+    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415
+
+    filters = serverauth.create_serverauth_finding_filters(CertificateType.DV_FINAL_CERTIFICATE)
+    return finding_filter.filter_results(filters, results)[0]
+
+
+def _index(container: Any) -> None:
+    """Let each container ask only those of its validators that can match, which halves the time.
+
+    Whether one can depends on the path of the node and on its class, and is remembered by these; the validator's own
+    `match` is asked all the same. `tests/domain/test_lint.py` compares the findings with those of an untouched one.
+    """
+    for validator in container.validators:
+        if hasattr(validator, "validators"):
+            _index(validator)
+
+    @lru_cache(maxsize=8192)
+    def candidates(path: str, kind: type) -> tuple[Any, ...]:
+        return tuple(one for one in container.validators if _can_match(one, path, kind))
+
+    def visit(node: Any, results: list[Any]) -> None:
+        for validator in candidates(node.path, type(node.pdu)):
+            if validator.match(node):
+                result = validator.validate_wrapper(node)
+                if isinstance(result, list):
+                    results += result
+                else:
+                    results.append(result)
+        for child in node.children.values():
+            visit(child, results)
+
+    container._validate_rec = visit
+
+
+def _can_match(validator: Any, path: str, kind: type) -> bool:
+    if validator._path is not None and validator._path != path:
+        return False
+    if validator._path_re is not None and validator._path_re.match(path) is None:
+        return False
+    return validator._pdu_class is None or issubclass(kind, validator._pdu_class)

@@ -1,0 +1,63 @@
+"""The keys of our own CAs: opened to sign, locked with a passphrase where a person must be there."""
+
+from cryptography import x509
+
+from certs.domain.authority import Issuer
+from certs.domain.errors import KeyRefused, NotAllowed
+from certs.domain.keys import Key
+from certs.domain.locked_keys import key_lock, key_unlock, passphrase_check
+from certs.domain.pem import certificates_read
+from certs.models import Authority, CertificateVersion, PrivateKey
+from certs.services.keys import key_is_here, key_open
+from certs.services.secrets import secret_open, secret_seal
+
+
+def authority_key(authority: Authority, passphrase: str = "") -> Key:
+    """The key to sign with. Raises KeyRefused: passphrase-needed, passphrase-wrong, key-not-here."""
+    row = authority_version(authority).key
+    if row is None or not key_is_here(row):
+        raise KeyRefused(
+            f"The private key of {authority} is not held here.",
+            advice="Import the CA together with its key.",
+            code="key-not-here",
+        )
+    if not row.locked:
+        return key_open(row)
+    return key_unlock(secret_open(PrivateKey.PURPOSE, row.id, row.sealed), passphrase)
+
+
+def authority_version(authority: Authority) -> CertificateVersion:
+    """Its certificate of today."""
+    version = authority.certificate.current
+    if version is None:
+        raise NotAllowed(f"{authority} has no certificate.", advice="Renew it first.", code="authority-bare")
+    return version
+
+
+def authority_certificate(authority: Authority) -> x509.Certificate:
+    return certificates_read(authority_version(authority).leaf_pem.encode())[0]
+
+
+def authority_above(authority: Authority) -> tuple[x509.Certificate, ...]:
+    """From its own issuer up to the root, as far as it is known; empty for a root."""
+    above: list[x509.Certificate] = []
+    row, seen = authority, {authority.pk}
+    while (parent := row.certificate.authority) is not None and parent.pk not in seen:
+        above.append(authority_certificate(parent))
+        seen.add(parent.pk)
+        row = parent
+    chain = authority_version(row).chain_pem
+    return (*above, *(certificates_read(chain.encode()) if chain else ()))
+
+
+def chain_below(issuer: Issuer) -> list[x509.Certificate]:
+    """What is sent along with a certificate that this issuer signed: all but the root (RFC 8446 §4.4.2)."""
+    chain = [issuer.certificate, *issuer.above]
+    return [one for one in chain if one.issuer != one.subject]
+
+
+def key_row_lock(row: PrivateKey, key: Key, passphrase: str) -> None:
+    """Set, not saved: `sealed` becomes the encrypted PKCS#8. Raises KeyRefused for a weak passphrase."""
+    passphrase_check(passphrase)
+    row.sealed = secret_seal(PrivateKey.PURPOSE, row.id, key_lock(key, passphrase))
+    row.locked = True
