@@ -38,7 +38,7 @@ def certificate_info(certificate: x509.Certificate) -> CertInfo:
         serial=f"{certificate.serial_number:x}",
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
-        issuer_name=_name_of(certificate.issuer),
+        issuer_name=common_name_of(certificate.issuer),
         names=names,
         other_names=other_names,
         not_before=certificate.not_valid_before_utc,
@@ -84,7 +84,8 @@ def alternative_names_read(extensions: x509.Extensions) -> tuple[list[str], list
     return list(dict.fromkeys(dns + addresses)), list(dict.fromkeys(others))
 
 
-def _name_of(name: x509.Name) -> str:
+def common_name_of(name: x509.Name) -> str:
+    """Its common name, else its organization or unit, else ""."""
     for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME):
         if found := name.get_attributes_for_oid(oid):
             return str(found[0].value)

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from certs.domain.certinfo import certificate_info, is_issued_by, is_self_signed
+from certs.domain.certinfo import certificate_info, is_issued_by
 from certs.domain.errors import CertificateRefused
 from certs.domain.keys import Key
 
@@ -74,13 +74,22 @@ def chain_order(certificates: Sequence[x509.Certificate], public_key: PublicKeyT
     if not certificates:
         raise CertificateRefused("No certificate was given.", advice="Give it in PEM form.")
     leaf = _leaf_of_key(certificates, public_key) if public_key else _leaf_of_graph(certificates)
+    return chain_from(leaf, lambda _: certificates)
+
+
+def chain_from(
+    leaf: x509.Certificate,
+    above: Callable[[x509.Certificate], Sequence[x509.Certificate]],
+    issued_by: Callable[[x509.Certificate, x509.Certificate], bool] = is_issued_by,
+) -> Chain:
+    """The chain of this leaf. `above` gives the certificates that may have issued one, `issued_by` says whether."""
     path: list[x509.Certificate] = []
     current = leaf
-    while not is_self_signed(current):
-        issuers = [other for other in certificates if other not in (leaf, *path) and is_issued_by(current, other)]
-        if not issuers:
+    while not issued_by(current, current):
+        issuers = [other for other in above(current) if other not in (leaf, *path) and issued_by(current, other)]
+        if not issuers or len(path) >= COUNT_LIMIT:
             return Chain(leaf, tuple(path))
-        current = min(issuers, key=lambda other: (is_self_signed(other), -other.not_valid_after_utc.timestamp()))
+        current = min(issuers, key=lambda other: (issued_by(other, other), -other.not_valid_after_utc.timestamp()))
         path.append(current)
     if current is leaf:
         return Chain(leaf)
