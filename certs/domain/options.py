@@ -6,7 +6,8 @@
         secret: str = option("TSIG secret", secret=True, help="base64")
         ttl: int = option("TTL", default=60, low=30, high=86400)
 
-Fields are str, int or bool. A field without a default must be given; text is stripped. Secrets are kept apart by
+Fields are str, int or bool. A field without a default must be given; text is stripped unless it is `verbatim`, as
+passwords are that somebody else will type again. Secrets are kept apart by
 `options_split`, so that they go to an encrypted column and never come back to a page.
 """
 
@@ -31,6 +32,7 @@ class Option:
     help: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     secret: bool = False
+    verbatim: bool = False
     lines: bool = False
     low: int | None = None
     high: int | None = None
@@ -65,6 +67,7 @@ def option(
     help: str = "",
     choices: Sequence[tuple[str, str]] = (),
     secret: bool = False,
+    verbatim: bool = False,
     lines: bool = False,
     low: int | None = None,
     high: int | None = None,
@@ -75,6 +78,7 @@ def option(
         "help": help,
         "choices": tuple(choices),
         "secret": secret,
+        "verbatim": verbatim,
         "lines": lines,
         "low": low,
         "high": high,
@@ -158,7 +162,7 @@ def _number(about: Option, given: Any) -> int:
 
 
 def _text(about: Option, given: Any) -> str:
-    text = str(given).strip()
+    text = str(given) if about.verbatim else str(given).strip()
     if len(text) > LONGEST or "\0" in text or (not about.lines and "\n" in text):
         raise OptionRefused(f"{about.label} cannot be used: too long, or more than one line.", field=about.name)
     if about.choices and text not in {value for value, _ in about.choices}:
