@@ -138,7 +138,8 @@ class CertificateVersion(models.Model):
             models.UniqueConstraint(fields=["certificate", "fingerprint_sha256"], name="version_once_per_certificate")
         ]
         indexes = [
-            models.Index(fields=["revoked_at"], condition=models.Q(revoked_at__isnull=False), name="version_revoked")
+            models.Index(fields=["revoked_at"], condition=models.Q(revoked_at__isnull=False), name="version_revoked"),
+            models.Index(fields=["subject"], condition=models.Q(is_ca=True), name="version_authority"),
         ]
 
     def __str__(self) -> str:
