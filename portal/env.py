@@ -62,6 +62,16 @@ def boolean(name: str, default: bool = False) -> bool:
     raise EnvError(f"{name} must be 1 or 0, not {raw!r}.")
 
 
+def rate(name: str, default: str) -> tuple[int, int]:
+    """“600/m” is 600 in 60 seconds; “0” is (0, 60), no limit."""
+    raw = text(name) or default
+    count, _, unit = raw.partition("/")
+    seconds = {"": 60, "s": 1, "m": 60, "h": 3600}.get(unit)
+    if seconds is None or not count.isascii() or not count.isdecimal() or len(count) > 9:
+        raise EnvError(f"{name} must be a number and a period such as 1200/m (s, m or h), or 0, not {raw!r}.")
+    return int(count), seconds
+
+
 def words(name: str) -> list[str]:
     """A comma-separated list; empty items are dropped."""
     return [word.strip() for word in text(name).split(",") if word.strip()]

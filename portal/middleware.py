@@ -11,10 +11,17 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import Resolver404, resolve
 
+from certs.api.problems import Problem, is_for_program, problem_answer
 from certs.domain.errors import NameRefused
 from certs.services import addresses, links
 from portal import plainhttp
 
+UNKNOWN_HOST = Problem(
+    400,
+    "unknown-host",
+    "The portal does not answer under this name.",
+    "Ask it by a name of its own, or add this one: `manage.py allow_host`, or BINDERY_ALLOWED_HOSTS.",
+)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 log = logging.getLogger("bindery.web")
 
@@ -73,6 +80,8 @@ class AcceptedHosts:
     @staticmethod
     def _refuse(request: HttpRequest, host: str) -> HttpResponse:
         log.warning("request refused: unknown host", extra={"host": host, "source": request.META.get("REMOTE_ADDR")})
+        if is_for_program(request):
+            return problem_answer(UNKNOWN_HOST, request=request)
         try:
             shown = addresses.host_parse(host)
         except NameRefused:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
+from certs.api.problems import Problem, is_for_program, problem_answer
 from certs.services.addresses import host_normalize
 from certs.services.https import HttpsPolicy, force_ssl_just_now, policy_read
 from portal import loops
@@ -15,6 +16,12 @@ from portal.forwarded import handed_on_silently, silence_note
 from portal.plainhttp import is_plain_http_path
 
 log = logging.getLogger("bindery.web")
+HTTPS_ONLY = Problem(
+    403,
+    "https-required",
+    "This portal answers programs by HTTPS only. What was sent came in clear.",
+    "Use https://, and give the program another token.",
+)
 HEADER = "Strict-Transport-Security"
 
 
@@ -43,7 +50,7 @@ class SchemePolicy:
             if policy.redirect_to and handed_on_silently(request):
                 silence_note()
             elif policy.redirect_to and not (_circles(request) and request.path_info.startswith(settings.STATIC_URL)):
-                return _redirect(request, policy.redirect_to)
+                return _redirect(request, policy.redirect_to) if not is_for_program(request) else _over_https(request)
         response = self.get_response(request)
         if request.is_secure() and loops.COOKIE in cookies:
             response.delete_cookie(loops.COOKIE)  # it arrived
@@ -80,6 +87,17 @@ def _redirect(request: HttpRequest, origin: str) -> HttpResponse:
         loops.COOKIE, str(loops.count(request.COOKIES) + 1), max_age=loops.SECONDS, httponly=True, samesite="Lax"
     )
     return answer
+
+
+def _over_https(request: HttpRequest) -> HttpResponse:
+    """A program has no eyes for a redirect, and would send its token in clear each time; it is told at once."""
+    if "Authorization" in request.headers:
+        log.warning(
+            "A program sent its token over plain HTTP, where others may read it. Have it ask by https, and give it "
+            "another token.",
+            extra={"source": request.META.get("REMOTE_ADDR")},
+        )
+    return problem_answer(HTTPS_ONLY, request=request)
 
 
 def _host(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from certs.api.problems import Problem, is_for_program, problem_answer
 from certs.domain.errors import NotAllowed
 from certs.domain.forwarded import NOT_BELIEVED
 from certs.forms.setup import SetupForm
@@ -21,6 +22,12 @@ from certs.services.events import audit_record
 from certs.services.trust import browser_warning, version_answering
 from certs.views.errors import as_expected
 
+UNFINISHED = Problem(
+    503,
+    "setup-unfinished",
+    "This portal has no administrator yet.",
+    "Finish the set-up in a browser, then make a token.",
+)
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
@@ -33,6 +40,8 @@ class SetupGate:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not self._closed and links.setup_is_open():
+            if is_for_program(request):
+                return problem_answer(UNFINISHED, request=request)
             if not request.path_info.startswith("/setup/"):
                 return as_expected(render(request, "setup/unfinished.html", status=503))
         else:

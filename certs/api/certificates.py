@@ -1,0 +1,280 @@
+"""/api/certificates: list, take in, read, change, delete; the reference's JSON posts as it stands."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.types import OpenApiTypes
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from certs import selectors
+from certs.api.base import Endpoint
+from certs.api.documents import (
+    REFERENCE,
+    CertificateDocument,
+    CertificatePage,
+    Given,
+    Validity,
+    by_id,
+    certificate_document,
+    id_of,
+    rows_ready,
+    validity,
+)
+from certs.api.etags import etag_of, is_conditional, is_unchanged, match_require
+from certs.api.fields import body_read, query_read
+from certs.api.idempotency import idempotent
+from certs.api.listing import CertificateQuery, certificates_found
+from certs.api.paging import page_answer
+from certs.api.parsing import JSON_PATCH, MERGE_PATCH, JsonPatch, MergePatch, StrictJson, json_check
+from certs.api.patching import json_patch, merge_patch
+from certs.api.problems import refuse
+from certs.api.schema import operation
+from certs.domain.errors import ConflictError, InputError
+from certs.domain.keys import Key, key_from_pem, key_to_pem
+from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
+from certs.domain.roles import Right
+from certs.models import Certificate, Department, Organization
+from certs.services.access import Actor, home_for, may_export, require
+from certs.services.certificates import (
+    Properties,
+    certificate_import,
+    certificate_keypair_add,
+    certificate_take,
+    certificate_update,
+)
+from certs.services.deletion import certificate_delete
+from certs.services.events import audit_record
+from certs.services.keys import key_import, key_is_here, key_open
+from certs.services.replacing import certificate_replace
+
+_TRIES = 3  # how often a change begins anew where somebody else changes the same
+_FIELDS = {"name": "name", "description": "description", "exposed": "exposed", "autoRenew": "auto_renew"}
+_FIELDS |= {"tags": "tags", "metadata": "metadata"}
+_EMPTY: Mapping[str, Any] = {"description": "", "exposed": False, "autoRenew": False, "tags": [], "metadata": {}}
+Body = dict[str, Any]
+
+
+def certificate_visible(actor: Actor, id: str) -> Certificate:
+    """Raises DoesNotExist, which is 404: for what is not there, and for what is not theirs to see."""
+    return rows_ready(selectors.certificates_visible_to(actor)).get(by_id(id))
+
+
+class Certificates(Endpoint):
+    @operation("certificate_list", "List certificates", query=CertificateQuery, answers={200: CertificatePage})
+    def get(self, request: Request) -> Response:
+        rows, cursor = certificates_found(self.actor, query_read(request, CertificateQuery))
+        return page_answer(request, [certificate_document(row) for row in rows], cursor)
+
+    @operation(
+        "certificate_create",
+        "Take a certificate in",
+        body=Given,
+        answers={201: CertificateDocument, 200: CertificateDocument},
+        examples=[REFERENCE],
+        description="A chain in PEM with its private key, or without one to trust it only; a private key alone is a "
+        "key pair. What is here already is recognised: 200 instead of 201. Computed properties are ignored.",
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        row, is_new = certificate_post(self.actor, body_read(request.data, Given))
+        return certificate_answer(certificate_visible(self.actor, str(row.pk)), 201 if is_new else 200)
+
+
+class CertificateItem(Endpoint):
+    has_etag = True
+
+    def get_parsers(self) -> list[BaseParser]:
+        kinds = [StrictJson, MergePatch, JsonPatch] if self.request.method == "PATCH" else [StrictJson]
+        return [kind() for kind in kinds]
+
+    @operation(
+        "certificate_get",
+        "One certificate",
+        answers={200: CertificateDocument},
+        description="With the export permission its private key too; each such answer is an audit event.",
+    )
+    def get(self, request: Request, id: str) -> Response:
+        row = certificate_visible(self.actor, id)
+        document = certificate_document(row)
+        etag = etag_of(document)
+        if is_unchanged(request._request, etag):
+            return Response(status=304, headers={"ETag": etag})
+        document["privateKey"] = private_key_told(row, self.actor)
+        return Response(document, headers={"ETag": etag})
+
+    @operation(
+        "certificate_replace",
+        "Change a certificate as a whole",
+        body=Given,
+        answers={200: CertificateDocument},
+        examples=[REFERENCE],
+        description="What is left out gets its default; chain, private key and name stay. Another chain is a new "
+        "version, and must be for the key that is here or is sent.",
+    )
+    def put(self, request: Request, id: str) -> Response:
+        given = request.data
+        return self._change(request, id, lambda document: given)
+
+    @operation(
+        "certificate_patch",
+        "Change parts of a certificate",
+        body={
+            MERGE_PATCH: OpenApiTypes.OBJECT,
+            JSON_PATCH: serializers.ListSerializer[Any](child=serializers.DictField()),
+            "application/json": OpenApiTypes.ANY,
+        },
+        answers={200: CertificateDocument},
+        description="A merge patch (RFC 7396) or a JSON Patch (RFC 6902) of what GET answers. As application/json an "
+        "object is the one, a list the other.",
+    )
+    def patch(self, request: Request, id: str) -> Response:
+        patch = request.data
+        is_list = isinstance(patch, list)
+        if is_list != (request.content_type == JSON_PATCH) and request.content_type != "application/json":
+            raise refuse(400, "patch-form", "A JSON Patch is a list, a merge patch an object.")
+        if not isinstance(patch, list | dict):
+            raise refuse(400, "patch-form", "A patch is an object or a list.")
+        apply = json_patch if is_list else merge_patch
+        return self._change(request, id, lambda document: apply(document, patch))
+
+    @operation(
+        "certificate_delete",
+        "Delete a certificate",
+        answers={204: None},
+        description="It can be restored for 30 days. What is bound or used otherwise is refused (409), naming where.",
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        with transaction.atomic():
+            row = certificate_visible(self.actor, id)
+            require(self.actor, Right.CERTIFICATE_CHANGE, row)
+            if is_conditional(request._request):
+                match_require(request._request, etag_of(certificate_document(_locked(row, self.actor))))
+            certificate_delete(row, actor=self.actor)
+        return Response(status=204)
+
+    def _change(self, request: Request, id: str, wanted: Callable[[Body], Any]) -> Response:
+        """What takes time is done before the row is locked; where another was quicker, all is weighed anew."""
+        for _ in range(_TRIES):
+            row = certificate_visible(self.actor, id)
+            require(self.actor, Right.CERTIFICATE_CHANGE, row)
+            document = certificate_document(row)
+            etag = etag_of(document)
+            match_require(request._request, etag)
+            given = _editable(wanted(document), row)
+            chain, key = material_read(given, row)
+            with transaction.atomic():
+                if etag_of(certificate_document(_locked(row, self.actor))) != etag:
+                    continue
+                _apply(row, given, chain, key, self.actor)
+            return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
+        match_require(request._request, "")
+        raise ConflictError("Somebody else changes it all the time.", advice="Try again.", code="busy")
+
+
+class CertificateValid(Endpoint):
+    @operation("certificate_valid", "Whether a certificate is valid now", answers={200: Validity})
+    def get(self, request: Request, id: str) -> Response:
+        return Response(validity(certificate_visible(self.actor, id)))
+
+
+def certificate_post(actor: Actor, given: Body) -> tuple[Certificate, bool]:
+    """What a POST, or an item of an import, asks for; whether it is new. Raises BinderyError."""
+    home = home_for(actor, tags=given.get("tags") or ())
+    department = Department.objects.filter(pk=home.department_id).first() if home.department_id else None
+    properties = Properties(
+        name=given.get("name") or "",
+        description=given.get("description") or "",
+        tags=home.tags,
+        metadata=given.get("metadata") or {},
+        exposed=given.get("exposed", False),
+        api_id=given.get("id") or "",
+        organization=Organization.objects.get(pk=home.organization_id),
+        department=department,
+    )
+    chain, key = material_read(given)
+    row = key_import(key) if key is not None else None
+    if chain is None and row is not None:
+        return certificate_keypair_add(row, actor=actor, properties=properties)
+    if chain is None:
+        raise InputError(
+            "There is neither a certificate nor a key in it.",
+            advice="Send `chain`, `privateKey` or both; POST /api/certificates/_keypair makes a key pair.",
+            code="chain-missing",
+        )
+    return certificate_take(chain, row, actor=actor, properties=properties, auto_renew=given.get("autoRenew", False))
+
+
+def material_read(given: Body, row: Certificate | None = None) -> tuple[Chain | None, Key | None]:
+    """The chain in order and the key, fitted together. Raises CertificateRefused, KeyRefused."""
+    key = None
+    if given.get("privateKey"):
+        password = (given.get("password") or "").encode() or None
+        key = key_from_pem(given["privateKey"].encode(), password)
+    text = given.get("chain") or ""
+    if not text and key is not None and row is not None and row.current is not None:
+        text = row.current.fullchain_pem
+    if not text:
+        return None, key
+    chain = chain_order(certificates_read(text.encode()), key.public_key() if key else None)
+    if key is not None:
+        pair_check(chain.leaf, key)
+    return chain, key
+
+
+def certificate_answer(row: Certificate, status: int) -> Response:
+    document = certificate_document(row)
+    headers = {"ETag": etag_of(document)}
+    if status == 201:
+        headers["Location"] = f"/api/certificates/{id_of(row)}"
+    return Response(document, status=status, headers=headers)
+
+
+def private_key_told(row: Certificate, actor: Actor) -> str | None:
+    """For the caller who may export it, with an audit event; a key that is not here, or locked, is not told."""
+    key = row.current.key if row.current else row.key
+    if key is None or not key_is_here(key) or key.locked or not may_export(actor, row):
+        return None
+    text = key_to_pem(key_open(key)).decode("ascii")
+    audit_record(actor, "key.export", row, after={"key": key.spki_sha256, "by": "API"})
+    return text
+
+
+def _locked(row: Certificate, actor: Actor) -> Certificate:
+    """As it is now, and nobody changes it until the transaction ends."""
+    Certificate.objects.select_for_update().filter(pk=row.pk).values_list("pk").first()
+    return certificate_visible(actor, str(row.pk))
+
+
+def _editable(wanted: Any, row: Certificate) -> Body:
+    json_check(wanted)
+    given = body_read(wanted, Given)
+    if given.get("id") not in (None, "", id_of(row)):
+        raise InputError("The id of a certificate never changes.", advice="Leave it out.", code="id")
+    return given
+
+
+def _apply(row: Certificate, given: Body, chain: Chain | None, key: Key | None, actor: Actor) -> None:
+    if chain is not None and key is not None:
+        text = chain.leaf_pem + chain.chain_pem
+        certificate_import(chain=text.encode(), key=key_to_pem(key), actor=actor, into=row)
+    elif chain is not None:
+        certificate_replace(row, chain, actor=actor)
+    elif key is not None:
+        raise InputError(
+            "There is no certificate that the key could belong to.", advice="Send the chain as well.", code="pair"
+        )
+    fields = {_FIELDS[name]: value for name, value in {**_EMPTY, **_said(given)}.items()}
+    certificate_update(row, actor=actor, **fields)
+
+
+def _said(given: Body) -> Body:
+    """Null is the same as left out; an empty name is no name."""
+    return {
+        name: value
+        for name, value in given.items()
+        if name in _FIELDS and value is not None and (value != "" or name != "name")
+    }
