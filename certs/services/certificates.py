@@ -31,7 +31,7 @@ from certs.models import (
 )
 from certs.models.statements import row_delete, row_insert, row_update
 from certs.services.access import Actor, home_for, needs, require
-from certs.services.events import audit_record
+from certs.services.events import audit_record, audit_record_many
 from certs.services.issue_options import (
     IssueOptions,
     issue_options_check,
@@ -282,28 +282,97 @@ def version_add(
     if existing.exists():
         return existing.get()
     with transaction.atomic():
-        version = CertificateVersion.objects.create(
-            certificate=certificate,
-            key=key,
-            leaf_pem=certificate_pem(leaf),
-            chain_pem="".join(certificate_pem(issuer) for issuer in chain),
-            fingerprint_sha256=info.fingerprint_sha256,
-            serial=info.serial,
-            subject=info.subject[:500],
-            issuer=info.issuer[:500],
-            issuer_name=info.issuer_name[:255],
-            names=info.names,
-            other_names=info.other_names,
-            key_type=key_kind(leaf.public_key()),
-            self_signed=info.self_signed,
-            is_ca=info.is_ca,
-            is_client=info.is_client,
-            is_test=is_test,
-            not_before=info.not_before,
-            not_after=info.not_after,
-        )
+        version = _version_row(certificate, leaf, chain_pem(chain), info, key=key)
+        version.is_test = is_test
+        version.save(force_insert=True)
         version_make_current(certificate, version)
     return version
+
+
+def _version_row(
+    certificate: Certificate, leaf: x509.Certificate, chain: str, info: CertInfo, *, key: PrivateKey | None
+) -> CertificateVersion:
+    """Not stored yet; `chain` is PEM."""
+    return CertificateVersion(
+        certificate=certificate,
+        key=key,
+        leaf_pem=certificate_pem(leaf),
+        chain_pem=chain,
+        fingerprint_sha256=info.fingerprint_sha256,
+        serial=info.serial,
+        subject=info.subject[:500],
+        issuer=info.issuer[:500],
+        issuer_name=info.issuer_name[:255],
+        names=info.names,
+        other_names=info.other_names,
+        key_type=key_kind(leaf.public_key()),
+        self_signed=info.self_signed,
+        is_ca=info.is_ca,
+        is_client=info.is_client,
+        not_before=info.not_before,
+        not_after=info.not_after,
+    )
+
+
+def chain_pem(chain: Sequence[x509.Certificate]) -> str:
+    return "".join(certificate_pem(issuer) for issuer in chain)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """One certificate that was just signed for the first time, with a key whose row is stored."""
+
+    leaf: x509.Certificate
+    key: PrivateKey
+    wish: Mapping[str, Any]
+    properties: Properties
+    auto_renew: bool = True
+
+
+def certificates_add_many(
+    fresh: Sequence[Fresh], *, authority: Authority, chain: Sequence[x509.Certificate], actor: Actor
+) -> list[Certificate]:
+    """What one of our own CAs signed, in one transaction and few statements; `chain` is the same for all.
+
+    As `certificate_take` for each, for certificates that nobody can know yet. Raises InputError for properties that
+    cannot be stored, ConflictError where an id is taken; then none is stored.
+    """
+    given = [(one, certificate_info(one.leaf)) for one in fresh]
+    fields = [_fields_of(one.properties, actor, fallback=_name_from(info)) for one, info in given]
+    pem, rows, versions, names, tags = chain_pem(chain), [], [], [], []
+    for (one, info), own in zip(given, fields, strict=True):
+        row = Certificate(
+            **own.columns,
+            source=Certificate.Source.INTERNAL,
+            names=info.names,
+            key_type=one.key.key_type,
+            auto_renew=one.auto_renew,
+            authority=authority,
+            wish=dict(one.wish),
+            expires_at=info.not_after,
+            issuer_name=info.issuer_name[:255],
+            next_check_at=clock.now(),
+        )
+        version = _version_row(row, one.leaf, pem, info, key=one.key)
+        # The two point at each other; the database looks at the end of the transaction.
+        row.current_id, row.last_renewed_at = version.pk, version.created_at
+        rows.append(row)
+        versions.append(version)
+        names += _name_rows(row, info.names)
+        tags += [CertificateTag(certificate=row, tag=tag) for tag in own.tags]
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                Certificate.objects.bulk_create(rows)
+        except IntegrityError:
+            for own in fields:
+                _refuse_taken(own.api_id)
+            raise
+        CertificateVersion.objects.bulk_create(versions)
+        CertificateName.objects.bulk_create(names)
+        CertificateTag.objects.bulk_create(tags)
+        audit_record_many(actor, "certificate.issue", [(row, _summary(row)) for row in rows])
+    return rows
 
 
 @needs(Right.CERTIFICATE_CHANGE)
@@ -559,8 +628,12 @@ def version_make_current(certificate: Certificate, version: CertificateVersion) 
 def names_write(certificate: Certificate, names: Sequence[str]) -> None:
     """What it is found by, anew: its own name and those of its current version."""
     row_delete(CertificateName, {"certificate": certificate})
+    CertificateName.objects.bulk_create(_name_rows(certificate, names))
+
+
+def _name_rows(certificate: Certificate, names: Sequence[str]) -> list[CertificateName]:
     rows = [CertificateName(certificate=certificate, name=name, reversed=name_reversed(name)) for name in names]
-    CertificateName.objects.bulk_create([_label_row(certificate), *rows])
+    return [_label_row(certificate), *rows]
 
 
 def is_served(certificate: Certificate) -> bool:

@@ -1,6 +1,7 @@
 """What happened: log lines of jobs, and the audit trail of what people changed."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -26,16 +27,36 @@ def audit_record(
     action: str,
     target: object = "",
     *,
+    of: object = None,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     result: str = "ok",
 ) -> None:
     """`actor` is the person, a token, or the words "command line" or "schedule"; `action` reads noun.verb.
 
-    Of a `target` that belongs to an organization it is kept whose it is: only they read of it.
+    Of a `target` that belongs to an organization it is kept whose it is: only they read of it. Where the target is
+    named by a text, `of` is what belongs to somebody.
     """
-    certificate, organization = _owner_of(target)
-    AuditEvent.objects.create(
+    _audit_row(actor, action, target, of=of, before=before, after=after, result=result).save(force_insert=True)
+
+
+def audit_record_many(actor: Actor, action: str, entries: Iterable[tuple[object, dict[str, Any]]]) -> None:
+    """One event for each target and what it is now, in one statement."""
+    AuditEvent.objects.bulk_create(_audit_row(actor, action, target, after=after) for target, after in entries)
+
+
+def _audit_row(
+    actor: Actor,
+    action: str,
+    target: object,
+    *,
+    of: object = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    result: str = "ok",
+) -> AuditEvent:
+    certificate, organization = _owner_of(target if of is None else of)
+    return AuditEvent(
         actor=person_of(actor),
         certificate_id=certificate,
         organization_id=organization,
