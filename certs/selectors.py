@@ -16,6 +16,7 @@ from certs.domain.roles import Right, Scope
 from certs.models import (
     AcmeAccount,
     Alarm,
+    ApiToken,
     AuditEvent,
     Authority,
     Certificate,
@@ -27,9 +28,10 @@ from certs.models import (
     Order,
     Organization,
     PortalState,
+    User,
 )
 from certs.models.organization import DEFAULT_ORGANIZATION
-from certs.services.access import PORTAL, Actor, access_of, may
+from certs.services.access import PORTAL, Actor, TokenActor, access_of, may
 from portal import clock
 
 Viewer = Actor | AnonymousUser
@@ -205,6 +207,16 @@ def methods_visible_to(actor: Viewer) -> QuerySet[ChallengeMethod]:
 def authorities_visible_to(actor: Viewer) -> QuerySet[Authority]:
     """Our own CAs of the organizations in which they may read anything."""
     return Authority.objects.select_related("certificate__current").filter(_shared(actor, "certificate__organization"))
+
+
+def tokens_visible_to(actor: Viewer) -> QuerySet[ApiToken]:
+    """An administrator sees all, a person the own ones, a token itself."""
+    rows = ApiToken.objects.select_related("owner", "organization", "department")
+    if may(actor, Right.PERSON):
+        return rows
+    if isinstance(actor, TokenActor):
+        return rows.filter(pk=actor.token.pk)
+    return rows.filter(owner=actor) if isinstance(actor, User) else rows.none()
 
 
 def job_lines(job: UUID) -> QuerySet[JobEvent]:

@@ -60,9 +60,19 @@ class TokenActor:
         return f"token {self.token.name}"
 
 
+@dataclass(frozen=True)
+class OnBehalf:
+    """The portal itself, doing what follows from something that somebody was allowed to ask for."""
+
+    actor: "Actor"
+
+    def __str__(self) -> str:
+        return str(self.actor)
+
+
 # A text is the portal itself or a person at its shell ("schedule", "command line"), and may everything.
 # None is nobody.
-Actor = User | TokenActor | str | None
+Actor = User | TokenActor | OnBehalf | str | None
 # `Place` where the thing is not there yet.
 Target = (
     Certificate
@@ -84,12 +94,14 @@ def person_of(actor: Actor | AnonymousUser) -> User | None:
     """The person, also behind a token."""
     if isinstance(actor, TokenActor):
         return actor.token.owner
+    if isinstance(actor, OnBehalf):
+        return person_of(actor.actor)
     return actor if isinstance(actor, User) else None
 
 
 def access_of(actor: Actor | AnonymousUser) -> Access:
     """What the actor may just now; ask once where many questions follow."""
-    if isinstance(actor, str):
+    if isinstance(actor, (str, OnBehalf)):
         return EVERYTHING
     if isinstance(actor, User):
         return Access((_scopes_of(actor),))
@@ -129,15 +141,20 @@ def require(actor: Actor | AnonymousUser, right: Right, target: Target = None) -
 
 
 def may_export(actor: Actor | AnonymousUser, certificate: Certificate | None = None) -> bool:
-    """Whether private keys may leave through them: a right of its own, on what they may see."""
-    if isinstance(actor, str):
-        return True
+    """Whether private keys may leave through them: a right of its own, on what they may see. None: of everything."""
+    if not may_hold_export(actor):
+        return False
+    return access_of(actor).may_everywhere(Right.READ) if certificate is None else may(actor, Right.READ, certificate)
+
+
+def may_hold_export(actor: Actor | AnonymousUser) -> bool:
+    """Whether they have the export permission at all; what for is `may_export`."""
     if isinstance(actor, TokenActor):
         owner = actor.token.owner
-        permitted = actor.token.can_export and (owner is None or owner.has_perm(EXPORT_PERMISSION))
-    else:
-        permitted = isinstance(actor, User) and actor.has_perm(EXPORT_PERMISSION)
-    return permitted and may(actor, Right.READ, certificate)
+        return actor.token.can_export and (owner is None or owner.has_perm(EXPORT_PERMISSION))
+    if isinstance(actor, User):
+        return actor.has_perm(EXPORT_PERMISSION)
+    return isinstance(actor, (str, OnBehalf))
 
 
 def require_export(actor: Actor | AnonymousUser, certificate: Certificate | None = None) -> None:
@@ -214,17 +231,17 @@ def home_for(
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def needs(right: Right) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """The door of a service: refuses an `actor` who has no such right on what the first argument is.
+def needs(right: Right, *, of: str | Place = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The door of a service: refuses an `actor` who has no such right on what the argument `of` is (else the first).
 
-    Where the first argument is nothing that belongs to an organization, the right is asked for without a target.
+    Where that is nothing which belongs to an organization, the right is asked for without a target.
     """
 
     def mark(service: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(service)
-        first = next(iter(signature.parameters))
         if "actor" not in signature.parameters:
             raise TypeError(f"{service.__qualname__} does not say who acts.")
+        argument = of if isinstance(of, str) and of else next(iter(signature.parameters))
 
         @wraps(service)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -232,7 +249,7 @@ def needs(right: Right) -> Callable[[Callable[P, R]], Callable[P, R]]:
             given.apply_defaults()
             actor = given.arguments["actor"]
             if not isinstance(actor, str):
-                target = given.arguments[first]
+                target = of if isinstance(of, Place) else given.arguments[argument]
                 require(actor, right, target if isinstance(target, _TARGETS) else None)
             return service(*args, **kwargs)
 

@@ -13,7 +13,9 @@ from django.db.models import Q, QuerySet
 from certs.acme.client import AcmeClient
 from certs.acme.directories import directory_label
 from certs.domain.errors import AcmeRefused, AcmeRetry, BinderyError, ConflictError, InputError
-from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, PrivateKey, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, PrivateKey
+from certs.services.access import Actor, needs
 from certs.services.accounts import (
     ACCOUNT_KEY_TYPE,
     account_client,
@@ -28,11 +30,11 @@ from certs.services.ledger import ledger_account
 from certs.transports.outbound import url_check
 from portal import clock
 
-Actor = User | str | None
 log = logging.getLogger("bindery.accounts")
 _SHOWN = 5  # names in a sentence
 
 
+@needs(Right.ACCOUNT)
 def account_register_now(account: AcmeAccount, *, actor: Actor) -> None:
     """At the CA, without waiting for an order. One that is registered is asked for, and made again where the CA has
     lost it. Network. Raises AcmeFailure, ConflictError."""
@@ -64,6 +66,7 @@ def _still_known(client: AcmeClient, account: AcmeAccount) -> bool:
     return True
 
 
+@needs(Right.ACCOUNT)
 def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
     """Another address for the CA to write to, "" for none. Network. Raises InputError, ConflictError, AcmeFailure."""
     _active(account)
@@ -97,6 +100,7 @@ def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
     account.email = email
 
 
+@needs(Right.ACCOUNT)
 def account_terms_accept(account: AcmeAccount, terms_url: str, *, actor: Actor) -> None:
     """A person has read and accepted them, under the address given. No network: a CA counts the registration."""
     _active(account)
@@ -115,6 +119,7 @@ def account_terms_new(account: AcmeAccount) -> str:
     return now if now and (account.terms_agreed_at is None or now != account.terms_url) else ""
 
 
+@needs(Right.ACCOUNT)
 def account_rollover(account: AcmeAccount, *, actor: Actor) -> bool:
     """A new key for the account (RFC 8555 §7.3.5). True once the CA has it; False while orders under way still sign
     with the old one: the schedule then goes on with it. Network. Raises ConflictError, AcmeFailure."""
@@ -132,6 +137,7 @@ def account_rollover(account: AcmeAccount, *, actor: Actor) -> bool:
     return account_rollover_settle(account, actor=actor)
 
 
+@needs(Right.ACCOUNT)
 def account_rollover_settle(account: AcmeAccount, *, actor: Actor = "schedule", order: Order | None = None) -> bool:
     """Go on with a change of key that was begun, also by a process that was killed: the new key is tried first, then
     the old one asks for the change. Any number may do so at once.
@@ -194,6 +200,7 @@ def accounts_settle() -> int:
     return done
 
 
+@needs(Right.ACCOUNT)
 def account_deactivate(account: AcmeAccount, *, actor: Actor) -> None:
     """Give it up for good, at the CA too (RFC 8555 §7.3.6). Network.
 
@@ -228,6 +235,7 @@ def account_deactivate(account: AcmeAccount, *, actor: Actor) -> None:
     account.deactivated_at = now
 
 
+@needs(Right.ACCOUNT)
 def account_staging(account: AcmeAccount, url: str, *, actor: Actor) -> None:
     """Where the CA of this account lets orders be rehearsed; "" for what is known of it. Raises InputError."""
     url = url.strip()

@@ -5,6 +5,7 @@ import re
 from base64 import b64decode, b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -14,7 +15,10 @@ from certs.acme.directories import DirectoryInfo, directory_label
 from certs.acme.network import Network
 from certs.acme.sessions import Account, directory_fetch, session
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
-from certs.models import AcmeAccount, AcmeDirectory, User
+from certs.domain.roles import Place, Right
+from certs.models import AcmeAccount, AcmeDirectory, Organization
+from certs.models.organization import DEFAULT_ORGANIZATION
+from certs.services.access import Actor, needs, require
 from certs.services.asking import asking_still
 from certs.services.events import audit_record
 from certs.services.holds import directory_asked
@@ -56,6 +60,7 @@ def directory_look(url: str, *, ca_bundle: str = "", allow_private: bool = False
         network.close()
 
 
+@needs(Right.ACCOUNT)
 def account_get_or_create(
     *,
     directory_url: str,
@@ -64,26 +69,32 @@ def account_get_or_create(
     allow_private: bool = False,
     terms_url: str = "",
     eab: ExternalAccount | None = None,
-    actor: User | str | None,
+    organization: Organization | None = None,
+    actor: Actor,
 ) -> AcmeAccount:
-    """The account for this directory and address, its key made here. No network: the flow registers it at the CA.
+    """The account of the organization (the default one) for this directory and address, its key made here.
+
+    No network: the flow registers it at the CA.
 
     A `terms_url` means that the person has accepted these terms. `eab` binds it to an account that the person has
     elsewhere; it is kept until the CA has taken it. Raises InputError.
     """
+    place = organization.pk if organization else DEFAULT_ORGANIZATION
+    require(actor, Right.ACCOUNT, Place(place))
     url_check(directory_url)  # its shape only: the name is looked up by whoever asks it
     trust_context(ca_bundle)
     fields: dict[str, object] = {"ca_bundle": ca_bundle, "allow_private": allow_private}
     if terms_url:
         fields |= {"terms_url": terms_url}
-    held = AcmeAccount.objects.filter(directory_url=directory_url, email=email, deactivated_at=None)
+    here: dict[str, Any] = {"organization_id": place, "directory_url": directory_url, "email": email}
+    held = AcmeAccount.objects.filter(**here, deactivated_at=None)
     found = held.first()
     if found is None:
         key = key_create(ACCOUNT_KEY_TYPE)
         agreed = {"terms_agreed_at": clock.now()} if terms_url else {}
         try:
             with transaction.atomic():
-                made = AcmeAccount.objects.create(directory_url=directory_url, email=email, key=key, **fields, **agreed)
+                made = AcmeAccount.objects.create(**here, key=key, **fields, **agreed)
                 audit_record(actor, "account.create", made, after={"terms": terms_url})
                 if eab is not None:
                     account_eab_store(made, eab, actor=actor)
@@ -128,7 +139,8 @@ def external_account(kid: str, hmac_key: str, algorithm: str = "") -> ExternalAc
     return ExternalAccount(kid, key, algorithm)
 
 
-def account_eab_store(account: AcmeAccount, eab: ExternalAccount, *, actor: User | str | None) -> None:
+@needs(Right.ACCOUNT)
+def account_eab_store(account: AcmeAccount, eab: ExternalAccount, *, actor: Actor) -> None:
     """To be used at the next registration, once. Never shown again, but for its key ID."""
     secret = json.dumps({"key": b64encode(eab.hmac_key).decode(), "algorithm": eab.algorithm}).encode()
     account.eab_kid, account.eab_sealed = eab.kid, secret_seal(AcmeAccount.EAB_PURPOSE, account.pk, secret)
@@ -137,7 +149,7 @@ def account_eab_store(account: AcmeAccount, eab: ExternalAccount, *, actor: User
         audit_record(actor, "account.eab", account, after={"kid": eab.kid})
 
 
-def account_register(client: AcmeClient, account: AcmeAccount, *, actor: User | str | None = "schedule") -> None:
+def account_register(client: AcmeClient, account: AcmeAccount, *, actor: Actor = "schedule") -> None:
     """Register at the CA, or find the account of this key there again, and store its URL; drop the external account
     key, which has done its work.
 

@@ -12,7 +12,9 @@ from django.db import transaction
 from certs.domain.addresses import EVERY_ADDRESS, address_is_any
 from certs.domain.errors import InputError
 from certs.domain.names import NameRules, is_address, name_covers, name_parse
-from certs.models import Binding, PortalState, User
+from certs.domain.roles import Right
+from certs.models import Binding, PortalState
+from certs.services.access import Actor, needs
 from certs.services.container import addresses_are_published
 from certs.services.events import audit_record
 from certs.services.front import front_is_on
@@ -167,14 +169,16 @@ def host_parse(name: str) -> str:
     return name_parse(name, _HOST_RULES)
 
 
-def host_allow(name: str, *, actor: User | str) -> str:
+@needs(Right.SETTING)
+def host_allow(name: str, *, actor: Actor) -> str:
     """Accept one more host name or address; returns it as stored. Raises NameRefused."""
     host = host_parse(name)
     _extra_hosts_change(actor, "host.allow", host, add=True)
     return host
 
 
-def host_disallow(name: str, *, actor: User | str) -> str:
+@needs(Right.SETTING)
+def host_disallow(name: str, *, actor: Actor) -> str:
     """Take back what `host_allow` added. Raises InputError when it is not among them."""
     host = host_parse(name)
     if host not in state_get().extra_hosts:
@@ -183,7 +187,7 @@ def host_disallow(name: str, *, actor: User | str) -> str:
     return host
 
 
-def _extra_hosts_change(actor: User | str, action: str, host: str, *, add: bool) -> None:
+def _extra_hosts_change(actor: Actor, action: str, host: str, *, add: bool) -> None:
     with transaction.atomic():
         state_get()
         before = list(PortalState.objects.select_for_update().get(pk=1).extra_hosts)

@@ -19,7 +19,9 @@ from certs.channels.base import Channel as Sender
 from certs.channels.base import Undelivered
 from certs.domain.alarms import Item, Level, Message, message_make
 from certs.domain.errors import BinderyError
-from certs.models import Alarm, AlarmDelivery, Channel, Order, User
+from certs.domain.roles import Right
+from certs.models import Alarm, AlarmDelivery, Channel, Order
+from certs.services.access import Actor, needs
 from certs.services.addresses import public_url
 from certs.services.channels import channel_make
 from certs.services.events import audit_record
@@ -192,7 +194,8 @@ def _failed(channel: Channel, error: BinderyError) -> None:
     log.error("%s: an alarm did not get through: %s", channel.name, error)
 
 
-def channel_test(channel: Channel, *, actor: User | str) -> str:
+@needs(Right.SETTING)
+def channel_test(channel: Channel, *, actor: Actor) -> str:
     """Send a message that says what it is, now and whatever the channel's state. Returns the server's answer; network.
 
     What waits for the channel may go at once after it. Raises BinderyError with what the server said.

@@ -15,7 +15,7 @@ from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, sentence, subject_make
 from certs.domain.names import name_display
 from certs.models import AcmeAccount, AcmeDirectory, Challenge
-from certs.services import alarm_certificates, alarm_front
+from certs.services import alarm_certificates, alarm_front, tokens
 from certs.services.alarm_certificates import certificate_well, certificates_troubles, way_shown
 from certs.services.alarms import alarms_settle
 from certs.services.directories import directories_used
@@ -24,7 +24,7 @@ from portal import clock
 
 SILENT = timedelta(days=1)  # a directory that does not answer
 CLEAN_TRIES = 4  # the last of them some twenty minutes after the first
-_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, "directory", "terms", "cleanup"}
+_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, "directory", "terms", "cleanup", tokens.ALARM_KIND}
 
 
 def alarms_sweep() -> None:
@@ -37,12 +37,16 @@ def alarms_sweep() -> None:
         *_directories(moment),
         *_terms(),
         *_cleanups(),
+        *tokens.tokens_troubles(moment),
     ]
     alarms_settle(_SWEPT, {trouble.key: trouble for trouble in found}, _well)
 
 
 def _well(key: str) -> str | None:
-    return certificate_well(key) if key.partition(":")[0] in alarm_certificates.KINDS else ""
+    kind = key.partition(":")[0]
+    if kind == tokens.ALARM_KIND:
+        return None  # revoked, or over for long: nothing is well again
+    return certificate_well(key) if kind in alarm_certificates.KINDS else ""
 
 
 def portal_failing() -> list[Finding]:

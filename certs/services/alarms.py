@@ -14,7 +14,10 @@ from django.urls import reverse
 
 from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, subject_make, subject_well
-from certs.models import AcmeAccount, Alarm, AlarmDelivery, Certificate, Channel, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Alarm, AlarmDelivery, Certificate, Channel
+from certs.selectors import alarms_visible_to
+from certs.services.access import Actor, needs
 from certs.services.events import audit_record
 from portal import clock, logs
 
@@ -116,10 +119,12 @@ def alarms_settle(
             alarm_clear(key, told=told or "", quietly=told is None)
 
 
-def alarms_see(alarms: Collection[Alarm], *, actor: User | str) -> int:
+@needs(Right.ALARM_SEE)
+def alarms_see(alarms: Collection[Alarm], *, actor: Actor) -> int:
     """Somebody has seen them, so that no banner shows them any more; returns how many were new. They stay open
     until the trouble is over."""
-    rows = alarms_open().filter(key__in=[alarm.key for alarm in alarms], seen_at=None)
+    theirs = alarms_visible_to(actor, Right.ALARM_SEE).filter(cleared_at=None, seen_at=None)
+    rows = theirs.filter(key__in=[alarm.key for alarm in alarms])
     with transaction.atomic():
         subjects = dict(rows.order_by("level").values_list("key", "subject"))
         if rows.update(seen_at=clock.now(), seen_by=str(actor)[:254]):

@@ -5,7 +5,9 @@ from django.db import transaction
 from certs.domain.certinfo import covers
 from certs.domain.errors import CertificateRefused, InputError
 from certs.domain.names import SERVER_NAME, name_parse
-from certs.models import Binding, Certificate, CertificateVersion, User
+from certs.domain.roles import Right
+from certs.models import Binding, Certificate, CertificateVersion
+from certs.services.access import PORTAL, Actor, needs, require
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.keys import key_open
@@ -13,7 +15,8 @@ from certs.services.portal_state import generation_bump, state_get
 from portal import clock
 
 
-def binding_set(server_name: str, certificate: Certificate, *, actor: User | str | None) -> Binding:
+@needs(Right.BIND, of="certificate")
+def binding_set(server_name: str, certificate: Certificate, *, actor: Actor) -> Binding:
     """Let `certificate` answer for `server_name`; the empty name is the default. Other bindings stay as they are.
 
     Raises NameRefused, CertificateRefused for a certificate that could not be served there, and ConflictError where
@@ -26,6 +29,7 @@ def binding_set(server_name: str, certificate: Certificate, *, actor: User | str
         before = Binding.objects.filter(server_name=name).select_related("certificate").first()
         if before is not None and before.certificate_id == certificate.pk:
             return before
+        _require_before(actor, before, name)
         binding, _ = Binding.objects.update_or_create(
             server_name=name, defaults={"certificate": certificate, "updated_at": clock.now()}
         )
@@ -34,23 +38,34 @@ def binding_set(server_name: str, certificate: Certificate, *, actor: User | str
             actor,
             "binding.set",
             name or "default",
+            of=certificate,
             before={"certificate": before.certificate.name} if before else {},
             after={"certificate": certificate.name, "id": str(certificate.pk)},
         )
     return binding
 
 
-def binding_remove(server_name: str, *, actor: User | str | None) -> None:
+@needs(Right.BIND)
+def binding_remove(server_name: str, *, actor: Actor) -> None:
     """From then on the default answers for the name, the placeholder for a default. InputError, ConflictError."""
     hsts_guard({server_name: None})
     with transaction.atomic():
         binding = Binding.objects.filter(server_name=server_name).select_related("certificate").first()
         if binding is None:
             raise InputError(f"Nothing is bound to {server_name or 'the default'}.")
+        require(actor, Right.BIND, binding)
         before = {"certificate": binding.certificate.name, "id": str(binding.certificate_id)}
         binding.delete()
         generation_bump()
-        audit_record(actor, "binding.remove", server_name or "default", before=before)
+        audit_record(actor, "binding.remove", server_name or "default", of=binding.certificate, before=before)
+
+
+def _require_before(actor: Actor, before: Binding | None, name: str) -> None:
+    """What answers there now must be theirs as well; by default, where nothing is bound, that is the portal's."""
+    if before is not None:
+        require(actor, Right.BIND, before)
+    elif not name:
+        require(actor, Right.BIND, PORTAL)
 
 
 def binding_check(server_name: str, certificate: Certificate) -> CertificateVersion:

@@ -13,7 +13,9 @@ from django.db import transaction
 
 from certs.domain import states
 from certs.domain.errors import BinderyError, ConflictError
-from certs.models import Challenge, Order, User
+from certs.domain.roles import Right
+from certs.models import Challenge, Order
+from certs.services.access import Actor, needs
 from certs.services.challenges import challenge_task, solver_kinds, solver_make
 from certs.services.events import audit_record, job_event
 from certs.services.order_advance import LONGEST_LIFE_BY_HAND
@@ -57,7 +59,8 @@ def by_hand_awaited(order: Order) -> bool:
     return waits and order.challenges.filter(clean_at=None).exists()
 
 
-def by_hand_go_on(order: Order, *, actor: User | str) -> None:
+@needs(Right.CERTIFICATE_CHANGE)
+def by_hand_go_on(order: Order, *, actor: Actor) -> None:
     """A person says that all records are in place, where the portal cannot see any. Raises ConflictError."""
     if not by_hand_awaited(order):
         raise ConflictError("This order does not wait for records any more.", advice="See its page under Activity.")

@@ -11,13 +11,14 @@ from certs.channels.base import Site
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.options import options_read
 from certs.domain.registry import plugins
-from certs.models import AlarmDelivery, Channel, User
+from certs.domain.roles import Right
+from certs.models import AlarmDelivery, Channel
+from certs.services.access import Actor, needs
 from certs.services.alarms import deliveries_catch_up
 from certs.services.events import audit_record
 from certs.services.options import options_load, options_merge, options_store
 
 CHANNELS = "certs.channels"
-Actor = User | str
 
 
 def channel_kinds() -> dict[str, type[Sender]]:
@@ -41,6 +42,7 @@ def channel_make(row: Channel) -> Sender:
     return kind(options, Site(version=settings.VERSION, allow_private=row.allow_private))
 
 
+@needs(Right.SETTING)
 def channel_create(
     kind: str, *, name: str, values: Mapping[str, Any], allow_private: bool = False, actor: Actor
 ) -> Channel:
@@ -58,6 +60,7 @@ def channel_create(
     return row
 
 
+@needs(Right.SETTING)
 def channel_change(row: Channel, *, name: str, values: Mapping[str, Any], allow_private: bool, actor: Actor) -> None:
     """A secret left empty stays as it is. Raises InputError, OptionRefused, ConflictError."""
     found, before = channel_kind(row.kind), _shown(row)
@@ -73,6 +76,7 @@ def channel_change(row: Channel, *, name: str, values: Mapping[str, Any], allow_
         audit_record(actor, "channel.change", row, before=before, after=_shown(row))
 
 
+@needs(Right.SETTING)
 def channel_switch(row: Channel, *, on: bool, actor: Actor) -> None:
     """Switched off, it forgets what waits; switched on, it hears of what is open then."""
     with transaction.atomic():
@@ -87,6 +91,7 @@ def channel_switch(row: Channel, *, on: bool, actor: Actor) -> None:
     row.refresh_from_db()
 
 
+@needs(Right.SETTING)
 def channel_delete(row: Channel, *, actor: Actor) -> None:
     with transaction.atomic():
         audit_record(actor, "channel.delete", row, before=_shown(row))

@@ -21,11 +21,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from certs.domain.errors import BinderyError, CertificateRefused, ConflictError, InputError, NotAllowed
+from certs.domain.errors import BinderyError, CertificateRefused, ConflictError, InputError
 from certs.domain.exporting import GENERATION, directory_name, generation_name, mode_parse
 from certs.domain.keys import key_from_pem, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, PortalState, User
+from certs.domain.roles import Right
+from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, PortalState
+from certs.services.access import PORTAL, Actor, needs, require_export
 from certs.services.events import audit_record
 from certs.services.identity import identity_held
 from certs.services.keys import key_open
@@ -36,14 +38,12 @@ from certs.transports.local import user_name
 from portal import clock
 
 log = logging.getLogger("bindery.export")
-PERMISSION = "certs.export_keys"
 _CHANGED = "export.change"
 CHAIN, LEAF, FULL, KEY = "chain.pem", "cert.pem", "fullchain.pem", "privkey.pem"
 _SHOWN = 5  # troubles in one text
 _AS_GIVEN = -1
 _FRESH = timedelta(hours=1)  # a node looks every few minutes
 _GONE = timedelta(days=30)
-Actor = User | str
 
 
 class _Overtaken(Exception):
@@ -60,14 +60,14 @@ class ExportResult:
     troubles: list[str] = field(default_factory=list)
 
 
+@needs(Right.READ, of=PORTAL)
 def export_change(*, on: bool, owner: str, group: str, mode: str, actor: Actor) -> None:
     """Switch the export on or off, and set whose the files are. Other nodes follow within seconds.
 
     Tried on this machine before it is stored. Raises NotAllowed, ConflictError where the environment decides, and
     InputError (codes "owner", "group", "mode", "place") naming what stands against it and what to do.
     """
-    if isinstance(actor, User) and not actor.has_perm(PERMISSION):
-        raise NotAllowed("Writing private keys to files takes a permission of its own.", advice="Ask an administrator.")
+    require_export(actor)
     wanted: dict[str, Any] = {
         "export": on,
         "export_owner": owner.strip(),
@@ -115,8 +115,10 @@ def export_run() -> ExportResult | None:
     return result
 
 
+@needs(Right.READ, of=PORTAL)
 def export_remove(*, actor: Actor) -> ExportResult:
     """Take away what was exported on this node and the database knows of. Raises ConflictError while it is on."""
+    require_export(actor)
     if state_get().export:
         raise ConflictError("The export is on, so the files would come back.", advice="Switch it off first.")
     result = ExportResult()

@@ -14,12 +14,13 @@ from django.db import transaction
 
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.forwarded import Network, address_read, is_within, network_shown, proxies_parse
-from certs.models import PortalState, User
+from certs.domain.roles import Right
+from certs.models import PortalState
+from certs.services.access import Actor, needs
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_lock, state_update
 from portal import clock
 
-Actor = User | str
 ENVIRONMENT = "environment"
 _SILENT = timedelta(hours=1)
 
@@ -68,6 +69,7 @@ def front_on_trial(state: PortalState) -> bool:
     return state.front_confirm_by is not None and state.front_confirm_by > clock.now()
 
 
+@needs(Right.SETTING)
 def front_change(*, on: bool, proxies: Sequence[str], actor: Actor, trial: bool = True) -> bool:
     """Store it; with `trial` it returns to what was confirmed last unless `front_confirm` is called in time.
 
@@ -112,6 +114,7 @@ def front_given() -> None:
         audit_record(ENVIRONMENT, "front.change", before=_stored(stored), after=_stored(given))
 
 
+@needs(Right.SETTING)
 def front_return(*, actor: Actor) -> None:
     """Off, from the shell; the list is kept, and nobody on it is believed any more."""
     before = front_read()

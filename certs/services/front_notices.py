@@ -13,9 +13,11 @@ from django.db import transaction
 
 from certs.domain.errors import InputError
 from certs.domain.forwarded import address_read, is_near
+from certs.domain.roles import Right
 from certs.models import PortalState
+from certs.services.access import Actor, needs
 from certs.services.events import audit_record
-from certs.services.front import Actor, front_read
+from certs.services.front import front_read
 from certs.services.portal_state import state_get, state_lock, state_update
 from portal import clock
 
@@ -71,6 +73,7 @@ def notice_add(peer: str, headers: Iterable[str]) -> None:
         _store(kept.values())
 
 
+@needs(Right.SETTING)
 def notice_dismiss(peer: str, *, actor: Actor) -> None:
     """It is no front of this portal: no banner speaks of it again. Raises InputError where it was not noticed."""
     with transaction.atomic():

@@ -4,17 +4,20 @@ from django.conf import settings
 from django.db import transaction
 
 from certs.domain.errors import NotAllowed
+from certs.domain.roles import Right
 from certs.models import PortalState
+from certs.services.access import Actor, needs
 from certs.services.addresses import public_url
 from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
-from certs.services.front import Actor, front_on_trial, front_read
+from certs.services.front import front_on_trial, front_read
 from certs.services.https import force_ssl_is_on
 from certs.services.portal_state import state_get
 from certs.services.public_url import public_url_change
 from portal import clock
 
 
+@needs(Right.SETTING)
 def front_confirm(arrival: Arrival, *, through: bool, actor: Actor) -> None:
     """`through`: a listed proxy handed this very request on, and said how it came.
 

@@ -15,7 +15,9 @@ from django.db import transaction
 
 from certs.domain import hsts
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import Binding, Certificate, PortalState, User
+from certs.domain.roles import Right
+from certs.models import Binding, Certificate, PortalState
+from certs.services.access import Actor, needs
 from certs.services.addresses import public_url
 from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
@@ -27,8 +29,6 @@ from certs.services.reachability import reach_probe_all
 from certs.services.served import served_now
 from certs.services.trust import answering_of, answering_read, server_names, version_answering, version_is_public
 from portal import clock
-
-Actor = User | str
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def force_ssl_just_now() -> bool:
     return wish is not None and force_ssl_is_on(wish)
 
 
+@needs(Right.SETTING)
 def force_ssl_enable(arrival: Arrival, *, actor: Actor) -> None:
     """Begins the trial. Raises NotAllowed unless the request came over HTTPS by the public URL."""
     arrival_require(arrival)
@@ -83,6 +84,7 @@ def force_ssl_enable(arrival: Arrival, *, actor: Actor) -> None:
         audit_record(actor, "https.force-on", public_url(), before={"force_ssl": False}, after={"force_ssl": "trial"})
 
 
+@needs(Right.SETTING)
 def force_ssl_confirm(arrival: Arrival, *, actor: Actor) -> None:
     """Ends the trial for good. Raises NotAllowed from elsewhere or when it is too late."""
     arrival_require(arrival)
@@ -97,6 +99,7 @@ def force_ssl_confirm(arrival: Arrival, *, actor: Actor) -> None:
         raise NotAllowed("Force SSL has returned to off: nobody confirmed it in time.", advice="Switch it on again.")
 
 
+@needs(Right.SETTING)
 def force_ssl_disable(*, actor: Actor) -> None:
     with transaction.atomic():
         before = state_get().force_ssl
@@ -128,6 +131,7 @@ def hsts_standing(*, probe: bool = False) -> HstsStanding:
     return HstsStanding(host, found, blocking, _is_public(host))
 
 
+@needs(Right.SETTING)
 def hsts_enable(arrival: Arrival, *, typed_host: str = "", actor: Actor) -> None:
     """Begins at five minutes. Raises NotAllowed with everything that stands against it, InputError (code `typed-host`)
     where a CA outside public trust asks for the host name to be typed."""
@@ -155,6 +159,7 @@ def hsts_enable(arrival: Arrival, *, typed_host: str = "", actor: Actor) -> None
         audit_record(actor, "https.hsts-on", standing.host, before=_shown(state), after=_shown(state_get()))
 
 
+@needs(Right.SETTING)
 def hsts_hasten(arrival: Arrival, *, typed_host: str, actor: Actor) -> None:
     """The next step now, without waiting for its day. Raises NotAllowed, InputError, ConflictError."""
     arrival_require(arrival)
@@ -174,6 +179,7 @@ def hsts_hasten(arrival: Arrival, *, typed_host: str, actor: Actor) -> None:
     _raise_step(state, limit, actor)
 
 
+@needs(Right.SETTING)
 def hsts_disable(*, actor: Actor) -> None:
     """Every browser that comes back in time is told to forget: max-age=0 for as long as one may remember."""
     state = state_get()
@@ -229,6 +235,7 @@ def hsts_advance() -> None:
         _raise_step(state, limit, "schedule")
 
 
+@needs(Right.SETTING)
 def https_reset(*, actor: Actor) -> None:
     """All of it off, from the shell: no more redirects, and browsers that get through are told to forget."""
     hsts_disable(actor=actor)

@@ -31,14 +31,15 @@ from django.db.models import F
 
 from certs.domain.alarms import Level, Trouble, subject_make
 from certs.domain.errors import Unavailable
-from certs.models import Certificate, PortalIdentity, User
+from certs.domain.roles import Right
+from certs.models import Certificate, PortalIdentity
+from certs.services.access import Actor, needs
 from certs.services.alarms import alarm_clear, alarm_raise
 from certs.services.events import audit_record
 from certs.services.queue import queue_enqueue
 from certs.transports import birth
 from portal import clock, home
 
-Actor = User | str
 ALARM = "identity"
 PATH = "/configuration/take-over/"
 COPIED = "The data directory of this portal is a copy, or was moved here from another disk."
@@ -88,6 +89,7 @@ def identity_count() -> None:
             _mark_write(_mark(row.uid, row.count))
 
 
+@needs(Right.SETTING)
 def identity_take_over(*, actor: Actor) -> bool:
     """A person says that this is the portal from now on, and the other one is gone: what waits goes on. False where
     nothing was held. Raises Unavailable where the mark cannot be written."""
@@ -105,6 +107,7 @@ def identity_take_over(*, actor: Actor) -> bool:
     return True
 
 
+@needs(Right.SETTING)
 def identity_hold(*, actor: Actor) -> None:
     """A person says that this is a copy for trying: it stays held, and asks no more."""
     _hold(identity_held() or BY_HAND, actor, trial=True)

@@ -9,7 +9,9 @@ from django.db import transaction
 from certs.domain.errors import InputError
 from certs.domain.keys import KEY_TYPES
 from certs.domain.names import NameRules, is_address
-from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer, User
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, FallbackIssuer
+from certs.models.organization import DEFAULT_ORGANIZATION
+from certs.services.access import Actor
 from certs.services.challenges import AUTOMATIC, solver_kinds
 from certs.services.methods import NewMethod, method_settle
 from certs.solvers.base import Solver
@@ -85,18 +87,27 @@ def issue_options_check(options: IssueOptions, *, names: Sequence[str], account:
         )
     if account in options.fallbacks or len(set(options.fallbacks)) != len(options.fallbacks):
         raise InputError("A fallback issuer is named twice.", advice="Name each CA account once.", code="fallbacks")
+    used = [one for one in (*options.fallbacks, options.challenge_method) if one is not None]
+    foreign = next((one for one in used if one.organization_id != account.organization_id), None)
+    if foreign is not None:  # its account may have proven names, its method holds credentials
+        raise InputError(
+            f"{foreign} belongs to another organization than the account.",
+            advice="Choose one of the same organization.",
+            code="fallbacks" if isinstance(foreign, AcmeAccount) else "challenge",
+        )
     gone = next((one for one in (account, *options.fallbacks) if one.deactivated_at is not None), None)
     if gone is not None:
         raise InputError(f"The account {gone} is deactivated.", advice="Choose another account.", code="fallbacks")
 
 
-def issue_options_set(certificate: Certificate, options: IssueOptions, *, actor: User | str | None) -> IssueOptions:
+def issue_options_set(certificate: Certificate, options: IssueOptions, *, actor: Actor) -> IssueOptions:
     """As they are kept, a new challenge method set up. Inside the caller's transaction, which audits it.
 
     Raises what `method_settle` raises.
     """
     if options.new_method is not None:
-        made = method_settle(options.new_method, certificate.names, actor=actor)
+        place = certificate.organization_id or DEFAULT_ORGANIZATION
+        made = method_settle(options.new_method, certificate.names, organization=place, actor=actor)
         options = replace(options, challenge_method=made, new_method=None)
     for name in ("key_type", "profile", "preferred_chain", "reuse_key", "challenge_method"):
         setattr(certificate, name, getattr(options, name))

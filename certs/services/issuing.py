@@ -16,8 +16,10 @@ from certs.domain.budget import Budget
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.preflight import Finding
 from certs.domain.renewal import Code, Decision
-from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order, User
-from certs.selectors import accounts_usable
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order
+from certs.selectors import accounts_usable, visible
+from certs.services.access import Actor, needs, require
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificates import certificate_new, certificate_options_change
 from certs.services.directories import directory_named
@@ -70,7 +72,8 @@ def account_fallback(word: str) -> AcmeAccount:
     return found
 
 
-def account_for(choice: CaChoice, *, actor: User | str | None) -> AcmeAccount:
+@needs(Right.CERTIFICATE_ADD)
+def account_for(choice: CaChoice, *, actor: Actor) -> AcmeAccount:
     """The account to order with: one that is known, else a new one, after the CA's directory was read (network).
 
     Raises InputError, NotAllowed naming the terms that were not accepted, AcmeFailure.
@@ -108,11 +111,12 @@ def account_for(choice: CaChoice, *, actor: User | str | None) -> AcmeAccount:
     )
 
 
+@needs(Right.CERTIFICATE_ADD)
 def certificate_order(
     names: Sequence[str],
     account: AcmeAccount,
     *,
-    actor: User | str | None,
+    actor: Actor,
     wanted: Mapping[str, Any] | None = None,
     bind: bool = False,
     force: bool = False,
@@ -127,11 +131,12 @@ def certificate_order(
     limit of the CA leaves, `use_last` has to say that it may (else ConflictError, code "last-token"). `on_demand`: a
     visitor brought it about, not a person.
     """
-    known = _known_certificate(names, account)
+    require(actor, Right.READ, account)
+    known = _known_certificate(names, account, actor)
     with transaction.atomic():
         if known is None:
             state_lock()  # of two who ask for the same names at once, the second finds what the first has made
-            known = _known_certificate(names, account)
+            known = _known_certificate(names, account, actor)
         if known is not None:
             certificate_options_change(known, replace(issue_options_of(known), **wanted or {}), actor=actor)
             decision = renewal_decision(known)
@@ -165,7 +170,8 @@ def certificate_order(
         return _line(certificate, decision, order=order)
 
 
-def certificate_renew(certificate: Certificate, *, actor: User | str, use_last: bool = False) -> Order:
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_renew(certificate: Certificate, *, actor: Actor, use_last: bool = False) -> Order:
     """Renew now, within the same limits as the schedule, but before it is due; an order under way is returned.
 
     Raises ConflictError saying why it does not go now; its code is "last-token" where only `use_last` is missing.
@@ -179,10 +185,11 @@ def certificate_renew(certificate: Certificate, *, actor: User | str, use_last: 
     return order
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def order_ask(
     certificate: Certificate,
     *,
-    actor: User | str | None,
+    actor: Actor,
     bind: bool = False,
     bind_address: str = "",
     bind_port: int | None = None,
@@ -204,7 +211,8 @@ def order_ask(
     )
 
 
-def order_retry(order: Order, *, actor: User | str | None, use_last: bool = False) -> Order:
+@needs(Right.CERTIFICATE_CHANGE)
+def order_retry(order: Order, *, actor: Actor, use_last: bool = False) -> Order:
     """The same wish once more, binding included, as a new order; a rehearsal is rehearsed again. Raises what
     `order_ask` raises."""
     if order.rehearsal:
@@ -260,9 +268,14 @@ def _known_account(choice: CaChoice) -> AcmeAccount | None:
     return accounts_usable().filter(**here).first()
 
 
-def _known_certificate(names: Sequence[str], account: AcmeAccount) -> Certificate | None:
+def _known_certificate(names: Sequence[str], account: AcmeAccount, actor: Actor = "") -> Certificate | None:
+    """Among those that the actor may see."""
     rows = Certificate.objects.filter(
-        source=Certificate.Source.ACME, deleted_at=None, account=account, names=sorted(names)
+        visible(actor),
+        source=Certificate.Source.ACME,
+        deleted_at=None,
+        account=account,
+        names=sorted(names),
     )
     return rows.select_related("current__key", "account").order_by("-created_at").first()
 

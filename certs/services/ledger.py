@@ -30,8 +30,10 @@ from certs.domain.budget import (
     registered_domain,
 )
 from certs.domain.errors import AcmeRetry, InputError
-from certs.models import AcmeAccount, AcmeDirectory, Certificate, LedgerEntry, Order, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, AcmeDirectory, Certificate, LedgerEntry, Order
 from certs.models.statements import row_insert
+from certs.services.access import PORTAL, Actor, needs
 from certs.services.events import audit_record
 from portal import clock
 
@@ -111,7 +113,8 @@ def limits_own(directory_url: str) -> list[Limit]:
     return own
 
 
-def limits_set(directory_url: str, limits: Collection[Limit], *, actor: User | str | None) -> None:
+@needs(Right.ACCOUNT, of=PORTAL)
+def limits_set(directory_url: str, limits: Collection[Limit], *, actor: Actor) -> None:
     """The operator's own limits of a directory; none at all brings back the published ones. Raises InputError."""
     pairs = [(limit.event, limit.scope) for limit in limits]
     if twice := next((pair for pair in pairs if pairs.count(pair) > 1), None):

@@ -18,7 +18,9 @@ from certs.domain import states
 from certs.domain.addresses import address_parse, addresses_collide, addresses_meant
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import is_address
-from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState
+from certs.services.access import Actor, needs
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
 from certs.services.certificates import certificate_new, certificate_options_change, certificate_update
@@ -33,7 +35,6 @@ from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.rebinds import rebind_listener
 
 log = logging.getLogger("bindery.lets-encrypt")
-Actor = User | str
 _FORM_SECONDS = 24 * 3600
 
 
@@ -58,6 +59,7 @@ class Wish:
     use_last: bool = False  # the order may spend the last that a rate limit leaves
 
 
+@needs(Right.SETTING)
 def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
     """Account, certificate and order for the portal itself; returns the order, an open one where there is one already.
 
@@ -92,11 +94,13 @@ def lets_encrypt_register(wish: Wish, *, actor: Actor) -> Order:
     return order
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def lets_encrypt_renew(*, actor: Actor, use_last: bool = False) -> Order:
     """Renew now, within the limits that keep the CA content. Raises ConflictError saying why it does not go now."""
     return certificate_renew(_configured(), actor=actor, use_last=use_last)
 
 
+@needs(Right.SETTING)
 def lets_encrypt_stop(*, instead: Certificate | None, keep: bool, actor: Actor) -> None:
     """No more renewals. With `keep` the certificate stays bound until it expires; otherwise `instead` takes its
     bindings, or the placeholder where that is None. Raises CertificateRefused, ConflictError."""
@@ -116,6 +120,7 @@ def lets_encrypt_stop(*, instead: Certificate | None, keep: bool, actor: Actor) 
         audit_record(actor, "lets-encrypt.stop", certificate, after={"instead": _instead_words(instead, keep)})
 
 
+@needs(Right.SETTING)
 def lets_encrypt_settle(*, actor: Actor = "schedule") -> None:
     """Called by the tick. A certificate that came only with a later try is bound as it was wished; once the new one is
     bound, the one it took over from is renewed no longer. Cheap, and safe to repeat."""

@@ -18,11 +18,13 @@ from django.db import transaction
 
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.names import NameRules, name_parse
+from certs.domain.roles import Right
 from certs.models import ChallengeMethod
+from certs.services.access import Actor, needs
 from certs.services.addresses import url_make
 from certs.services.challenges import solver_kinds
 from certs.services.events import audit_record, job_event
-from certs.services.methods import Actor, method_kind, method_solver
+from certs.services.methods import method_kind, method_solver
 from certs.services.queue import queue_enqueue
 from certs.solvers.base import Solver, Task
 from portal import clock, logs
@@ -55,6 +57,7 @@ def method_is_testing(method: ChallengeMethod) -> bool:
     return bool(method.trial) and not method.trial["ended"]
 
 
+@needs(Right.ACCOUNT)
 def method_test_begin(method: ChallengeMethod, name: str, *, actor: Actor, queue: bool = True) -> UUID:
     """Store what is to be done, and have the next free worker do it. Returns the job whose lines tell of it.
 

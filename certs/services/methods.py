@@ -4,18 +4,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.options import options_of
-from certs.models import Certificate, Challenge, ChallengeMethod, User
+from certs.domain.roles import Place, Right
+from certs.models import Certificate, Challenge, ChallengeMethod, Organization
+from certs.models.organization import DEFAULT_ORGANIZATION
+from certs.services.access import Actor, may, needs, require
 from certs.services.challenges import site_get, solver_kinds, solver_make
 from certs.services.events import audit_record
 from certs.services.options import options_merge, options_secret, options_store
 from certs.solvers.base import Site, Solver
 
-Actor = User | str | None
 LONGEST_NAME = 100
 GIVEN_UP = 10  # tries to take an answer away, more than a day: the method may go, and what it left is named
 _SHOWN = 5  # certificates named in a sentence
@@ -31,11 +34,23 @@ def method_kind(kind: str) -> type[Solver]:
     return kinds[kind]
 
 
-def method_create(*, kind: str, name: str, given: Mapping[str, Any], actor: Actor) -> ChallengeMethod:
-    """`given` is what the options of that kind are, as typed. Raises InputError, OptionRefused, NotAllowed."""
+@needs(Right.ACCOUNT)
+def method_create(
+    *, kind: str, name: str, given: Mapping[str, Any], organization: Organization | None = None, actor: Actor
+) -> ChallengeMethod:
+    """`given` is what the options of that kind are, as typed; for certificates of the organization (the default one).
+
+    Raises InputError, OptionRefused, NotAllowed.
+    """
+    place = organization.pk if organization else DEFAULT_ORGANIZATION
+    require(actor, Right.ACCOUNT, Place(place))
+    return _create(kind, name, given, place, actor)
+
+
+def _create(kind: str, name: str, given: Mapping[str, Any], organization: UUID, actor: Actor) -> ChallengeMethod:
     solver = method_kind(kind)
     _allowed(solver, actor)
-    method = ChallengeMethod(kind=kind, name=_name(name))
+    method = ChallengeMethod(kind=kind, name=_name(name), organization_id=organization)
     _options_set(method, solver, given)
     with transaction.atomic():
         _save(method, force_insert=True)
@@ -51,13 +66,17 @@ class NewMethod:
     given: Mapping[str, Any]
 
 
-def method_settle(new: NewMethod, names: Sequence[str], *, actor: Actor) -> ChallengeMethod:
-    """Made, and called after its kind and the first of `names`; of a kind without options one that is there will do.
+@needs(Right.CERTIFICATE_ADD)
+def method_settle(
+    new: NewMethod, names: Sequence[str], *, organization: UUID = DEFAULT_ORGANIZATION, actor: Actor
+) -> ChallengeMethod:
+    """Made, and called after its kind and the first of `names`; of a kind without options one that is there will do,
+    and whoever may order may have it made.
 
     In the transaction of what uses it, so that a refusal leaves none behind. Raises what `method_create` raises.
     """
     solver = method_kind(new.kind)
-    rows = list(ChallengeMethod.objects.all())
+    rows = list(ChallengeMethod.objects.filter(organization=organization))
     plain = not options_of(solver.Options)
     same = next((row for row in rows if row.kind == new.kind), None)
     if plain and same is not None:
@@ -66,9 +85,12 @@ def method_settle(new: NewMethod, names: Sequence[str], *, actor: Actor) -> Chal
     taken = {row.name.casefold() for row in rows}
     numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
     free = next(each for each in numbered if each.casefold() not in taken)
-    return method_create(kind=new.kind, name=free, given=new.given, actor=actor)
+    if not plain:
+        require(actor, Right.ACCOUNT, Place(organization))
+    return _create(new.kind, free, new.given, organization, actor)
 
 
+@needs(Right.ACCOUNT)
 def method_update(
     method: ChallengeMethod,
     *,
@@ -108,6 +130,7 @@ def method_update(
     return method_certificates(method)
 
 
+@needs(Right.ACCOUNT)
 def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
     """Raises ConflictError while something needs it: a certificate, or an answer that is still to be taken away."""
     with transaction.atomic():
@@ -192,7 +215,7 @@ def _places(method: ChallengeMethod, solver: type[Solver]) -> list[Any]:
 
 
 def _allowed(solver: type[Solver], actor: Actor) -> None:
-    if solver.runs_programs and isinstance(actor, User) and not actor.is_superuser:
+    if solver.runs_programs and not may(actor, Right.SETTING):
         raise NotAllowed(
             "Only an administrator says what runs on the server.", advice="Ask one.", code="method-not-allowed"
         )

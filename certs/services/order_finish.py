@@ -9,7 +9,8 @@ from certs.domain.addresses import addresses_meant
 from certs.domain.certinfo import covers
 from certs.domain.errors import BinderyError
 from certs.domain.names import is_address
-from certs.models import Binding, Order, Rebind, User
+from certs.models import Binding, Order, Rebind
+from certs.services.access import Actor, OnBehalf
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.order_flow import Flow
 from certs.services.rebinds import rebind_listener, rebind_request
@@ -87,8 +88,8 @@ def step_prove(flow: Flow) -> None:
     )
 
 
-def _actor(order: Order) -> User | str:
-    return order.requested_by or "schedule"
+def _actor(order: Order) -> Actor:
+    return OnBehalf(order.requested_by) if order.requested_by else "schedule"
 
 
 def _bind(order: Order) -> None:

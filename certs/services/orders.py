@@ -15,7 +15,9 @@ from certs.domain import states
 from certs.domain.certinfo import certificate_info
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.pem import certificates_read
-from certs.models import AcmeAccount, Certificate, Order, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Certificate, Order
+from certs.services.access import Actor, needs, person_of
 from certs.services.asking import asking_held, asking_require
 from certs.services.challenges import challenge_kind_first, challenges_clear
 from certs.services.events import audit_record, job_event
@@ -31,11 +33,12 @@ FREE_CLAIMS = 3  # a worker lost through no fault of the flow must not delay it
 CANCELLABLE = (states.NEW, states.REGISTERED, states.ORDERED, states.CHALLENGED, states.READY)
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def order_create(
     certificate: Certificate,
     *,
     reason: str,
-    actor: User | str | None,
+    actor: Actor,
     bind: bool = False,
     bind_address: str = "",
     bind_port: int | None = None,
@@ -65,7 +68,7 @@ def order_create(
             order = Order.objects.create(
                 certificate=certificate,
                 account=account,
-                requested_by=actor if isinstance(actor, User) else None,
+                requested_by=person_of(actor),
                 reason=reason[:40],
                 names=sorted(locked.names),
                 bind=bind,
@@ -129,7 +132,8 @@ def leases_renew(owner: UUID) -> int:
     return Order.objects.filter(lease_owner=owner, finished_at=None).update(lease_until=_lease_end())
 
 
-def order_cancel(order: Order, *, actor: User | str | None) -> None:
+@needs(Right.CERTIFICATE_CHANGE)
+def order_cancel(order: Order, *, actor: Actor) -> None:
     """End an order that has not asked for issuing yet. Raises ConflictError when it is too late."""
     with transaction.atomic():
         taken = Order.objects.filter(pk=order.pk, state__in=CANCELLABLE, finished_at=None).update(

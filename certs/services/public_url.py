@@ -6,15 +6,15 @@ from django.conf import settings
 from django.db import transaction
 
 from certs.domain.errors import ConflictError
-from certs.models import User
+from certs.domain.roles import Right
+from certs.services.access import Actor, needs
 from certs.services.addresses import url_make, url_parse
 from certs.services.events import audit_record
 from certs.services.https import force_ssl_recheck
 from certs.services.portal_state import state_get, state_update
 
-Actor = User | str
 
-
+@needs(Right.SETTING)
 def public_url_change(url: str, *, actor: Actor) -> str:
     """Store it as scheme://host[:port]. Raises InputError, ConflictError where the environment sets it.
 
@@ -45,6 +45,7 @@ def public_url_change(url: str, *, actor: Actor) -> str:
     return wanted
 
 
+@needs(Right.SETTING)
 def public_url_follow(*, old_port: int, new_port: int, actor: Actor) -> None:
     """The listener was moved and confirmed: a public URL that named the old port names the new one."""
     parts = urlsplit(state_get().public_url)

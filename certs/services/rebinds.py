@@ -13,7 +13,9 @@ from django.db import IntegrityError, transaction
 from certs.domain import states
 from certs.domain.addresses import address_parse, address_shown, addresses_collide, addresses_shown
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.models import Listener, Rebind, User
+from certs.domain.roles import Right
+from certs.models import Listener, Rebind
+from certs.services.access import Actor, needs, person_of
 from certs.services.container import addresses_are_published
 from certs.services.events import audit_record, job_event
 from certs.services.listeners import (
@@ -34,7 +36,8 @@ from portal import clock
 WISH_SECONDS = 60
 
 
-def rebind_request(*, addresses: list[str], port: int, actor: User | str, listener: Listener | None = None) -> Rebind:
+@needs(Right.SETTING)
+def rebind_request(*, addresses: list[str], port: int, actor: Actor, listener: Listener | None = None) -> Rebind:
     """Ask the supervisor of a node to move its HTTPS listener: this node's, where no `listener` is given.
 
     The same binding again is settled at once. Raises InputError for an address or port that cannot be used,
@@ -56,7 +59,7 @@ def rebind_request(*, addresses: list[str], port: int, actor: User | str, listen
                 port=port,
                 old_addresses=listener.addresses,
                 old_port=listener.port,
-                requested_by=actor if isinstance(actor, User) else None,
+                requested_by=person_of(actor),
                 **({"state": states.SETTLED, "finished_at": clock.now()} if same else {}),
             )
     except IntegrityError as error:
@@ -96,7 +99,8 @@ def rebind_judge(rebind: Rebind) -> None:
     _check_here(rebind.addresses, rebind.port, listener_get("https"), same=False)
 
 
-def rebind_confirm(rebind: Rebind, *, actor: User | str) -> Rebind:
+@needs(Right.SETTING)
+def rebind_confirm(rebind: Rebind, *, actor: Actor) -> Rebind:
     """The person sees the portal at the new address: keep it. Raises NotAllowed when it is too late or too early."""
     moment = clock.now()
     with transaction.atomic():

@@ -7,14 +7,15 @@ import logging
 
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import BinderyError, ConflictError
-from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, AcmeDirectory, Certificate, Order
+from certs.services.access import Actor, OnBehalf, needs
 from certs.services.accounts import account_get_or_create
 from certs.services.challenges import solver_kinds
 from certs.services.orders import order_create
 from portal import clock
 
 log = logging.getLogger("bindery.order")
-Actor = User | str | None
 AFTER_FAILURE = "after-failure"
 ASKED = "rehearsal"
 REHEARSED = "rehearsed"
@@ -44,13 +45,15 @@ def rehearsal_account(account: AcmeAccount, *, actor: Actor) -> AcmeAccount | No
         ca_bundle=account.ca_bundle,
         allow_private=account.allow_private,
         terms_url=account.terms_url,
-        actor=actor,
+        organization=account.organization,
+        actor=OnBehalf(actor),
     )
     AcmeAccount.objects.filter(pk=account.pk).update(rehearsal_account=made)
     account.rehearsal_account = made
     return made
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def rehearsal_ask(certificate: Certificate, *, actor: Actor) -> Order:
     """The button: nothing follows but its result. Raises ConflictError where there is no staging directory, or an
     order under way."""
@@ -84,7 +87,7 @@ def rehearsal_follow(order: Order) -> None:
         order_create(
             Certificate.objects.get(pk=order.certificate_id),
             reason=REHEARSED,
-            actor=order.requested_by or "schedule",
+            actor=OnBehalf(order.requested_by or "schedule"),
             bind=order.bind,
             bind_address=order.bind_address,
             bind_port=order.bind_port,

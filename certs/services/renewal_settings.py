@@ -7,14 +7,15 @@ from django.db import transaction
 from django_q.models import Schedule
 
 from certs.domain.errors import InputError
-from certs.models import Certificate, PortalState, User
+from certs.domain.roles import Right
+from certs.models import Certificate, PortalState
+from certs.services.access import PORTAL, Actor, needs
 from certs.services.certificates import certificate_update
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_update
 from certs.services.queue import queue_enqueue
 from portal import clock
 
-Actor = User | str
 DAYS = (1, 180)  # a CA's longest life is 200 days now; half of a life is never exceeded anyway
 HOURS = (1, 24 * 7)
 TICK = "certs.tasks.tick"
@@ -43,6 +44,7 @@ def schedule_state() -> ScheduleState:
     )
 
 
+@needs(Right.SETTING)
 def renewal_change(*, renew_before_days: int, check_hours: int, actor: Actor) -> None:
     """For every certificate without numbers of its own; all are looked at again at once. Raises InputError."""
     _check(renew_before_days, check_hours)
@@ -56,6 +58,7 @@ def renewal_change(*, renew_before_days: int, check_hours: int, actor: Actor) ->
         audit_record(actor, "renewal.change", before=before, after=after)
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def renewal_override(
     certificate: Certificate, *, renew_before_days: int | None, check_hours: int | None, actor: Actor
 ) -> None:
@@ -64,6 +67,7 @@ def renewal_override(
     certificate_update(certificate, actor=actor, renew_before_days=renew_before_days, check_hours=check_hours)
 
 
+@needs(Right.CERTIFICATE_CHANGE, of=PORTAL)
 def check_now(*, actor: Actor) -> bool:
     """Have every certificate looked at by the next free worker; False where that is queued already."""
     with transaction.atomic():

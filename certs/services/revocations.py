@@ -18,7 +18,9 @@ from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import AcmeRefused, BinderyError, InputError
 from certs.domain.pem import certificates_read
 from certs.domain.revocation import KEY_COMPROMISE, CrlRefused, crl_entry, crl_read, crl_urls, reason_number
-from certs.models import AcmeAccount, Certificate, CertificateVersion, Order, PrivateKey, User
+from certs.domain.roles import Right
+from certs.models import AcmeAccount, Certificate, CertificateVersion, Order, PrivateKey
+from certs.services.access import Actor, needs
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_client, account_session
 from certs.services.events import audit_record
@@ -27,7 +29,6 @@ from certs.services.sweeps import sweep_run
 from certs.transports.outbound import CRL, CRL_BYTES, fetch
 from portal import clock
 
-Actor = User | str | None
 By = Literal["account", "key"]
 log = logging.getLogger("bindery.revocation")
 ALREADY = "acme-alreadyRevoked"
@@ -36,6 +37,7 @@ SECONDS, FETCH_SECONDS = 30.0, 10.0  # for one look in all, and for one list
 MOST = 500  # versions of one look
 
 
+@needs(Right.CERTIFICATE_CHANGE)
 def version_revoke(version: CertificateVersion, reason: str, *, by: By = "account", actor: Actor) -> None:
     """Have the CA revoke it, as the account that ordered it or with the certificate's own key; network.
 

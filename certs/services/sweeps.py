@@ -15,8 +15,9 @@ from django.db.models import Case, F, Max, Q, Value, When
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
-from certs.models import Certificate, Order, PortalState, User
+from certs.models import Certificate, Order, PortalState
 from certs.selectors import certificates_all, certificates_due_for_check
+from certs.services.access import Actor
 from certs.services.asking import asking_held
 from certs.services.events import audit_record
 from certs.services.keys import key_is_here
@@ -74,7 +75,7 @@ def sweep_run(
     asked: bool | None = None,
     force: bool = False,
     use_last: bool = False,
-    actor: User | str | None = "schedule",
+    actor: Actor = "schedule",
 ) -> list[SweepLine]:
     """Decide about certificates and order what is due; one line each, the most urgent first.
 
@@ -266,7 +267,7 @@ def _urgency(row: Certificate, decision: Decision) -> tuple[int, str]:
     return URGENCY.get(decision.code, len(URGENCY)), f"{row.current.not_after:%Y%m%d}" if row.current else ""
 
 
-def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool, actor: User | str | None) -> SweepLine:
+def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool, actor: Actor) -> SweepLine:
     code, text, order = str(decision.code), decision.text, None
     if decision.code == Code.BUSY:
         order = Order.objects.filter(certificate=row, finished_at=None).values_list("pk", flat=True).first()
@@ -302,7 +303,7 @@ def _stumbled(row: Certificate, facts: _Facts, *, dry_run: bool) -> SweepLine:
     return SweepLine(row.pk, row.name, names, FAILED, text, due=False, not_after=not_after, next_check_at=facts.moment)
 
 
-def _order(row: Certificate, decision: Decision, reason: str, actor: User | str | None) -> tuple[str, str, UUID | None]:
+def _order(row: Certificate, decision: Decision, reason: str, actor: Actor) -> tuple[str, str, UUID | None]:
     try:
         rehearse = rehearsal_account(row.account, actor=actor) if row.account and rehearsal_needed(row) else None
         order = order_create(row, reason=AFTER_FAILURE if rehearse else reason, actor=actor, rehearsal=rehearse)
@@ -316,7 +317,7 @@ def _order(row: Certificate, decision: Decision, reason: str, actor: User | str 
     return str(decision.code), decision.text, order.pk
 
 
-def _write(row: Certificate, code: str, text: str, decision: Decision, actor: User | str | None) -> None:
+def _write(row: Certificate, code: str, text: str, decision: Decision, actor: Actor) -> None:
     # Whoever wants it looked at again since it was read (a key became known, it was renewed) is not overruled.
     unasked = When(next_check_at=row.next_check_at, then=Value(decision.next_check_at))
     Certificate.objects.filter(pk=row.pk).update(

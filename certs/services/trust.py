@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
@@ -87,9 +88,26 @@ def roots_file() -> Path:
     return system_file()
 
 
+def public_roots(subject: bytes) -> list[bytes]:
+    """DER of the public roots of this name (DER too); none where the file cannot be read."""
+    file = roots_file()
+    try:
+        roots = _roots(str(file), file.stat().st_mtime)
+    except OSError as error:
+        log.warning("the public roots cannot be read", extra={"file": str(file), "error": str(error)})
+        return []
+    return [root.public_bytes(Encoding.DER) for root in roots if root.subject.public_bytes() == subject]
+
+
 @lru_cache(maxsize=2)
-def _store(file: str, _changed_at: float) -> Store:
-    """One root that the library cannot read must not take the others with it. Raises ValueError for none at all."""
+def _store(file: str, changed_at: float) -> Store:
+    """Raises ValueError where there is no root at all."""
+    return Store(_roots(file, changed_at))
+
+
+@lru_cache(maxsize=2)
+def _roots(file: str, _changed_at: float) -> list[x509.Certificate]:
+    """One root that the library cannot read must not take the others with it."""
     roots: list[x509.Certificate] = []
     for block in Path(file).read_text(errors="replace").split("-----BEGIN CERTIFICATE-----")[1:]:
         body = block.split("-----END CERTIFICATE-----")[0]
@@ -98,4 +116,4 @@ def _store(file: str, _changed_at: float) -> Store:
             roots.append(x509.load_pem_x509_certificate(pem.encode()))
         except ValueError:
             log.debug("a root cannot be read", extra={"file": file})
-    return Store(roots)
+    return roots

@@ -5,11 +5,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from certs.domain.errors import InputError, NotAllowed
+from certs.domain.roles import Right
 from certs.models import User
+from certs.services.access import Actor, needs
 from certs.services.events import audit_record
 
 
-def user_update(user: User, *, name: str, is_active: bool, actor: User) -> None:
+@needs(Right.PERSON)
+def user_update(user: User, *, name: str, is_active: bool, actor: Actor) -> None:
     """Rename, lock out or let in again. Raises NotAllowed for the last administrator who can log in."""
     before = User.objects.get(pk=user.pk)
     user_check(before, is_active=is_active)
@@ -34,7 +37,8 @@ def user_check(user: User, *, is_active: bool) -> None:
         )
 
 
-def user_set_password(user: User, password: str, *, actor: User) -> None:
+@needs(Right.PERSON)
+def user_set_password(user: User, password: str, *, actor: Actor) -> None:
     """A new password; ends the sessions of the account. Raises InputError for a weak one."""
     try:
         validate_password(password, user)

@@ -3,14 +3,17 @@
 from django.db import transaction
 
 from certs.domain.errors import ConflictError, InputError
-from certs.models import Binding, Certificate, CertificateVersion, User
+from certs.domain.roles import Right
+from certs.models import Binding, Certificate, CertificateVersion
+from certs.services.access import Actor, needs
 from certs.services.bindings import binding_check
 from certs.services.certificates import version_make_current
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 
 
-def version_use(certificate: Certificate, version: CertificateVersion, *, actor: User | str | None) -> None:
+@needs(Right.CERTIFICATE_CHANGE)
+def version_use(certificate: Certificate, version: CertificateVersion, *, actor: Actor) -> None:
     """Make it the current one, which changes what answers wherever the certificate is bound.
 
     Raises InputError for another certificate's version, CertificateRefused, KeyRefused and SecretError for one that

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, User
+from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, RoleGrant, User
 from certs.services import export
 from certs.services.certificates import certificate_import
 from certs.services.deletion import certificate_delete
@@ -234,6 +234,9 @@ def test_it_takes_a_permission_of_its_own_and_is_audited(place: Path) -> None:
         export_change(**given, actor=bob)  # type: ignore[arg-type]  # what a form gives
     assert not state_get().export
     bob.user_permissions.add(Permission.objects.get(codename="export_keys"))
+    with pytest.raises(NotAllowed):  # it writes the keys of all organizations, and he sees one
+        export_change(**given, actor=User.objects.get(pk=bob.pk))  # type: ignore[arg-type]  # as above
+    RoleGrant.objects.filter(user=bob).update(organization=None)
     export_change(**given, actor=User.objects.get(pk=bob.pk))  # type: ignore[arg-type]  # as above
     event = AuditEvent.objects.get(action="export.change")
     assert event.actor == bob

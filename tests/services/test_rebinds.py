@@ -120,7 +120,7 @@ def test_one_at_a_time():
 
 
 def test_only_a_confirmed_one_reaches_the_listener():
-    user = User.objects.create_user("ann@example.org", "pw")
+    user = User.objects.create_superuser("ann@example.org", "pw")
     rebind = awaiting(actor=user)
     before = listeners.listener_get("https").port
     assert before != rebind.port

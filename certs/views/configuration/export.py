@@ -5,7 +5,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -14,7 +13,8 @@ from certs import selectors
 from certs.forms.export import ExportForm
 from certs.models import NodeExport, PortalState
 from certs.selectors import Shown
-from certs.services.export import PERMISSION, export_awaited, export_change, export_troubles, export_warnings
+from certs.services.access import may_export, require_export
+from certs.services.export import export_awaited, export_change, export_troubles, export_warnings
 from certs.services.portal_state import state_get
 from certs.views.access import actor_of
 from portal import clock
@@ -31,8 +31,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 def _change(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    if not actor.has_perm(PERMISSION):
-        raise PermissionDenied("This takes the permission to export private keys.")
+    require_export(actor)
     form = ExportForm(request.POST, state=state_get())
     if form.is_valid():
         form.attempt(lambda: export_change(**form.cleaned_data, actor=actor))
@@ -67,7 +66,7 @@ def _page(request: HttpRequest, form: ExportForm) -> HttpResponse:
         "since": since,
         "is_late": since is not None and clock.now() - since > _LATE,
         "state": state,
-        "may": actor_of(request).has_perm(PERMISSION),
+        "may": may_export(actor_of(request)),
         "place": settings.EXPORT_DIR,
         "shown": export_shown(state),
         "warnings": export_warnings(state),

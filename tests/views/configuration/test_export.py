@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django import Settings
 
-from certs.models import AuditEvent, NodeExport, User
+from certs.models import AuditEvent, NodeExport, RoleGrant, User
 from certs.services.export import export_run
 from certs.services.portal_state import state_get, state_update
 from portal import clock
@@ -85,6 +85,8 @@ def test_the_permission_is_enough_and_nothing_else_is(onlooker: Client, bob: Use
     assert onlooker.post(PAGE, ON).status_code == 403
     assert not state_get().export
     bob.user_permissions.add(Permission.objects.get(codename="export_keys"))
+    assert onlooker.post(PAGE, ON).status_code == 403
+    RoleGrant.objects.filter(user=bob).update(organization=None)
     assert "<form" in onlooker.get(PAGE).content.decode().split("<h1>")[1]
     assert onlooker.post(PAGE, ON).status_code == 302
     assert state_get().export
