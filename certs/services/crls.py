@@ -124,7 +124,7 @@ def crl_is_due(row: Authority, moment: datetime) -> bool:
 
 def responder_is_due(row: Authority, moment: datetime) -> bool:
     version = row.responder.current if row.responder else None
-    if version is None:
+    if version is None or version.revoked_at is not None:
         return True
     ends = authority_version(row).not_after
     return version.not_after < ends and moment >= version.not_before + version.lifetime / 2

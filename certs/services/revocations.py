@@ -1,4 +1,4 @@
-"""Revoking a version at its CA, and finding out from the CA's list that one was revoked by somebody else."""
+"""Revoking a version at its CA, whoever that is, and finding out from its list that somebody else has revoked one."""
 
 import logging
 import time
@@ -17,14 +17,40 @@ from django.db.models import Q
 from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import AcmeRefused, BinderyError, InputError
 from certs.domain.pem import certificates_read
-from certs.domain.revocation import KEY_COMPROMISE, CrlRefused, crl_entry, crl_read, crl_urls, reason_number
+from certs.domain.revocation import (
+    HOLD,
+    KEY_COMPROMISE,
+    OWN_REASONS,
+    CrlRefused,
+    crl_entry,
+    crl_read,
+    crl_urls,
+    reason_number,
+)
 from certs.domain.roles import Right
-from certs.models import AcmeAccount, Certificate, CertificateVersion, Order, PrivateKey
-from certs.services.access import Actor, needs
+from certs.models import (
+    AcmeAccount,
+    Authority,
+    Certificate,
+    CertificateVersion,
+    IssuedCertificate,
+    Order,
+    PrivateKey,
+)
+from certs.services.access import Actor, needs, require
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_client, account_session
+from certs.services.crls import crl_refresh
 from certs.services.events import audit_record
 from certs.services.keys import key_open
+from certs.services.register import (
+    COMPROMISED,
+    issued_find,
+    issued_of,
+    issued_release,
+    issued_revoke,
+    issued_versions,
+)
 from certs.services.sweeps import sweep_run
 from certs.transports.outbound import CRL, CRL_BYTES, fetch
 from portal import clock
@@ -39,14 +65,19 @@ MOST = 500  # versions of one look
 
 @needs(Right.CERTIFICATE_CHANGE)
 def version_revoke(version: CertificateVersion, reason: str, *, by: By = "account", actor: Actor) -> None:
-    """Have the CA revoke it, as the account that ordered it or with the certificate's own key; network.
+    """Have the CA revoke it: one of our own through its register, any other as the account that ordered it or with the
+    certificate's own key (network).
 
     What is revoked already stays as it is, but for a key that turns out to be compromised. That key is marked first,
     whatever the CA says: no order uses it again, and whatever else uses it is due at once. A current version that was
     revoked is replaced at once where its certificate renews by itself.
 
-    Raises InputError, KeyRefused for a key that is not here, AcmeFailure.
+    Raises InputError, NotAllowed, KeyRefused for a key that is not here, AcmeFailure.
     """
+    issued = issued_of(version)
+    if issued is not None:
+        _own_revoke(issued, version, reason, actor=actor)
+        return
     number = reason_number(reason)
     if version.self_signed:
         raise InputError("A self-signed certificate has no CA that could revoke it.", advice="Stop using it.")
@@ -75,8 +106,73 @@ def version_revoke(version: CertificateVersion, reason: str, *, by: By = "accoun
         if error.code != ALREADY:
             raise
     _revoked(version, clock.now(), reason, actor, by=by)
-    if Certificate.objects.filter(current=version, deleted_at=None).exists():
-        sweep_run(only=[version.certificate_id], asked=False, actor=actor)
+    _replace([version], actor)
+
+
+@needs(Right.AUTHORITY)
+def serial_revoke(authority: Authority, serial: str, reason: str, *, actor: Actor) -> IssuedCertificate:
+    """Revoke what an authority of ours has signed, stored or not. Raises InputError."""
+    issued = issued_find(authority, serial)
+    _issued_revoke(issued, reason, actor=actor)
+    return issued
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def version_release(version: CertificateVersion, *, actor: Actor) -> None:
+    """Take back a hold of one of our own CAs. Raises InputError, NotAllowed, ConflictError (code "not-on-hold")."""
+    issued = issued_of(version)
+    if issued is None:
+        raise InputError("No CA of your own has signed this certificate, so none can release it.")
+    _may_revoke(issued, version, actor)
+    _issued_release(issued, actor=actor)
+    version.refresh_from_db()
+
+
+@needs(Right.AUTHORITY)
+def serial_release(authority: Authority, serial: str, *, actor: Actor) -> IssuedCertificate:
+    """The same by serial number."""
+    issued = issued_find(authority, serial)
+    _issued_release(issued, actor=actor)
+    return issued
+
+
+def _own_revoke(issued: IssuedCertificate, version: CertificateVersion, reason: str, *, actor: Actor) -> None:
+    _may_revoke(issued, version, actor)
+    _issued_revoke(issued, reason, actor=actor)
+    version.refresh_from_db()
+
+
+def _may_revoke(issued: IssuedCertificate, version: CertificateVersion, actor: Actor) -> None:
+    """Anybody can import somebody else's certificate: whoever revokes it must own the one that was issued, or the CA.
+    A CA itself is revoked by those who may make one."""
+    owner = version.certificate
+    if version.is_ca or owner.source != Certificate.Source.INTERNAL or owner.authority_id is None:
+        require(actor, Right.AUTHORITY, issued.authority)
+
+
+def _issued_revoke(issued: IssuedCertificate, reason: str, *, actor: Actor) -> None:
+    reason_number(reason, OWN_REASONS)
+    versions = issued_versions(issued)
+    if reason in COMPROMISED:
+        for key in {version.key.pk: version.key for version in versions if version.key is not None}.values():
+            key_compromised(key, actor=actor)
+    if not issued_revoke(issued, reason, actor=actor):
+        return
+    crl_refresh(issued.authority)
+    if reason != HOLD:
+        _replace(versions, actor)
+
+
+def _issued_release(issued: IssuedCertificate, *, actor: Actor) -> None:
+    issued_release(issued, actor=actor)
+    crl_refresh(issued.authority)
+
+
+def _replace(versions: Iterable[CertificateVersion], actor: Actor) -> None:
+    """Where one of them is in use and renews by itself, its successor is had at once."""
+    current = Certificate.objects.filter(current__in=[version.pk for version in versions], deleted_at=None)
+    if found := list(current.values_list("pk", flat=True)):
+        sweep_run(only=found, asked=False, actor=actor)
 
 
 def key_compromised(key: PrivateKey, *, actor: Actor) -> None:

@@ -11,6 +11,7 @@ from certs.views import (
     health,
     help,
     home,
+    pki,
     preflight,
     revocations,
     setup,
@@ -54,5 +55,10 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("statusz", health.statusz, name="statusz"),
+    path("pki/aia/<uuid:pk>.cer", pki.issuer, name="pki-issuer"),
+    path("pki/crl/<uuid:pk>.crl", pki.crl, name="pki-crl"),
+    path("pki/ocsp/<uuid:pk>", pki.ocsp, name="pki-ocsp"),
+    path("pki/ocsp/<uuid:pk>/", pki.ocsp),
+    path("pki/ocsp/<uuid:pk>/<path:asked>", pki.ocsp),
     path(".well-known/acme-challenge/<path:token>", challenge.acme_challenge, name="acme-challenge"),
 ]
