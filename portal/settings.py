@@ -10,6 +10,7 @@ from portal import env, home, logs
 BASE_DIR = home.BASE_DIR
 HOME: Path = home.path()
 CONTAINER_ROOT = Path("/")  # where the marks of a container are looked for
+MACHINE_ROOT = Path("/")  # where the timers and cron files of other ACME clients are looked for
 VERSION = "0.1.0"
 
 SECRET_KEY = home.secret_key()
@@ -254,6 +255,8 @@ MIGRATE_WITHOUT_SNAPSHOT = env.boolean("BINDERY_MIGRATE_WITHOUT_SNAPSHOT")
 DNS_RESOLVERS = env.servers("BINDERY_DNS_RESOLVERS")  # recursive servers; the system's where empty
 DNS_AUTHORITIES = env.servers("BINDERY_DNS_AUTHORITIES")  # asked instead of a zone's own servers
 HOOKS_DIR = Path(env.text("BINDERY_HOOKS_DIR") or HOME / "hooks").absolute()  # no script elsewhere is ever run
+# What the page may read certbot's or acme.sh's files from; the command line reads anywhere.
+IMPORT_DIRS = [Path(word).absolute() for word in env.words("BINDERY_IMPORT_DIRS")]
 
 # Periods, in seconds. Tests use shorter ones.
 LEASE_SECONDS = 60

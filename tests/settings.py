@@ -25,6 +25,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # The machine that runs the tests may itself be a container; for the portal it is none unless a test makes one up.
 CONTAINER_ROOT = Path(os.environ.get("BINDERY_TEST_CONTAINER_ROOT") or HOME / "no-container")
+# Nor has it a timer of certbot's, whatever is installed.
+MACHINE_ROOT = HOME / "no-machine"
 
 FAILURE_LOOK_SECONDS = 0.0  # the names of most tests are in no DNS
 LEASE_SECONDS = 3

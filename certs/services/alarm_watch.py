@@ -24,7 +24,7 @@ from portal import clock
 
 SILENT = timedelta(days=1)  # a directory that does not answer
 CLEAN_TRIES = 4  # the last of them some twenty minutes after the first
-_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, "directory", "terms", "cleanup", tokens.ALARM_KIND}
+_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, other_clients.KIND, "directory", "terms", "cleanup", tokens.ALARM_KIND}
 
 
 def alarms_sweep() -> None:
@@ -34,6 +34,7 @@ def alarms_sweep() -> None:
     found = [
         *certificates_troubles(moment),
         *alarm_front.front_troubles(moment),
+        *other_clients.other_clients_troubles(),
         *_directories(moment),
         *_terms(),
         *_cleanups(),

@@ -268,15 +268,16 @@ def version_add(
     """Add what was issued or imported and make it the current version; earlier versions and their keys stay.
 
     `chain` holds the intermediates, the leaf's issuer first. First everything is proven: the key fits, the names
-    wanted from a CA are all there, it has not expired. Then rows, `current` and, where it is bound, the generation
-    change in one transaction. The same leaf again returns its version and changes nothing: a repeated step is safe.
+    wanted from a CA are all there, it has not expired; the key only with `allow_expired`, by which history is taken in.
+    Then rows, `current` and, where it is bound, the generation change in one transaction. The same leaf again returns
+    its version and changes nothing: a repeated step is safe.
     Raises CertificateRefused.
     """
     info = certificate_info(leaf)
     if not allow_expired:
         refuse_expired(info)
     key_fits(leaf, key)
-    if certificate.source == Certificate.Source.ACME:
+    if certificate.source == Certificate.Source.ACME and not allow_expired:
         _refuse_missing_names(certificate, info)
     existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
     if existing.exists():
