@@ -94,7 +94,7 @@ def csr_read(data: bytes) -> CsrInfo:
     try:
         signed, key = request.is_signature_valid, request.public_key()
         names, other_names = alternative_names_read(request.extensions)
-        subject, fields = request.subject.rfc4514_string(), _fields_of(request.subject)
+        subject, fields = request.subject.rfc4514_string(), subject_of(request.subject)
     except _UNREADABLE as error:
         raise _refused("The signing request holds a part that cannot be read.") from error
     if not signed:
@@ -122,17 +122,26 @@ def subject_name(subject: Subject) -> x509.Name:
     return x509.Name(attributes)
 
 
+def subject_of(name: x509.Name) -> Subject:
+    """The fields that people fill in; of several of one kind the first."""
+    found = {}
+    for field, oid, _, _ in _FIELDS:
+        if values := name.get_attributes_for_oid(oid):
+            found[field] = str(values[0].value)[:_BOUND]
+    return Subject(**found)
+
+
 def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    """`names` are DNS names, addresses, e-mail addresses (with an @) and URIs (with ://)."""
+    """`names` are DNS names, addresses, e-mail addresses (with an @) and URIs (with a colon)."""
     return x509.SubjectAlternativeName([_general_name(name) for name in names])
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    if "://" in name:
+    if is_address(name):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    if ":" in name:
         return x509.UniformResourceIdentifier(name)
-    if "@" in name:
-        return x509.RFC822Name(name)
-    return x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name)
+    return x509.RFC822Name(name) if "@" in name else x509.DNSName(name)
 
 
 # The library's parsers raise these for parts of a request that are broken.
@@ -165,11 +174,3 @@ def _refused(
     message: str, advice: str = "Give the text that begins with -----BEGIN CERTIFICATE REQUEST-----."
 ) -> InputError:
     return InputError(message, advice=advice, code="csr")
-
-
-def _fields_of(name: x509.Name) -> Subject:
-    found = {}
-    for field, oid, _, _ in _FIELDS:
-        if values := name.get_attributes_for_oid(oid):
-            found[field] = str(values[0].value)[:_BOUND]
-    return Subject(**found)
