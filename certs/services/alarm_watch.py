@@ -15,7 +15,7 @@ from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, sentence, subject_make
 from certs.domain.names import name_display
 from certs.models import AcmeAccount, AcmeDirectory, Challenge
-from certs.services import alarm_certificates, alarm_front, tokens
+from certs.services import alarm_certificates, alarm_front, other_clients, tokens
 from certs.services.alarm_certificates import certificate_well, certificates_troubles, way_shown
 from certs.services.alarms import alarms_settle
 from certs.services.directories import directories_used
@@ -24,7 +24,14 @@ from portal import clock
 
 SILENT = timedelta(days=1)  # a directory that does not answer
 CLEAN_TRIES = 4  # the last of them some twenty minutes after the first
-_SWEPT = alarm_certificates.KINDS | {alarm_front.KIND, other_clients.KIND, "directory", "terms", "cleanup", tokens.ALARM_KIND}
+_SWEPT = alarm_certificates.KINDS | {
+    alarm_front.KIND,
+    other_clients.KIND,
+    "directory",
+    "terms",
+    "cleanup",
+    tokens.ALARM_KIND,
+}
 
 
 def alarms_sweep() -> None:
