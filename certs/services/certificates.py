@@ -223,6 +223,7 @@ def certificate_keypair_add(
     properties: Properties | None = None,
     request_pem: str = "",
     names: Sequence[str] = (),
+    source: str = Certificate.Source.UPLOADED,
     action: str = "",
 ) -> tuple[Certificate, bool]:
     """A key pair without a certificate; with `request_pem`, a request that an outside CA is to answer for `names`.
@@ -244,7 +245,7 @@ def certificate_keypair_add(
     with transaction.atomic():
         certificate = _create(
             fields,
-            source=Certificate.Source.UPLOADED,
+            source=source,
             names=list(names),
             key_type=key.key_type,
             key=key,
