@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from certs.services.account_changes import accounts_settle
 from certs.services.alarm_delivery import alarms_deliver
 from certs.services.alarm_watch import alarms_sweep
+from certs.services.bulk import bulk_run
 from certs.services.challenges import challenges_clean
 from certs.services.client_auth import client_auth_tidy
 from certs.services.directories import directories_check
@@ -82,6 +83,10 @@ def give_up_leftovers() -> int:
 
 def run_method_test(method_id: str) -> None:
     method_test_run(method_id)
+
+
+def run_bulk(job_id: str) -> None:
+    bulk_run(job_id)
 
 
 def prune() -> str:

@@ -1,6 +1,6 @@
 """/api/certificates: list, take in, read, change, delete; the reference's JSON posts as it stands."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -34,27 +34,16 @@ from certs.api.patching import json_patch, merge_patch
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.errors import ConflictError, InputError
-from certs.domain.keys import Key, key_from_pem, key_to_pem
-from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
+from certs.domain.keys import key_to_pem
 from certs.domain.roles import Right
-from certs.models import Certificate, Department, Organization
-from certs.services.access import Actor, home_for, may_export, require
-from certs.services.certificates import (
-    Properties,
-    certificate_import,
-    certificate_keypair_add,
-    certificate_take,
-    certificate_update,
-)
+from certs.models import Certificate
+from certs.services.access import Actor, may_export, require
 from certs.services.deletion import certificate_delete
 from certs.services.events import audit_record
-from certs.services.keys import key_import, key_is_here, key_open
-from certs.services.replacing import certificate_replace
+from certs.services.keys import key_is_here, key_open
+from certs.services.posting import certificate_post, certificate_put, material_read
 
 _TRIES = 3  # how often a change begins anew where somebody else changes the same
-_FIELDS = {"name": "name", "description": "description", "exposed": "exposed", "autoRenew": "auto_renew"}
-_FIELDS |= {"tags": "tags", "metadata": "metadata"}
-_EMPTY: Mapping[str, Any] = {"description": "", "exposed": False, "autoRenew": False, "tags": [], "metadata": {}}
 Body = dict[str, Any]
 
 
@@ -80,7 +69,7 @@ class Certificates(Endpoint):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        row, is_new = certificate_post(self.actor, body_read(request.data, Given))
+        row, is_new = certificate_post(body_read(request.data, Given), actor=self.actor)
         return certificate_answer(certificate_visible(self.actor, str(row.pk)), 201 if is_new else 200)
 
 
@@ -169,7 +158,7 @@ class CertificateItem(Endpoint):
             with transaction.atomic():
                 if etag_of(certificate_document(_locked(row, self.actor))) != etag:
                     continue
-                _apply(row, given, chain, key, self.actor)
+                certificate_put(row, given, chain, key, actor=self.actor)
             return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
         match_require(request._request, "")
         raise ConflictError("Somebody else changes it all the time.", advice="Try again.", code="busy")
@@ -179,50 +168,6 @@ class CertificateValid(Endpoint):
     @operation("certificate_valid", "Whether a certificate is valid now", answers={200: Validity})
     def get(self, request: Request, id: str) -> Response:
         return Response(validity(certificate_visible(self.actor, id)))
-
-
-def certificate_post(actor: Actor, given: Body) -> tuple[Certificate, bool]:
-    """What a POST, or an item of an import, asks for; whether it is new. Raises BinderyError."""
-    home = home_for(actor, tags=given.get("tags") or ())
-    department = Department.objects.filter(pk=home.department_id).first() if home.department_id else None
-    properties = Properties(
-        name=given.get("name") or "",
-        description=given.get("description") or "",
-        tags=home.tags,
-        metadata=given.get("metadata") or {},
-        exposed=given.get("exposed", False),
-        api_id=given.get("id") or "",
-        organization=Organization.objects.get(pk=home.organization_id),
-        department=department,
-    )
-    chain, key = material_read(given)
-    row = key_import(key) if key is not None else None
-    if chain is None and row is not None:
-        return certificate_keypair_add(row, actor=actor, properties=properties)
-    if chain is None:
-        raise InputError(
-            "There is neither a certificate nor a key in it.",
-            advice="Send `chain`, `privateKey` or both; POST /api/certificates/_keypair makes a key pair.",
-            code="chain-missing",
-        )
-    return certificate_take(chain, row, actor=actor, properties=properties, auto_renew=given.get("autoRenew", False))
-
-
-def material_read(given: Body, row: Certificate | None = None) -> tuple[Chain | None, Key | None]:
-    """The chain in order and the key, fitted together. Raises CertificateRefused, KeyRefused."""
-    key = None
-    if given.get("privateKey"):
-        password = (given.get("password") or "").encode() or None
-        key = key_from_pem(given["privateKey"].encode(), password)
-    text = given.get("chain") or ""
-    if not text and key is not None and row is not None and row.current is not None:
-        text = row.current.fullchain_pem
-    if not text:
-        return None, key
-    chain = chain_order(certificates_read(text.encode()), key.public_key() if key else None)
-    if key is not None:
-        pair_check(chain.leaf, key)
-    return chain, key
 
 
 def certificate_answer(row: Certificate, status: int) -> Response:
@@ -255,26 +200,3 @@ def _editable(wanted: Any, row: Certificate) -> Body:
     if given.get("id") not in (None, "", id_of(row)):
         raise InputError("The id of a certificate never changes.", advice="Leave it out.", code="id")
     return given
-
-
-def _apply(row: Certificate, given: Body, chain: Chain | None, key: Key | None, actor: Actor) -> None:
-    if chain is not None and key is not None:
-        text = chain.leaf_pem + chain.chain_pem
-        certificate_import(chain=text.encode(), key=key_to_pem(key), actor=actor, into=row)
-    elif chain is not None:
-        certificate_replace(row, chain, actor=actor)
-    elif key is not None:
-        raise InputError(
-            "There is no certificate that the key could belong to.", advice="Send the chain as well.", code="pair"
-        )
-    fields = {_FIELDS[name]: value for name, value in {**_EMPTY, **_said(given)}.items()}
-    certificate_update(row, actor=actor, **fields)
-
-
-def _said(given: Body) -> Body:
-    """Null is the same as left out; an empty name is no name."""
-    return {
-        name: value
-        for name, value in given.items()
-        if name in _FIELDS and value is not None and (value != "" or name != "name")
-    }

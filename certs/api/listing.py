@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from certs import selectors
 from certs.api.documents import rows_ready
-from certs.api.fields import Query, Strict
+from certs.api.fields import Query, Strict, words
 from certs.models import Certificate
 from certs.services.access import Actor
 
@@ -19,6 +19,14 @@ class Filters(Strict):
 
 class CertificateQuery(Filters, Query):
     pass
+
+
+class Selection(Strict):
+    """Either ids or a filter; `all` is said by that word."""
+
+    ids = words(required=False, max_length=10_000)
+    filter = Filters(required=False)
+    all = serializers.BooleanField(required=False)
 
 
 def certificates_found(actor: Actor, query: dict[str, Any]) -> tuple[Sequence[Certificate], str]:

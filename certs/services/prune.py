@@ -10,6 +10,7 @@ from django.db.models import Model, ProtectedError, QuerySet
 from certs.models import (
     Alarm,
     AuditEvent,
+    BulkJob,
     Certificate,
     JobEvent,
     LedgerEntry,
@@ -21,6 +22,7 @@ from certs.models import (
     Rebind,
     WorkerBeat,
 )
+from certs.services.idempotency import idempotency_prune
 from certs.services.keys import keys_prune
 from certs.services.ledger import ledger_retention
 from portal import clock
@@ -50,6 +52,8 @@ class Pruned:
     processes: int
     keys: int
     ledger: int
+    bulk_jobs: int
+    idempotency_keys: int
 
 
 def prune_run() -> Pruned:
@@ -70,6 +74,8 @@ def prune_run() -> Pruned:
         processes=_silent_processes(clock.real() - SILENT),
         keys=keys_prune(),
         ledger=_remove(LedgerEntry.objects.filter(at__lt=ledger_retention(moment))),
+        bulk_jobs=_remove(BulkJob.objects.filter(finished_at__lt=moment - JOBS)),
+        idempotency_keys=idempotency_prune(),
     )
 
 

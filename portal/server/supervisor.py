@@ -23,6 +23,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from certs.schedule import schedules_ensure
 from certs.services.addresses import public_url_given
+from certs.services.bulk import bulk_requeue_lapsed
 from certs.services.export import export_given
 from certs.services.front import front_given
 from certs.services.identity import identity_settle
@@ -208,6 +209,7 @@ class Supervisor:
         if self._works:
             table += [
                 Duty("recovery", settings.RECOVERY_SECONDS, orders_requeue_lapsed),
+                Duty("jobs", settings.RECOVERY_SECONDS, bulk_requeue_lapsed),
                 Duty("watchdog", max(1.0, settings.WATCHDOG_SECONDS / 12), self._watch_queue),
             ]
         return table

@@ -1,0 +1,133 @@
+"""A certificate as a program describes it: the properties of the reference, checked for their types by the API.
+
+`given` holds the names of the reference: id, name, description, chain, privateKey, password, exposed, autoRenew, tags,
+metadata. What is missing, null or empty has its default. Nothing of it is kept but what a service takes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from certs.domain.certinfo import certificate_info
+from certs.domain.errors import InputError
+from certs.domain.keys import Key, key_from_pem, key_to_pem
+from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
+from certs.domain.roles import Right
+from certs.models import Certificate, CertificateVersion, Department, Organization
+from certs.services.access import Actor, home_for, needs
+from certs.services.certificates import (
+    Properties,
+    certificate_import,
+    certificate_keypair_add,
+    certificate_take,
+    certificate_update,
+    refuse_expired,
+)
+from certs.services.keys import key_import
+from certs.services.replacing import certificate_replace
+
+Given = Mapping[str, Any]
+_FIELDS = {
+    "name": "name",
+    "description": "description",
+    "exposed": "exposed",
+    "autoRenew": "auto_renew",
+    "tags": "tags",
+    "metadata": "metadata",
+}
+_EMPTY: Given = {"description": "", "exposed": False, "autoRenew": False, "tags": [], "metadata": {}}
+
+
+def certificate_post(given: Given, *, actor: Actor) -> tuple[Certificate, bool]:
+    """Take it into the store where the actor may add one; whether it is new there. Raises NotAllowed, and what
+    `material_read` and `certificate_take` raise."""
+    properties = _properties(given, actor)
+    chain, key = material_read(given)
+    row = key_import(key) if key is not None else None
+    if chain is not None:
+        renews = given.get("autoRenew", False)
+        return certificate_take(chain, row, actor=actor, properties=properties, auto_renew=renews)
+    if row is None:
+        raise _nothing()
+    return certificate_keypair_add(row, actor=actor, properties=properties)
+
+
+def certificate_foresee(given: Given, *, actor: Actor) -> str:
+    """What `certificate_post` would do, as a sentence; nothing is stored. Raises what it raises, as far as that can be
+    told."""
+    properties = _properties(given, actor)
+    chain, key = material_read(given)
+    if chain is None:
+        if key is None:
+            raise _nothing()
+        return "A key pair would be kept."
+    info = certificate_info(chain.leaf)
+    refuse_expired(info)
+    known = CertificateVersion.objects.select_related("certificate").filter(
+        fingerprint_sha256=info.fingerprint_sha256,
+        certificate__deleted_at=None,
+        certificate__organization=properties.organization,
+    )
+    if (version := known.first()) is not None:
+        return f"It is here already: {version.certificate.name}."
+    return f"A certificate for {', '.join(info.names[:3]) or info.subject} would be taken in."
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_put(
+    certificate: Certificate, given: Given, chain: Chain | None, key: Key | None, *, actor: Actor
+) -> None:
+    """Change it to what is given; `chain` and `key` come from `material_read`. Name, chain and key stay where they are
+    not given, everything else gets its default. Raises InputError, CertificateRefused, ConflictError."""
+    if chain is not None and key is not None:
+        text = chain.leaf_pem + chain.chain_pem
+        certificate_import(chain=text.encode(), key=key_to_pem(key), actor=actor, into=certificate)
+    elif chain is not None:
+        certificate_replace(certificate, chain, actor=actor)
+    elif key is not None:
+        raise InputError(
+            "There is no certificate that the key could belong to.", advice="Send the chain as well.", code="pair"
+        )
+    said = {name: value for name, value in given.items() if name in _FIELDS and value is not None}
+    if not said.get("name"):
+        said.pop("name", None)
+    fields = {_FIELDS[name]: value for name, value in {**_EMPTY, **said}.items()}
+    certificate_update(certificate, actor=actor, **fields)
+
+
+def material_read(given: Given, certificate: Certificate | None = None) -> tuple[Chain | None, Key | None]:
+    """The chain in order and the key, fitted together. A key alone is held against the chain of `certificate`. Takes
+    its time with an encrypted key. Raises CertificateRefused, KeyRefused."""
+    key = None
+    if given.get("privateKey"):
+        key = key_from_pem(given["privateKey"].encode(), (given.get("password") or "").encode() or None)
+    text = given.get("chain") or ""
+    if not text and key is not None and certificate is not None and certificate.current is not None:
+        text = certificate.current.fullchain_pem
+    if not text:
+        return None, key
+    chain = chain_order(certificates_read(text.encode()), key.public_key() if key else None)
+    if key is not None:
+        pair_check(chain.leaf, key)
+    return chain, key
+
+
+def _properties(given: Given, actor: Actor) -> Properties:
+    home = home_for(actor, tags=given.get("tags") or ())
+    return Properties(
+        name=given.get("name") or "",
+        description=given.get("description") or "",
+        tags=home.tags,
+        metadata=given.get("metadata") or {},
+        exposed=given.get("exposed", False),
+        api_id=given.get("id") or "",
+        organization=Organization.objects.get(pk=home.organization_id),
+        department=Department.objects.get(pk=home.department_id) if home.department_id else None,
+    )
+
+
+def _nothing() -> InputError:
+    return InputError(
+        "There is neither a certificate nor a key in it.",
+        advice="Send `chain`, `privateKey` or both; POST /api/certificates/_keypair makes a key pair.",
+        code="chain-missing",
+    )
