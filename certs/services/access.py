@@ -27,6 +27,7 @@ from certs.domain.roles import (
 )
 from certs.models import (
     AcmeAccount,
+    Alarm,
     ApiToken,
     Authority,
     Binding,
@@ -83,6 +84,7 @@ Target = (
     | AcmeAccount
     | ChallengeMethod
     | Channel
+    | Alarm
     | Organization
     | Department
     | Place
@@ -132,11 +134,12 @@ def require(actor: Actor | AnonymousUser, right: Right, target: Target = None) -
     if right in WIDE:
         where = "for the portal as a whole"
     elif target is None or isinstance(target, Place):
-        where = "here"
+        where = ""
     else:
         where = f"for {target}" if _holds(access, Right.READ, target) else "for it"
     raise NotAllowed(
-        f"This needs the role {needed} {where}.", advice="An administrator gives roles under Configuration ➜ People."
+        f"This needs the role {needed} {where}".rstrip() + ".",
+        advice="An administrator gives roles under Configuration ➜ People.",
     )
 
 
@@ -158,7 +161,7 @@ def may_hold_export(actor: Actor | AnonymousUser) -> bool:
 
 
 def require_export(actor: Actor | AnonymousUser, certificate: Certificate | None = None) -> None:
-    """Raises NotAllowed. Whoever exports writes the audit event `key.export` as well."""
+    """Raises NotAllowed. Whoever exports writes the audit event `certificate.export` as well."""
     if not may_export(actor, certificate):
         raise NotAllowed(
             "Private keys leave only through those who have the export permission.",
@@ -183,6 +186,7 @@ _PLACES: tuple[tuple[Any, Callable[[Any], Place]], ...] = (
     ((CertificateVersion, Order, Binding), lambda row: _of_certificate(row.certificate)),
     (Authority, lambda row: Place(row.certificate.organization_id, row.certificate.department_id, shared=True)),
     ((AcmeAccount, ChallengeMethod), lambda row: Place(row.organization_id, shared=True)),
+    (Alarm, lambda row: _of_certificate(row.certificate) if row.certificate else PORTAL),
     (Channel, lambda row: Place(row.organization_id)),
     (Department, lambda row: Place(row.organization_id, row.pk)),
     (Organization, lambda row: Place(row.pk)),

@@ -5,7 +5,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
@@ -88,15 +87,15 @@ def roots_file() -> Path:
     return system_file()
 
 
-def public_roots(subject: bytes) -> list[bytes]:
-    """DER of the public roots of this name (DER too); none where the file cannot be read."""
+def public_roots(subject: x509.Name) -> list[x509.Certificate]:
+    """The public roots of this name; none where the file cannot be read."""
     file = roots_file()
     try:
         roots = _roots(str(file), file.stat().st_mtime)
     except OSError as error:
         log.warning("the public roots cannot be read", extra={"file": str(file), "error": str(error)})
         return []
-    return [root.public_bytes(Encoding.DER) for root in roots if root.subject.public_bytes() == subject]
+    return [root for root in roots if root.subject == subject]
 
 
 @lru_cache(maxsize=2)
