@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from certs.domain.constraints import Constraints, constraint_parse, constraints_check, constraints_of, constraints_parse
-from certs.domain.errors import InputError, NotAllowed
+from certs.domain.errors import InputError, KeyRefused, NotAllowed
 from certs.domain.hosts import Host, HostKind, hosts_parse
 from certs.domain.keys import OWN_KEY_TYPES, Key, key_type_of
 from certs.domain.profiles import CLIENT, CODE, EMAIL, LONGEST_DAYS, OCSP, SERVER, TIME, USAGES, Profile
@@ -145,11 +145,7 @@ class Issuer:
     @cached_property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
         """The issuer's own identifier, whatever method it was made by."""
-        try:
-            own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        except x509.ExtensionNotFound:
-            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_identifier(self.certificate))
 
     @cached_property
     def addresses(self) -> tuple[x509.ExtensionType, ...]:
@@ -184,7 +180,7 @@ class Plan:
     addresses: bool
     constraints: Constraints
     public_style: bool
-    profile: str
+    identifier: x509.SubjectKeyIdentifier | None = None  # None: made of the key
 
 
 def certificate_plan(wish: Wish, profile: Profile, issuer: Issuer | None, *, now: datetime) -> Plan:
@@ -213,7 +209,6 @@ def certificate_plan(wish: Wish, profile: Profile, issuer: Issuer | None, *, now
         addresses=wish.include_aia is not False and OCSP not in (wish.usages or profile.usages),
         constraints=constraints_parse(wish.permitted, wish.excluded),
         public_style=profile.public_style,
-        profile=profile.name,
     )
 
 
@@ -240,7 +235,7 @@ def _extensions(plan: Plan, public_key: PublicKey, issuer: Issuer | None) -> lis
         (x509.BasicConstraints(plan.is_ca, plan.path_length), True),
         (_key_usage(plan, public_key), True),
     ]
-    identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    identifier = plan.identifier or x509.SubjectKeyIdentifier.from_public_key(public_key)
     if not plan.public_style:  # not recommended there (BR 7.1.2.7.6)
         found.append((identifier, False))
     if issuer is not None:
@@ -333,6 +328,22 @@ def basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | 
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return None
+
+
+def subject_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """Its own, whatever method it was made by; else SHA-1 of the key (RFC 5280 §4.2.1.2)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.SubjectKeyIdentifier.from_public_key(public_key_of(certificate))
+
+
+def public_key_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> PublicKey:
+    """Raises KeyRefused for a kind that is not signed for here."""
+    key = holder.public_key()
+    if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+        return key
+    raise KeyRefused("The key is of a kind that is not signed for here.", advice="Use RSA, EC or Ed25519.")
 
 
 def issuer_check(certificate: x509.Certificate) -> None:

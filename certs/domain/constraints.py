@@ -13,14 +13,20 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.hosts import Host, HostKind, host_parse
 from certs.domain.names import SELF_SIGNED, address_canonical, name_parse
+from certs.domain.subjects import subject_text, subject_values
 
 _PREFIX = re.compile(r"(?P<kind>dns|ip|email|uri):", re.IGNORECASE)
-_BITS = {4: 32, 16: 128}
+
+
+_GENERAL: dict[HostKind, Callable[[str], x509.GeneralName]] = {
+    HostKind.DNS: x509.DNSName,
+    HostKind.EMAIL: x509.RFC822Name,
+    HostKind.URI: x509.UniformResourceIdentifier,
+}
 
 
 class ConstraintBroken(InputError):
@@ -41,11 +47,7 @@ class Constraint:
     def general_name(self) -> x509.GeneralName:
         if self.kind == HostKind.IP:
             return x509.IPAddress(ipaddress.ip_network(self.value))
-        return {
-            HostKind.DNS: x509.DNSName,
-            HostKind.EMAIL: x509.RFC822Name,
-            HostKind.URI: x509.UniformResourceIdentifier,
-        }[self.kind](self.value)
+        return _GENERAL[self.kind](self.value)
 
     @cached_property
     def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -110,8 +112,7 @@ def constraints_of(certificate: x509.Certificate) -> Constraints:
         return Constraints()
     permitted, names = _read(value.permitted_subtrees or ())
     excluded, names_excluded = _read(value.excluded_subtrees or ())
-    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    of = str(common[0].value) if common else certificate.subject.rfc4514_string() or "The CA"
+    of = next(iter(subject_values(certificate.subject, "CN")), subject_text(certificate.subject)) or "The CA"
     return Constraints(permitted, excluded, names, names_excluded, of)
 
 
@@ -157,15 +158,13 @@ def _check_subject(one: Constraints, subject: x509.Name) -> None:
     for name in one.subjects_excluded:
         if _within(subject, name):
             raise ConstraintBroken(
-                f"{one.of} may not certify {subject.rfc4514_string()}: its certificate excludes "
-                f"{name.rfc4514_string()}.",
+                f"{one.of} may not certify {subject_text(subject)}: its certificate excludes {subject_text(name)}.",
                 advice="Change the subject, or choose another CA.",
             )
     if one.subjects and not any(_within(subject, name) for name in one.subjects):
-        allowed = " or ".join(name.rfc4514_string() for name in one.subjects)
+        allowed = " or ".join(subject_text(name) for name in one.subjects)
         raise ConstraintBroken(
-            f"{one.of} may not certify {subject.rfc4514_string()}: its certificate permits only subjects below "
-            f"{allowed}.",
+            f"{one.of} may not certify {subject_text(subject)}: its certificate permits only subjects below {allowed}.",
             advice="Change the subject, or choose another CA.",
         )
 
@@ -175,13 +174,12 @@ def _within(subject: x509.Name, above: x509.Name) -> bool:
 
 
 def _of_subject(subject: x509.Name, hosts: Sequence[Host]) -> list[Host]:
-    found = []
-    for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
-        found.append(Host(HostKind.EMAIL, str(attribute.value)))
+    found: list[Host] = []
+    found += [Host(HostKind.EMAIL, value) for value in subject_values(subject, "E")]
     if not any(host.kind == HostKind.DNS for host in hosts):
-        for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        for value in subject_values(subject, "CN"):
             try:
-                host = host_parse(f"dns:{attribute.value}")
+                host = host_parse(f"dns:{value}")
             except NameRefused:
                 continue
             if "." in host.value:

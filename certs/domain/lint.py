@@ -4,7 +4,6 @@ What is linted are the very bytes to be signed, under a throw-away key of the is
 some 50 MB to import, so it is imported by the first certificate that is linted.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -81,7 +80,12 @@ def lint_refuse(certificate: x509.Certificate, *, public_style: bool = False) ->
 
 def throwaway_key(key: Key) -> Key:
     """One that signs by the same algorithm as `key`; nothing that it signs leaves the process."""
-    return _throwaway("rsa-2048" if isinstance(key, rsa.RSAPrivateKey) else key_type_of(key))
+    return throwaway("rsa" if isinstance(key, rsa.RSAPrivateKey) else key_type_of(key))
+
+
+def throwaway(key_type: str) -> Key:
+    """The same by an id of OWN_KEY_TYPES. Of RSA any size will do: what is linted does not tell it."""
+    return _throwaway("rsa-2048" if key_type.startswith("rsa") else key_type)
 
 
 @cache
@@ -108,15 +112,10 @@ def _finding(described: Any, result: Any) -> Finding:
     return Finding(Severity(described.finding.severity), code, f"{text} ({code})", result.node.path)
 
 
-@cache
-def _loader() -> Callable[[bytes, str], Any]:
+def _load(der: bytes) -> Any:
     from pkilint import loader  # noqa: PLC0415 (heavy: see the top)
 
-    return loader.load_certificate
-
-
-def _load(der: bytes) -> Any:
-    return _loader()(der, "certificate")
+    return loader.load_certificate(der, "certificate")
 
 
 @cache
@@ -167,7 +166,7 @@ def _index(container: Any) -> None:
         return tuple(one for one in container.validators if _can_match(one, path, kind))
 
     def visit(node: Any, results: list[Any]) -> None:
-        for validator in candidates(node.path, type(node.pdu)):
+        for validator in candidates(str(node.path), type(node.pdu)):  # type: ignore[arg-type]  # a class is hashable
             if validator.match(node):
                 result = validator.validate_wrapper(node)
                 if isinstance(result, list):

@@ -63,7 +63,9 @@ class Profile:
         unknown = rules.keys() - known
         if unknown:
             raise InputError(f"A profile has no rule called {', '.join(sorted(unknown))}.", code="profile")
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in rules.items()}
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in rules.items()
+        }
         for key, value in plain.items():
             _check_type(key, value, getattr(cls, key, None))
         profile = cls(name=name, label=label, **plain)

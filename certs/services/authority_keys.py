@@ -3,8 +3,9 @@
 from cryptography import x509
 
 from certs.domain.authority import Issuer
+from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import KeyRefused, NotAllowed
-from certs.domain.keys import Key
+from certs.domain.keys import Key, key_type_of, spki_sha256
 from certs.domain.locked_keys import key_lock, key_unlock, passphrase_check
 from certs.domain.pem import certificates_read
 from certs.models import Authority, CertificateVersion, PrivateKey
@@ -46,14 +47,40 @@ def authority_above(authority: Authority) -> tuple[x509.Certificate, ...]:
         above.append(authority_certificate(parent))
         seen.add(parent.pk)
         row = parent
-    chain = authority_version(row).chain_pem
-    return (*above, *(certificates_read(chain.encode()) if chain else ()))
+    version = authority_version(row)
+    if version.chain_pem:
+        above += certificates_read(version.chain_pem.encode())
+    top = above[-1] if above else authority_certificate(row)
+    if top.issuer != top.subject:
+        above += _root_of(top)
+    return tuple(above)
+
+
+def _root_of(top: x509.Certificate) -> list[x509.Certificate]:
+    """The root of somebody else, where the store holds it: its constraints hold for all below it."""
+    rows = CertificateVersion.objects.filter(is_ca=True, self_signed=True, certificate__deleted_at=None)
+    for pem in rows.filter(subject=top.issuer.rfc4514_string()[:500]).values_list("leaf_pem", flat=True)[:10]:
+        root = certificates_read(pem.encode())[0]
+        if is_issued_by(top, root):
+            return [root]
+    return []
 
 
 def chain_below(issuer: Issuer) -> list[x509.Certificate]:
     """What is sent along with a certificate that this issuer signed: all but the root (RFC 8446 §4.4.2)."""
     chain = [issuer.certificate, *issuer.above]
     return [one for one in chain if one.issuer != one.subject]
+
+
+def locked_key_import(key: Key, passphrase: str) -> PrivateKey:
+    """As `key_import`, but locked; one that is here already stays as it is. Raises KeyRefused for a weak passphrase."""
+    spki = spki_sha256(key.public_key())
+    row = PrivateKey.objects.filter(spki_sha256=spki).first() or PrivateKey(key_type=key_type_of(key), spki_sha256=spki)
+    if not row.sealed:
+        key_row_lock(row, key, passphrase)
+        row.held = PrivateKey.Held.HERE
+        row.save()
+    return row
 
 
 def key_row_lock(row: PrivateKey, key: Key, passphrase: str) -> None:

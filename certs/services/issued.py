@@ -1,7 +1,8 @@
 """What our own CAs sign: weighed, linted, written into the register, signed and stored, in this order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from cryptography import x509
 from django.db import transaction
@@ -14,14 +15,16 @@ from certs.domain.authority import (
     certificate_build,
     certificate_plan,
     certificate_sign,
+    public_key_of,
     serial_hex,
     serial_new,
+    subject_identifier,
     wish_with_key,
 )
 from certs.domain.csr import CsrInfo
-from certs.domain.errors import InputError, KeyRefused, NotAllowed
-from certs.domain.keys import Key
-from certs.domain.lint import Finding, lint_refuse, throwaway_key
+from certs.domain.errors import BinderyError, InputError, KeyRefused, NotAllowed
+from certs.domain.keys import Key, key_type_of
+from certs.domain.lint import Finding, lint_refuse, throwaway, throwaway_key
 from certs.domain.pem import Chain
 from certs.domain.profiles import Profile, profile_for
 from certs.domain.roles import Right
@@ -34,7 +37,7 @@ from certs.services.authority_keys import (
     authority_version,
     chain_below,
 )
-from certs.services.certificates import Properties, certificate_take
+from certs.services.certificates import Fresh, Properties, certificate_take, certificates_add_many
 from certs.services.keys import key_new, key_open
 from certs.services.pki import pki_urls
 from certs.services.profiles import profile_get
@@ -49,14 +52,33 @@ class Prepared:
 
     wish: Wish
     plan: Plan
-    key: PrivateKey | None  # None: a key pair of somebody else, of which only the public half was given
+    key: PrivateKey | None  # None in a preview, for which there is none
     serial: int
     builder: x509.CertificateBuilder
     to_be_signed: bytes  # as linted
     findings: tuple[Finding, ...]  # warnings and notices
 
 
-@needs(Right.CERTIFICATE_ADD)
+@dataclass(frozen=True)
+class Item:
+    """One certificate of many."""
+
+    wish: Wish
+    properties: Properties = field(default_factory=Properties)
+    csr: CsrInfo | None = None
+    auto_renew: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item: the certificate, or what stood against it."""
+
+    item: Item
+    certificate: Certificate | None = None
+    error: BinderyError | None = None
+
+
+@needs(Right.CERTIFICATE_ADD, of="properties")
 def authority_issue(
     authority: Authority,
     wish: Wish,
@@ -73,20 +95,12 @@ def authority_issue(
     Raises InputError (a field, a profile's limit, a name constraint; LintRefused with all findings), KeyRefused
     (passphrase-needed, passphrase-wrong), NotAllowed (retired, expired, no such right), ConflictError (its id).
     """
-    issuer = authority_issuer(authority, passphrase)
-    if csr is not None:
-        wish = wish_of_csr(wish, csr)
-    profile = profile_of(authority, wish)
-    if wish.is_ca or profile.is_ca:
-        require(actor, Right.AUTHORITY, authority)
-    certificate_plan(wish, profile, issuer, now=clock.now())  # before a key is made for nothing
-    row, public_key = key_for(wish, key, csr)
-    prepared = prepare(wish, profile, issuer, key=row, public_key=public_key)
+    issuer = _issuer_for(authority, actor, passphrase)
+    prepared = _prepare_new(authority, issuer, Item(wish, csr=csr), actor, key=key)
     register(authority, [prepared])
-    leaf = sign(prepared, issuer.key)
     made, _ = certificate_take(
-        Chain(leaf, tuple(chain_below(issuer))),
-        row,
+        Chain(sign(prepared, issuer.key), tuple(chain_below(issuer))),
+        prepared.key,
         actor=actor,
         properties=properties,
         source=Certificate.Source.INTERNAL,
@@ -98,8 +112,102 @@ def authority_issue(
     return made
 
 
+@needs(Right.CERTIFICATE_ADD)
+def authority_issue_many(
+    authority: Authority, items: Iterable[Item], *, actor: Actor, passphrase: str = ""
+) -> Iterator[Outcome]:
+    """One outcome for each item, in order, while it goes: batches of `BATCH` are registered, signed and stored.
+
+    What stands against one item does not stop the others. Raises KeyRefused and NotAllowed as `authority_issue`, before
+    the first.
+    """
+    return _issue_many(authority, _issuer_for(authority, actor, passphrase), items, actor)
+
+
+def authority_preview(
+    authority: Authority, wish: Wish, *, csr: CsrInfo | None = None, passphrase: str = ""
+) -> tuple[Plan, tuple[Finding, ...]]:
+    """What would be signed and what the lint says of it; nothing is signed, registered or kept.
+
+    Of an offline authority no passphrase is needed: the key that lints is a throw-away key anyway. Raises as
+    `authority_issue` does, LintRefused included.
+    """
+    issuer = _issuer_without_key(authority)
+    if csr is not None:
+        wish = wish_of_csr(wish, csr)
+    public_key = public_key_of(csr.request) if csr is not None else throwaway(wish.key_type).public_key()
+    prepared = prepare(wish, profile_of(authority, wish), issuer, key=None, public_key=public_key)
+    return prepared.plan, prepared.findings
+
+
+def _issue_many(authority: Authority, issuer: Issuer, items: Iterable[Item], actor: Actor) -> Iterator[Outcome]:
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield from _issue_batch(authority, issuer, batch, actor)
+
+
+def _issue_batch(authority: Authority, issuer: Issuer, batch: Sequence[Item], actor: Actor) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    ready: dict[int, Prepared] = {}
+    for place, item in enumerate(batch):
+        try:
+            ready[place] = _prepare_new(authority, issuer, item, actor)
+            outcomes.append(Outcome(item))
+        except BinderyError as error:
+            outcomes.append(Outcome(item, error=error))
+    register(authority, list(ready.values()))
+    fresh = {
+        place: Fresh(
+            sign(one, issuer.key), one.key, one.wish.as_json(), batch[place].properties, batch[place].auto_renew
+        )
+        for place, one in ready.items()
+        if one.key is not None
+    }
+    for place, result in _stored(authority, issuer, fresh, actor):
+        known = isinstance(result, Certificate)
+        outcomes[place] = Outcome(batch[place], result) if known else Outcome(batch[place], error=result)  # type: ignore[arg-type]
+    return outcomes
+
+
+def _stored(
+    authority: Authority, issuer: Issuer, fresh: dict[int, Fresh], actor: Actor
+) -> Iterator[tuple[int, Certificate | BinderyError]]:
+    """All in one transaction; where one of them cannot be stored, each by itself."""
+    chain = chain_below(issuer)
+    try:
+        rows = certificates_add_many(list(fresh.values()), authority=authority, chain=chain, actor=actor)
+        yield from zip(fresh, rows, strict=True)
+    except BinderyError:
+        for place, one in fresh.items():
+            try:
+                yield place, certificates_add_many([one], authority=authority, chain=chain, actor=actor)[0]
+            except BinderyError as error:
+                yield place, error
+
+
+def _prepare_new(
+    authority: Authority, issuer: Issuer, item: Item, actor: Actor, key: PrivateKey | None = None
+) -> Prepared:
+    wish = wish_of_csr(item.wish, item.csr) if item.csr is not None else item.wish
+    profile = profile_of(authority, wish)
+    if wish.is_ca or profile.is_ca:
+        require(actor, Right.AUTHORITY, authority)
+    row, public_key = key_for(wish, key, item.csr)
+    return prepare(wish, profile, issuer, key=row, public_key=public_key)
+
+
+def _issuer_for(authority: Authority, actor: Actor, passphrase: str) -> Issuer:
+    require(actor, Right.READ, authority)
+    return authority_issuer(authority, passphrase)
+
+
 def authority_issuer(authority: Authority, passphrase: str = "") -> Issuer:
     """Ready to sign. Raises KeyRefused as `authority_key` does, NotAllowed where it signs no more."""
+    return replace(_issuer_without_key(authority), key=authority_key(authority, passphrase))
+
+
+def _issuer_without_key(authority: Authority) -> Issuer:
+    """The same with a throw-away key of the same kind, for what is only looked at."""
     if authority.retired_at is not None:
         raise NotAllowed(
             f"{authority} was retired on {authority.retired_at:%Y-%m-%d} and signs no more certificates.",
@@ -112,12 +220,9 @@ def authority_issuer(authority: Authority, passphrase: str = "") -> Issuer:
             advice="Choose another CA.",
             code="authority-revoked",
         )
-    return Issuer(
-        certificate=authority_certificate(authority),
-        key=authority_key(authority, passphrase),
-        above=authority_above(authority),
-        **_addresses(authority),
-    )
+    certificate = authority_certificate(authority)
+    key = throwaway(key_type_of(certificate.public_key()))
+    return Issuer(certificate, key, authority_above(authority), **_addresses(authority))
 
 
 def _addresses(authority: Authority) -> dict[str, str]:
@@ -132,7 +237,14 @@ def profile_of(authority: Authority | None, wish: Wish) -> Profile:
 
     A wish that names none gets the one that its flags ask for; without an authority, it signs itself.
     """
-    return profile_get(wish.profile or profile_for(wish.is_ca, wish.usages, has_issuer=authority is not None))
+    name = wish.profile or profile_for(wish.is_ca, wish.usages, has_issuer=authority is not None)
+    if authority is not None and authority.profiles and name not in authority.profiles:
+        raise NotAllowed(
+            f"{authority} does not sign by the profile “{name}”.",
+            advice=f"It signs by {', '.join(authority.profiles)}.",
+            code="authority-profile",
+        )
+    return profile_get(name)
 
 
 def wish_of_csr(wish: Wish, csr: CsrInfo) -> Wish:
@@ -150,7 +262,7 @@ def key_for(wish: Wish, key: PrivateKey | None, csr: CsrInfo | None) -> tuple[Pr
         row = PrivateKey.objects.filter(spki_sha256=csr.spki_sha256).first() or PrivateKey(
             key_type=csr.key_type, spki_sha256=csr.spki_sha256, held=PrivateKey.Held.OUTSIDE
         )
-        public_key: PublicKey = csr.public_key  # type: ignore[assignment]  # of a kind that csr_read takes
+        public_key = public_key_of(csr.request)
     else:
         row = key or key_new(wish.key_type)
         public_key = key_open(row).public_key()
@@ -161,12 +273,23 @@ def key_for(wish: Wish, key: PrivateKey | None, csr: CsrInfo | None) -> tuple[Pr
     return row, public_key
 
 
-def prepare(wish: Wish, profile: Profile, signer: Issuer | Key, *, key: PrivateKey, public_key: PublicKey) -> Prepared:
-    """Weighed and linted; what signs itself is signed by its own key. Raises InputError, NotAllowed, LintRefused."""
+def prepare(
+    wish: Wish,
+    profile: Profile,
+    signer: Issuer | Key,
+    *,
+    key: PrivateKey | None,
+    public_key: PublicKey,
+    like: x509.Certificate | None = None,
+) -> Prepared:
+    """Weighed and linted; what signs itself is signed by its own key. `like` is the certificate of a CA that keeps its
+    name and key identifier, to the byte. Raises InputError, NotAllowed, LintRefused."""
     issuer = signer if isinstance(signer, Issuer) else None
     signing = signer.key if isinstance(signer, Issuer) else signer
     wish = replace(wish_with_key(wish, public_key), profile=profile.name)
     plan = certificate_plan(wish, profile, issuer, now=clock.now())
+    if like is not None:
+        plan = replace(plan, subject=like.subject, identifier=subject_identifier(like))
     serial = serial_new()
     builder = certificate_build(plan, public_key, issuer, serial=serial)
     linted = certificate_sign(builder, throwaway_key(signing), wish)
