@@ -19,6 +19,7 @@ from certs.models import (
     ApiToken,
     AuditEvent,
     Authority,
+    BulkJob,
     Certificate,
     CertificateName,
     CertificateTag,
@@ -165,11 +166,12 @@ def accounts_all() -> QuerySet[AcmeAccount]:
     return AcmeAccount.objects.select_related("key").annotate(certificate_count=count).order_by(*order)
 
 
-def accounts_usable() -> QuerySet[AcmeAccount]:
-    """Those that can order, the oldest first: registered, or with the terms of the CA accepted. A CA without terms has
-    nothing to accept, and still registers us."""
+def accounts_usable(actor: Viewer = "") -> QuerySet[AcmeAccount]:
+    """Those with which the actor can order, the oldest first: registered, or with the terms of the CA accepted.
+
+    A CA without terms has nothing to accept, and still registers us."""
     ready = ~Q(account_url="") | Q(terms_agreed_at__isnull=False)
-    return AcmeAccount.objects.filter(ready, deactivated_at=None).order_by("created_at")
+    return AcmeAccount.objects.filter(_shared(actor), ready, deactivated_at=None).order_by("created_at")
 
 
 def orders_visible_to(actor: Viewer) -> QuerySet[Order]:
@@ -217,6 +219,17 @@ def tokens_visible_to(actor: Viewer) -> QuerySet[ApiToken]:
     if isinstance(actor, TokenActor):
         return rows.filter(pk=actor.token.pk)
     return rows.filter(owner=actor) if isinstance(actor, User) else rows.none()
+
+
+def jobs_visible_to(actor: Viewer) -> QuerySet[BulkJob]:
+    """Work on many certificates: an administrator sees all, a person the own and what the own tokens asked for, a
+    token its own."""
+    rows = BulkJob.objects.defer("sealed")
+    if may(actor, Right.PERSON):
+        return rows
+    if isinstance(actor, TokenActor):
+        return rows.filter(token=actor.token)
+    return rows.filter(requested_by=actor) if isinstance(actor, User) else rows.none()
 
 
 def job_lines(job: UUID) -> QuerySet[JobEvent]:
@@ -292,9 +305,10 @@ def certificate_shown(certificate: Certificate, moment: datetime | None = None) 
     return next((Shown(kind, words) for is_so, kind, words in worst_first if is_so), Shown("ok", "valid"))
 
 
-def bound_certificates() -> list[Certificate]:
-    """What the portal serves, each once, with its bindings at hand."""
-    found = Certificate.objects.filter(bindings__isnull=False).distinct().select_related("current__key", "account")
+def bound_certificates(actor: Viewer = "") -> list[Certificate]:
+    """What the portal serves and they may see, each once, with its bindings at hand."""
+    found = Certificate.objects.filter(visible(actor), bindings__isnull=False).distinct()
+    found = found.select_related("current__key", "account")
     return list(found.prefetch_related("bindings").order_by("name"))
 
 

@@ -55,7 +55,7 @@ def certificate_visible(actor: Actor, id: str) -> Certificate:
 class Certificates(Endpoint):
     @operation("certificate_list", "List certificates", query=CertificateQuery, answers={200: CertificatePage})
     def get(self, request: Request) -> Response:
-        rows, cursor = certificates_found(self.actor, query_read(request, CertificateQuery))
+        rows, cursor = certificates_found(self.actor, _filters(request))
         return page_answer(request, [certificate_document(row) for row in rows], cursor)
 
     @operation(
@@ -200,3 +200,9 @@ def _editable(wanted: Any, row: Certificate) -> Body:
     if given.get("id") not in (None, "", id_of(row)):
         raise InputError("The id of a certificate never changes.", advice="Leave it out.", code="id")
     return given
+
+
+def _filters(request: Request) -> Any:
+    """As they were sent, once it is known that each of them means something."""
+    query_read(request, CertificateQuery)
+    return request.query_params

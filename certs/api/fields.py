@@ -94,15 +94,20 @@ def _unknown(name: str, known: set[str]) -> str:
 class Query(Strict):
     """Parameters of an address: texts that are read as what they stand for."""
 
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=500, help_text="How many at once; 50.")
+    size = serializers.IntegerField(required=False, min_value=1, max_value=500, help_text="How many at once; 50.")
     cursor = serializers.CharField(
         required=False, max_length=2000, help_text="Where the next page begins, from `next` of the page before."
     )
 
 
 def query_read(request: Request, kind: type[Strict]) -> dict[str, Any]:
-    """Raises ValidationError; a parameter that is given twice counts once, the last one."""
-    query = kind(data={name: value for name, value in request.query_params.items() if value != ""})
+    """Raises ValidationError. What may be given several times is a list; of anything else the last one counts."""
+    lists = {name for name, field in kind().fields.items() if isinstance(field, serializers.ListField)}
+    given = {
+        name: request.query_params.getlist(name) if name in lists else value
+        for name, value in request.query_params.items()
+    }
+    query = kind(data={name: value for name, value in given.items() if value != ""})
     query.is_valid(raise_exception=True)
     return dict(query.validated_data)
 

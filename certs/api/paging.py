@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from certs.api.problems import refuse
 
-LIMIT, MOST = 50, 500
+SIZE, MOST = 50, 500
 M = TypeVar("M", bound=Model)
 
 
@@ -39,18 +39,18 @@ NEWEST_NUMBER = Order(("pk",), (int,), descending=True)
 NEWEST = Order(("created_at", "pk"), (datetime.fromisoformat, UUID), descending=True)
 
 
-def limit_of(request: Request) -> int:
+def size_of(request: Request) -> int:
     """Raises Refusal for what is no number from 1 to MOST."""
-    text = request.query_params.get("limit", "")
+    text = request.query_params.get("size", "")
     if not text:
-        return LIMIT
+        return SIZE
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):
-        raise refuse(400, "limit", f"“limit” must be a number from 1 to {MOST}.", pointer="limit")
+        raise refuse(400, "size", f"“size” must be a number from 1 to {MOST}.")
     return int(text)
 
 
 def page_of(rows: QuerySet[M], request: Request, order: Order) -> Page[M]:
-    limit, cursor = limit_of(request), request.query_params.get("cursor", "")
+    limit, cursor = size_of(request), request.query_params.get("cursor", "")
     sign = "-" if order.descending else ""
     ordered = rows.order_by(*(sign + column for column in order.columns))
     if cursor:
@@ -100,6 +100,4 @@ def _cursor_read(cursor: str, order: Order) -> list[Any]:
             raise ValueError("no number of a row")
         return values
     except (ValueError, TypeError, RecursionError) as error:
-        raise refuse(
-            400, "cursor", "“cursor” is none of ours.", advice="Take it from `next`, as it is.", pointer="cursor"
-        ) from error
+        raise refuse(400, "cursor", "“cursor” is none of ours.", advice="Take it from `next`, as it is.") from error

@@ -20,7 +20,7 @@ from django.db.models import Q
 
 from certs.domain.errors import BinderyError, ConflictError, InputError
 from certs.domain.properties import tags_check
-from certs.domain.revocation import reason_number
+from certs.domain.revocation import OWN_REASONS, reason_number
 from certs.domain.roles import Right
 from certs.models import ApiToken, BulkJob, Certificate, Order, User
 from certs.selectors import certificates_visible_to
@@ -332,7 +332,7 @@ def _check(action: str, items: Sequence[Any], options: Mapping[str, Any]) -> Non
             code="count",
         )
     if action == "revoke":
-        reason_number(str(options.get("reason", "")))
+        reason_number(str(options.get("reason", "")), OWN_REASONS)
     if action == "tag" and not tags_check([*options.get("add", ()), *options.get("remove", ())]):
         raise InputError("No tag was named.", advice="Say which to `add` and which to `remove`.", code="tags")
 

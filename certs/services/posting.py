@@ -9,21 +9,21 @@ from typing import Any
 
 from certs.domain.certinfo import certificate_info
 from certs.domain.errors import InputError
-from certs.domain.keys import Key, key_from_pem, key_to_pem
+from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
 from certs.domain.roles import Right
 from certs.models import Certificate, CertificateVersion, Department, Organization
 from certs.services.access import Actor, home_for, needs
 from certs.services.certificates import (
     Properties,
-    certificate_import,
     certificate_keypair_add,
     certificate_take,
     certificate_update,
     refuse_expired,
 )
+from certs.services.intake import version_take
 from certs.services.keys import key_import
-from certs.services.replacing import certificate_replace
+from certs.services.versions import version_use
 
 Given = Mapping[str, Any]
 _FIELDS = {
@@ -78,11 +78,8 @@ def certificate_put(
 ) -> None:
     """Change it to what is given; `chain` and `key` come from `material_read`. Name, chain and key stay where they are
     not given, everything else gets its default. Raises InputError, CertificateRefused, ConflictError."""
-    if chain is not None and key is not None:
-        text = chain.leaf_pem + chain.chain_pem
-        certificate_import(chain=text.encode(), key=key_to_pem(key), actor=actor, into=certificate)
-    elif chain is not None:
-        certificate_replace(certificate, chain, actor=actor)
+    if chain is not None:
+        _chain_put(certificate, chain, key, actor)
     elif key is not None:
         raise InputError(
             "There is no certificate that the key could belong to.", advice="Send the chain as well.", code="pair"
@@ -92,6 +89,22 @@ def certificate_put(
         said.pop("name", None)
     fields = {_FIELDS[name]: value for name, value in {**_EMPTY, **said}.items()}
     certificate_update(certificate, actor=actor, **fields)
+
+
+def _chain_put(certificate: Certificate, chain: Chain, key: Key | None, actor: Actor) -> None:
+    """The same chain completes a key that was missing, an earlier version is used again, another becomes the next."""
+    here = certificate.current.key if certificate.current else certificate.key
+    row = key_import(key) if key is not None else here
+    fingerprint = certificate_info(chain.leaf).fingerprint_sha256
+    version = certificate.versions.filter(fingerprint_sha256=fingerprint).first()
+    if version is None:
+        version_take(certificate, chain, row, actor=actor)
+        return
+    if key is not None and version.key_id is None:
+        place = Properties(organization=certificate.organization, department=certificate.department)
+        certificate_take(chain, row, actor=actor, properties=place)
+    if version.pk != certificate.current_id:
+        version_use(certificate, version, actor=actor)
 
 
 def material_read(given: Given, certificate: Certificate | None = None) -> tuple[Chain | None, Key | None]:
