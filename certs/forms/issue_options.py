@@ -7,10 +7,12 @@ from django import forms
 from certs.acme.directories import directory_label
 from certs.domain.keys import KEY_TYPES
 from certs.domain.options import OptionRefused, options_of, options_read
+from certs.domain.roles import Right
 from certs.forms.base import PortalForm
 from certs.forms.options import option_fields, option_values
 from certs.models import AcmeAccount, ChallengeMethod
-from certs.selectors import accounts_usable
+from certs.selectors import accounts_usable, methods_visible_to
+from certs.services.access import Actor, may
 from certs.services.challenges import solver_kinds
 from certs.services.issue_options import CA_KEY_TYPES, IssueOptions
 from certs.services.methods import NewMethod
@@ -62,11 +64,18 @@ class IssueOptionsForm(PortalForm):
     fallback_2 = forms.ChoiceField(label="Then", required=False)
     fallback_3 = forms.ChoiceField(label="Then", required=False)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, actor: Actor = "", **kwargs: Any) -> None:
+        """Offers the `actor` what is theirs to use; new challenge methods with options of their own to who may make
+        them."""
         super().__init__(*args, **kwargs)
-        self._methods = {str(row.pk): row for row in ChallengeMethod.objects.all()}
-        self.accounts = {str(row.pk): row for row in accounts_usable().order_by("directory_url", "email")}
-        self._kinds = {kind: solver for kind, solver in solver_kinds().items() if not solver.chooser}
+        self._methods = {str(row.pk): row for row in methods_visible_to(actor)}
+        self.accounts = {str(row.pk): row for row in accounts_usable(actor).order_by("directory_url", "email")}
+        all_kinds = may(actor, Right.ACCOUNT)
+        self._kinds = {
+            kind: solver
+            for kind, solver in solver_kinds().items()
+            if not solver.chooser and (all_kinds or not options_of(solver.Options))
+        }
         for kind, solver in self._kinds.items():
             self.fields.update(option_fields(solver.Options, prefix=_prefix(kind)))
         new = [(f"{NEW}{kind}", f"New: {solver.label}") for kind, solver in self._kinds.items()]

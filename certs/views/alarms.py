@@ -3,21 +3,21 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from certs import selectors
+from certs.domain.roles import Right
 from certs.services.alarms import alarms_see, alarms_standing
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, right_required
 
 PAGE = 50
 OPEN_MOST = 200
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def alarms(request: HttpRequest) -> HttpResponse:
     found = selectors.alarms_visible_to(actor_of(request))
@@ -33,7 +33,7 @@ def alarms(request: HttpRequest) -> HttpResponse:
     return render(request, "activity/alarms.html", context)
 
 
-@administrator_required
+@right_required(Right.ALARM_SEE, of=selectors.alarms_visible_to)
 @require_POST
 def seen(request: HttpRequest, pk: UUID) -> HttpResponse:
     alarm = get_object_or_404(selectors.alarms_visible_to(actor_of(request)), pk=pk)
@@ -41,7 +41,7 @@ def seen(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("alarms")
 
 
-@administrator_required
+@right_required(Right.ALARM_SEE)
 @require_POST
 def seen_all(request: HttpRequest) -> HttpResponse:
     found = selectors.alarms_visible_to(actor_of(request))

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,11 +12,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs import selectors
 from certs.domain.ari import Suggestion
 from certs.domain.names import is_address
+from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm, UploadForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
+from certs.services.access import rights_of
 from certs.services.bindings import binding_set
 from certs.services.certificates import certificate_import, certificate_options_change, certificate_self_sign
 from certs.services.deletion import certificate_delete
@@ -28,12 +29,12 @@ from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.versions import version_use
-from certs.views.access import actor_of, administrator_required, may_use_last
+from certs.views.access import actor_of, may_use_last, right_required
 
 PAGE = 50
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def certificates(request: HttpRequest) -> HttpResponse:
     # PostgreSQL does not even look for text with a NUL in it.
@@ -52,12 +53,13 @@ def certificates(request: HttpRequest) -> HttpResponse:
     return render(request, "certificates/list.html", context)
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
     context = {
         "certificate": row,
+        "rights": rights_of(actor_of(request), row),
         "shown": selectors.certificate_shown(row),
         "installed": health.certificate_installed(row),
         "bindings": list(row.bindings.all()),
@@ -75,7 +77,7 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "certificates/certificate.html", context)
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def served(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A fragment: what handshakes with our own listener show just now."""
@@ -83,7 +85,7 @@ def served(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "certificates/_served.html", {"served": health.certificate_served(row)})
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_ADD)
 @sensitive_post_parameters("key_text", "password")
 @require_http_methods(["GET", "POST"])
 def upload(request: HttpRequest) -> HttpResponse:
@@ -105,7 +107,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     return render(request, "certificates/upload.html", {"form": form})
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_ADD)
 @require_http_methods(["GET", "POST"])
 def self_signed(request: HttpRequest) -> HttpResponse:
     form = SelfSignedForm(request.POST if request.method == "POST" else None, initial=_own_names(request))
@@ -126,11 +128,11 @@ def self_signed(request: HttpRequest) -> HttpResponse:
     return render(request, "certificates/self_signed.html", {"form": form})
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_ADD)
 @require_http_methods(["GET", "POST"])
 def request_new(request: HttpRequest) -> HttpResponse:
     """A certificate from a CA for any names; the portal's own is asked for under Configuration."""
-    form = RequestForm(request.POST if request.method == "POST" else None)
+    form = RequestForm(request.POST if request.method == "POST" else None, actor=actor_of(request))
     if form.is_valid() and form.agree_volume():
         names = form.cleaned_data["names"]
         line = form.attempt(
@@ -151,13 +153,15 @@ def request_new(request: HttpRequest) -> HttpResponse:
     return render(request, "certificates/request.html", context)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_http_methods(["GET", "POST"])
 def options(request: HttpRequest, pk: UUID) -> HttpResponse:
     """How it is asked for from the next order on; what is in use stays."""
     row = _visible(request, pk)
     initial = IssueOptionsForm.issue_initial(issue_options_of(row))
-    form = IssueOptionsForm(request.POST if request.method == "POST" else None, initial=initial)
+    form = IssueOptionsForm(
+        request.POST if request.method == "POST" else None, initial=initial, actor=actor_of(request)
+    )
     if form.is_valid():
         changed = form.attempt(lambda: certificate_options_change(row, form.issue_options, actor=actor_of(request)))
         if changed is not None:
@@ -167,13 +171,13 @@ def options(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "certificates/options.html", context)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_POST
 def rehearse(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("job", pk=rehearsal_ask(_visible(request, pk), actor=actor_of(request)).pk)
 
 
-@administrator_required
+@right_required(Right.BIND, of=selectors.certificates_visible_to)
 @require_POST
 def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Let it answer by default (`server_name` empty) or for one of its names."""
@@ -186,13 +190,13 @@ def bind(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("certificate", pk=pk)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_POST
 def renew(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("job", pk=_renewed(request, pk).pk)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_POST
 def leave(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The certificate found in the data directory is kept, but not bound; it is not offered again."""
@@ -202,7 +206,7 @@ def leave(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("certificate", pk=pk)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_POST
 def use_version(request: HttpRequest, pk: UUID, version: UUID) -> HttpResponse:
     """Go back (or forward) to a version that was kept."""
@@ -212,7 +216,7 @@ def use_version(request: HttpRequest, pk: UUID, version: UUID) -> HttpResponse:
     return redirect("certificate", pk=pk)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_POST
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)

@@ -12,10 +12,14 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 
 from certs.domain.alarms import Level
 from certs.domain.forwarded import NOT_BELIEVED
+from certs.domain.roles import Right
 from certs.models import Binding, Channel, User
+from certs.selectors import alarms_visible_to
+from certs.services.access import may, rights_of
 from certs.services.alarms import alarms_standing
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.client_auth import Presented
@@ -95,9 +99,13 @@ class Shell:
         if not isinstance(user, User):
             return []
         found = [self._held(), self._worker(), self._volume(), self._alarms(), self._insecure(), self._placeholder()]
-        if user.is_superuser:
+        if self._may_set:
             found += [self._channels(), self._front(), self._key_ring(), self._import_offer(), self._import_error()]
         return [banner for banner in found if banner is not None]
+
+    @cached_property
+    def _may_set(self) -> bool:
+        return may(self._request.user, Right.SETTING)
 
     @cached_property
     def _state(self) -> Any:
@@ -115,7 +123,7 @@ class Shell:
         title = "This portal may be a copy: it orders nothing."
         if identity_is_trial():
             title, held = "This is a copy for trying.", "It serves what it has. It orders, renews and revokes nothing."
-        if not self._request.user.is_superuser:
+        if not self._may_set:
             return Banner("danger", title, held)
         return Banner("danger", title, held, action="Say which portal goes on", url=reverse("take-over"))
 
@@ -132,7 +140,11 @@ class Shell:
 
     def _alarms(self) -> Banner | None:
         """What nobody has seen yet; a dead worker and a portal that is held have banners of their own."""
-        unseen = alarms_standing().filter(seen_at=None).exclude(key__in=["worker", IDENTITY])
+        unseen = (
+            alarms_standing(alarms_visible_to(self._request.user))
+            .filter(seen_at=None)
+            .exclude(key__in=["worker", IDENTITY])
+        )
         found = list(unseen.values_list("level", "subject")[:_ALARMS])
         if not found or self._request.path == reverse("alarms"):
             return None
@@ -240,4 +252,5 @@ class Shell:
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    return {"shell": Shell(request)}
+    """`rights`: what the person may somewhere, or as a whole; a page about one thing gives its own."""
+    return {"shell": Shell(request), "rights": SimpleLazyObject(lambda: rights_of(request.user))}

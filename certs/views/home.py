@@ -8,7 +8,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from certs import selectors
+from certs.domain.roles import Right
 from certs.services import addresses, health
+from certs.services.access import PORTAL, may
 from certs.services.bindings import bindings_default_only_placeholder
 from certs.services.front import front_is_on
 from certs.services.front_check import browser_warning_at
@@ -30,13 +32,15 @@ def home(request: HttpRequest) -> HttpResponse:
         return render(request, "home/welcome.html", {"data_directory": data.path()})
     by_itself = handed_on(request) is None
     answering = version_answering(addresses.host_normalize(request.get_host())) if by_itself else None
+    findings = health.portal_findings() if may(actor_of(request), Right.READ, PORTAL) else []
     context = {
         "bound": [
-            (certificate, health.certificate_installed(certificate)) for certificate in selectors.bound_certificates()
+            (certificate, health.certificate_installed(certificate))
+            for certificate in selectors.bound_certificates(actor_of(request))
         ],
         "state": state_get(),
         "orders": selectors.orders_visible_to(actor_of(request))[:6],
-        "findings": [found for found in health.portal_findings() if not found.ok and found.code not in BANNERS],
+        "findings": [found for found in findings if not found.ok and found.code not in BANNERS],
         "answering": answering.certificate if answering else None,
         "https_url": addresses.https_url(),
     }

@@ -10,12 +10,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from certs.domain.preflight import Finding, Level, findings_elsewhere, worst_level
+from certs.domain.roles import Right
 from certs.forms.certificates import RequestForm
 from certs.forms.lets_encrypt import LetsEncryptForm
 from certs.services.elsewhere import MOST_NAMES
 from certs.services.issuing import CaChoice, preflight_ahead
 from certs.services.listeners import listener_get
-from certs.views.access import administrator_required
+from certs.views.access import actor_of, administrator_required, right_required
 
 # How a level is shown: the kind of its state, the heading when it is the worst, and the words beside each finding.
 _SHOWN = {
@@ -44,11 +45,11 @@ def lets_encrypt_check(request: HttpRequest) -> HttpResponse:
     return _fragment(request, preflight_ahead(choice, given["dns_names"], method=form.method, method_kind=form.kind))
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_ADD)
 @never_cache
 @require_POST
 def request_check(request: HttpRequest) -> HttpResponse:
-    form = RequestForm(request.POST)
+    form = RequestForm(request.POST, actor=actor_of(request))
     if trouble := _trouble(form, ("names", "account")):
         return _fragment(request, trouble=trouble)
     return _fragment(

@@ -9,13 +9,14 @@ from django.views.decorators.http import require_http_methods
 
 from certs import selectors
 from certs.domain.errors import AcmeFailure
+from certs.domain.roles import Right
 from certs.forms.revocations import RevokeForm
 from certs.services.keys import key_is_here
 from certs.services.revocations import same_key_names, version_revoke
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, right_required
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_http_methods(["GET", "HEAD", "POST"])
 def revoke(request: HttpRequest, pk: UUID, version: UUID) -> HttpResponse:
     row = get_object_or_404(selectors.certificates_visible_to(actor_of(request)), pk=pk)

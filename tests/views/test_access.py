@@ -48,7 +48,7 @@ def test_everybody_who_logged_in_may_look(onlooker: Client, client: Client, name
 def test_forms_that_change_something_are_for_administrators(onlooker: Client, client: Client, name: str) -> None:
     refused = onlooker.get(reverse(name))
     assert refused.status_code == 403
-    assert "needs an administrator" in refused.content.decode()
+    assert "needs the role Operator." in refused.content.decode()
     assert onlooker.post(reverse(name), {}).status_code == 403
     assert client.get(reverse(name)).status_code == 200
 

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -15,10 +14,12 @@ from certs.acme.directories import directory_label, is_test_directory
 from certs.domain.ari import url_read
 from certs.domain.budget import limit_written
 from certs.domain.errors import AcmeFailure, BinderyError
+from certs.domain.roles import Right
 from certs.forms.accounts import AccountForm, ContactsForm, EabForm, LimitsForm, StagingForm, TermsForm
 from certs.forms.base import ConfirmForm, PortalForm
 from certs.models import AcmeAccount, AcmeDirectory
 from certs.selectors import Shown
+from certs.services.access import rights_of
 from certs.services.account_changes import (
     account_contacts,
     account_deactivate,
@@ -32,10 +33,10 @@ from certs.services.account_changes import (
 from certs.services.accounts import account_eab_store, account_get_or_create
 from certs.services.ledger import limits_of, limits_own, limits_set
 from certs.services.rehearsals import rehearsal_directory
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, right_required
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def accounts(request: HttpRequest) -> HttpResponse:
     rows = selectors.accounts_visible_to(actor_of(request))
@@ -43,13 +44,13 @@ def accounts(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/accounts.html", {"rows": shown})
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def account(request: HttpRequest, pk: UUID) -> HttpResponse:
     return _page(request, _row(request, pk))
 
 
-@administrator_required
+@right_required(Right.ACCOUNT)
 @require_http_methods(["GET", "HEAD", "POST"])
 def account_new(request: HttpRequest) -> HttpResponse:
     form = AccountForm(request.POST if request.method == "POST" else None)
@@ -75,7 +76,7 @@ def _make(request: HttpRequest, form: AccountForm) -> AcmeAccount:
     )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def register(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _row(request, pk)
@@ -83,7 +84,7 @@ def register(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("ca-account", pk=pk)
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def rollover(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _row(request, pk)
@@ -99,7 +100,7 @@ def rollover(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("ca-account", pk=pk)
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def contacts(request: HttpRequest, pk: UUID) -> HttpResponse:
     row, form = _row(request, pk), ContactsForm(request.POST)
@@ -112,7 +113,7 @@ def contacts(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def terms(request: HttpRequest, pk: UUID) -> HttpResponse:
     row, form = _row(request, pk), TermsForm(request.POST)
@@ -127,7 +128,7 @@ def terms(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def eab(request: HttpRequest, pk: UUID) -> HttpResponse:
     row, form = _row(request, pk), EabForm(request.POST)
@@ -139,7 +140,7 @@ def eab(request: HttpRequest, pk: UUID) -> HttpResponse:
     return _change(request, row, form, store, "It is kept until the account is registered.")
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def staging(request: HttpRequest, pk: UUID) -> HttpResponse:
     row, form = _row(request, pk), StagingForm(request.POST)
@@ -152,7 +153,7 @@ def staging(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def limits(request: HttpRequest, pk: UUID) -> HttpResponse:
     row, form = _row(request, pk), LimitsForm(request.POST)
@@ -165,7 +166,7 @@ def limits(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.accounts_visible_to)
 @require_POST
 def deactivate(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _row(request, pk)
@@ -248,6 +249,7 @@ def _page(request: HttpRequest, row: AcmeAccount, form: PortalForm | None = None
     terms_new = account_terms_new(row) if row.terms_agreed_at else ""
     context = {
         "account": row,
+        "rights": rights_of(actor_of(request), row),
         "label": label,
         "is_test": is_test_directory(row.directory_url),
         "shown": account_shown(row),

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,8 +15,9 @@ from certs import selectors
 from certs.domain import states
 from certs.domain.addresses import address_covers, addresses_shown
 from certs.domain.errors import NotAllowed
+from certs.domain.roles import Right
 from certs.forms.bindings import BindingForm, ListenerForm
-from certs.models import Binding, Listener, Rebind
+from certs.models import Binding, Certificate, Listener, Rebind
 from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.container import addresses_are_published, container_here, publishing_line
@@ -29,12 +29,12 @@ from certs.services.portal_state import state_get
 from certs.services.public_url import public_url_follow
 from certs.services.rebinds import rebind_confirm, rebind_open, rebind_request
 from certs.services.trust import browser_warning, version_answering
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required, right_required
 from certs.views.configuration.arriving import public_url_offer, rebind_url
 from portal import clock
 
 
-@login_required
+@portal_required
 @never_cache
 @require_safe
 def bindings(request: HttpRequest) -> HttpResponse:
@@ -57,7 +57,7 @@ def listener(request: HttpRequest) -> HttpResponse:
     return _page(request, listener_form=form)
 
 
-@login_required
+@portal_required
 @never_cache
 @require_safe
 def watch(request: HttpRequest, pk: UUID, state: str) -> HttpResponse:
@@ -112,7 +112,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/bindings_confirm.html", context)
 
 
-@administrator_required
+@right_required(Right.BIND)
 @require_POST
 def binding_change(request: HttpRequest) -> HttpResponse:
     form = BindingForm(request.POST, certificates=selectors.certificates_visible_to(actor_of(request)))
@@ -127,7 +127,7 @@ def binding_change(request: HttpRequest) -> HttpResponse:
     return _page(request, binding_form=form)
 
 
-@administrator_required
+@right_required(Right.BIND)
 @require_POST
 def binding_let_go(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("server_name", "").replace("\0", "")
@@ -144,7 +144,10 @@ def _page(
     public = urlsplit(public_url())
     outside = public.port or 443 if public.scheme == "https" else 443
     rebind = rebind_open(node_name())
-    choices = selectors.certificates_visible_to(actor_of(request)).exclude(current=None)
+    actor = actor_of(request)
+    bound = Binding.objects.filter(selectors.visible(actor, "certificate__"))
+    bindable = Certificate.objects.filter(selectors.visible(actor, right=Right.BIND))
+    choices = selectors.certificates_all().filter(selectors.visible(actor, right=Right.BIND)).exclude(current=None)
     initial = {"server_name": request.GET.get("server_name", "")}
     context = {
         "listener": current,
@@ -158,7 +161,8 @@ def _page(
         "outside": outside,
         "listener_form": listener_form or ListenerForm(listener=current),
         "binding_form": binding_form or BindingForm(initial=initial, certificates=choices),
-        "bindings": list(Binding.objects.select_related("certificate__current").order_by("server_name")),
+        "bindings": list(bound.select_related("certificate__current").order_by("server_name")),
+        "bindable": set(bindable.filter(bindings__isnull=False).values_list("pk", flat=True)),
         "has_default": Binding.objects.filter(server_name="").exists(),
         "hsts": state_get().hsts,
         "last": Rebind.objects.filter(node=node_name(), finished_at__isnull=False).first(),

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -16,14 +15,14 @@ from certs.selectors import Shown
 from certs.services.access import may_export, require_export
 from certs.services.export import export_awaited, export_change, export_troubles, export_warnings
 from certs.services.portal_state import state_get
-from certs.views.access import actor_of
+from certs.views.access import actor_of, portal_required
 from portal import clock
 
 _LISTED = 200
 _LATE = timedelta(minutes=2)  # a node looks every few seconds
 
 
-@login_required
+@portal_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: HttpRequest) -> HttpResponse:
     return _change(request) if request.method == "POST" else _page(request, ExportForm(state=state_get()))

@@ -4,7 +4,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,12 +25,12 @@ from certs.services.links import session_link_make
 from certs.services.portal_state import state_get
 from certs.services.trust import version_answering
 from certs.services.upstreams import Upstreams, upstreams
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 from certs.views.configuration.arriving import arrival_of, handed_on
 from portal import clock
 
 
-@login_required
+@portal_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def front(request: HttpRequest) -> HttpResponse:
@@ -89,7 +88,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return redirect("front")
 
 
-@login_required
+@portal_required
 @never_cache
 @require_safe
 def look(request: HttpRequest) -> HttpResponse:

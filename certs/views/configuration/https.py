@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,12 +17,12 @@ from certs.services.arrivals import public_url_arrival
 from certs.services.front import front_silent
 from certs.services.listeners import listener_get
 from certs.services.portal_state import state_get
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 from certs.views.configuration.arriving import arrival_of, public_url_offer
 from portal import clock
 
 
-@login_required
+@portal_required
 @require_safe
 def https(request: HttpRequest) -> HttpResponse:
     return _page(request)

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -13,10 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from certs.domain import hsts
 from certs.domain.addresses import addresses_shown
+from certs.domain.roles import Right
 from certs.forms.bindings import HostForm, PublicUrlForm
 from certs.models import Binding, PortalState
 from certs.selectors import Shown, certificate_shown
 from certs.services import addresses
+from certs.services.access import may
 from certs.services.health import SWEEP_LATE
 from certs.services.https import force_ssl_is_on
 from certs.services.identity import identity_held
@@ -27,7 +28,7 @@ from certs.services.public_url import public_url_change
 from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.templatetags.bindery import ago
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 from certs.views.configuration import diagnosis
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
@@ -36,6 +37,7 @@ from certs.views.configuration.front import shown as front_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
+from certs.views.configuration.store import store_shown
 from certs.views.configuration.trust import trust_shown
 from portal import clock
 
@@ -51,7 +53,7 @@ class Entry:
 _FOR_ADMINISTRATORS = {"diagnosis", "take-over"}  # their pages show nothing to anybody else
 
 
-@login_required
+@portal_required
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
     return _page(request, PublicUrlForm(initial={"public_url": addresses.public_url()}), HostForm())
@@ -112,7 +114,7 @@ def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostF
 
 def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
     """What is looked at often comes first, what is set once in a life last; what holds everything up above all."""
-    administrator = actor_of(request).is_superuser
+    administrator = may(actor_of(request), Right.SETTING)
     held = identity_held()
     take_over = Entry(
         "Take over",
@@ -148,6 +150,7 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
             "Which CAs the portal trusts for its own calls, and client certificates on its listener.",
             trust_shown(state),
         ),
+        Entry("Store", "store", "Whether missing issuers of added certificates are fetched.", store_shown(state)),
         Entry(
             "TLS in front",
             "front",

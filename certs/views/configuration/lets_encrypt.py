@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -39,7 +38,7 @@ from certs.services.port80 import port_80_mend_here
 from certs.services.portal_state import state_get
 from certs.services.reachability import CHALLENGE_PATH
 from certs.services.rehearsals import rehearsal_directory
-from certs.views.access import actor_of, administrator_required, may_use_last
+from certs.views.access import actor_of, administrator_required, may_use_last, portal_required
 from certs.views.activity import job_context
 from certs.views.configuration.arriving import arrival_of, public_url_offer, rebind_awaiting, rebind_notice
 from portal import clock
@@ -47,7 +46,7 @@ from portal import clock
 REAL = next(known for known in KNOWN.values() if not known.is_test)
 
 
-@login_required
+@portal_required
 @never_cache
 @require_safe
 def lets_encrypt(request: HttpRequest) -> HttpResponse:
@@ -117,7 +116,7 @@ def terms(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/_terms.html", context)
 
 
-@login_required
+@portal_required
 @never_cache
 @require_safe
 def watch(request: HttpRequest, pk: UUID) -> HttpResponse:

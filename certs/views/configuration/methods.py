@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -15,9 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs import selectors
 from certs.domain.errors import BinderyError
 from certs.domain.options import Option, options_of
+from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
 from certs.forms.methods import MethodForm, TestForm
 from certs.models import ChallengeMethod
+from certs.services.access import may, require, rights_of
 from certs.services.challenges import solver_kinds
 from certs.services.method_tests import method_is_testable, method_is_testing, method_test_begin
 from certs.services.methods import (
@@ -31,10 +32,10 @@ from certs.services.methods import (
 )
 from certs.services.queue import worker_alive
 from certs.solvers.base import Solver
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, right_required
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def methods(request: HttpRequest) -> HttpResponse:
     rows = [
@@ -49,7 +50,7 @@ def methods(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/methods.html", {"rows": rows})
 
 
-@administrator_required
+@right_required(Right.ACCOUNT)
 @never_cache
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -75,19 +76,19 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/methods_new.html", {**context, "form": form, "chosen": chosen})
 
 
-@login_required
+@right_required(Right.READ)
 @never_cache
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def method(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
-    if not actor_of(request).is_superuser and request.method != "POST":
-        return render(request, "configuration/method.html", _page(row))
+    if request.method != "POST" and not may(actor_of(request), Right.ACCOUNT, row):
+        return render(request, "configuration/method.html", _page(request, row))
     return _edit(request, row)
 
 
-@administrator_required
 def _edit(request: HttpRequest, row: ChallengeMethod) -> HttpResponse:
+    require(actor_of(request), Right.ACCOUNT, row)
     solver = method_kind(row.kind)
     chosen = _chosen(request, solver, row.options)
     same = not solver.chooser or chosen.get(solver.chooser) == row.options.get(solver.chooser)
@@ -114,10 +115,12 @@ def _edit(request: HttpRequest, row: ChallengeMethod) -> HttpResponse:
             messages.success(request, f"{row.name} is changed. {whom}".strip())
             return redirect("method", pk=row.pk)
         row.refresh_from_db()
-    return render(request, "configuration/method.html", {**_page(row), "form": form, "chosen": chosen, "same": same})
+    return render(
+        request, "configuration/method.html", {**_page(request, row), "form": form, "chosen": chosen, "same": same}
+    )
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.methods_visible_to)
 @require_POST
 def test(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
@@ -132,7 +135,7 @@ def test(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("method", pk=pk)
 
 
-@login_required
+@right_required(Right.READ)
 @never_cache
 @require_safe
 def tested(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -140,7 +143,7 @@ def tested(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "configuration/_method_tested.html", _tested(_visible(request, pk)))
 
 
-@administrator_required
+@right_required(Right.ACCOUNT, of=selectors.methods_visible_to)
 @require_POST
 def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
@@ -207,7 +210,7 @@ def _about(solver: type[Solver]) -> dict[str, Any]:
     }
 
 
-def _page(row: ChallengeMethod) -> dict[str, Any]:
+def _page(request: HttpRequest, row: ChallengeMethod) -> dict[str, Any]:
     solver = method_kind(row.kind)
     about = options_of(solver.options_for(row.options))
     choices = {each.name: dict(each.choices) for each in about}
@@ -218,6 +221,7 @@ def _page(row: ChallengeMethod) -> dict[str, Any]:
     ]
     return {
         "method": row,
+        "rights": rights_of(actor_of(request), row),
         "shown": shown,
         "secrets": [each.label for each in about if each.secret and each.name in method_shown(row)["secrets"]],
         "used": method_certificates(row),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -25,7 +24,7 @@ from certs.services.channels import (
     channel_kinds,
     channel_switch,
 )
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Kind:
         return cls(name, found.label, inspect.getdoc(found) or "")
 
 
-@login_required
+@portal_required
 @require_safe
 def notifications(request: HttpRequest) -> HttpResponse:
     kinds = {name: Kind.of(name, found) for name, found in channel_kinds().items()}

@@ -1,7 +1,6 @@
 """Configuration ➜ On demand: the first visit of an allowed name starts its issuance."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -12,12 +11,12 @@ from certs.models import PortalState
 from certs.selectors import Shown
 from certs.services.on_demand import on_demand_change, on_demand_problem
 from certs.services.portal_state import state_get
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 
 _LATEST = 50
 
 
-@login_required
+@portal_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def on_demand(request: HttpRequest) -> HttpResponse:
     return _change(request) if request.method == "POST" else _page(request, OnDemandForm(state=state_get()))

@@ -3,23 +3,25 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from certs import selectors
+from certs.domain.roles import Right
 from certs.forms.renewal import OverrideForm, RenewalForm
+from certs.models import Certificate
+from certs.services.access import PORTAL, rights_of
 from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
 from certs.services.renewal_settings import check_now, renewal_change, renewal_override, schedule_state
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required, right_required
 
 PAGE = 50
 
 
-@login_required
+@portal_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def renewal(request: HttpRequest) -> HttpResponse:
     return _change(request) if request.method == "POST" else _page(request, RenewalForm(initial=_initial()))
@@ -41,7 +43,7 @@ def _change(request: HttpRequest) -> HttpResponse:
     return _page(request, form)
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=PORTAL)
 @require_POST
 def check(request: HttpRequest) -> HttpResponse:
     queued = check_now(actor=actor_of(request))
@@ -54,7 +56,7 @@ def check(request: HttpRequest) -> HttpResponse:
     return redirect("renewal")
 
 
-@administrator_required
+@right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @require_http_methods(["GET", "HEAD", "POST"])
 def override(request: HttpRequest, pk: UUID) -> HttpResponse:
     certificate = get_object_or_404(selectors.certificates_visible_to(actor_of(request)), pk=pk)
@@ -78,9 +80,13 @@ def _page(request: HttpRequest, form: RenewalForm) -> HttpResponse:
     found = selectors.certificates_list(actor_of(request)).filter(source="acme")
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     schedule = schedule_state()
+    actor = actor_of(request)
+    ours = Certificate.objects.filter(selectors.visible(actor, right=Right.CERTIFICATE_CHANGE))
     context = {
         "form": form,
         "page": page,
+        "rights": rights_of(actor, PORTAL),
+        "changeable": set(ours.filter(pk__in=[row.pk for row in page]).values_list("pk", flat=True)),
         "schedule": schedule,
         "decided": [f"{count} × {code.replace('-', ' ')}" for code, count in sorted(schedule.summary.items())],
         "state": state_get(),
