@@ -174,10 +174,12 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+FILE_UPLOAD_HANDLERS = ["portal.uploads.MemoryUploadHandler"]
 
 # The API.
 API_RATE = env.rate("BINDERY_API_RATE", "1200/m")  # requests and seconds, for each token; 0 requests: no limit
 API_IF_MATCH = env.boolean("BINDERY_API_IF_MATCH")  # whether a change without If-Match is refused
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Bindery",
     "DESCRIPTION": "Certificates from anywhere: taken in, issued, renewed, revoked, handed out.",

@@ -105,6 +105,7 @@ def intake_read(files: Sequence[GivenFile], passwords: Sequence[str] = (), *, ac
     allowed. Raises what `bundle_read` raises."""
     now = clock.now()
     bundle = bundle_read(files, passwords, now=now, roots=roots_known())
+    _refuse_nothing(bundle)
     search = completion()
     items = tuple(search.complete(item, now=now) for item in bundle.items)
     return _preview(replace(bundle, items=items), actor)
@@ -216,6 +217,20 @@ def version_take(certificate: Certificate, chain: Chain, key: PrivateKey | None,
 
 
 # What becomes of it
+
+
+def _refuse_nothing(bundle: Bundle) -> None:
+    """Raises InputError where there is nothing that could be kept."""
+    if bundle.items:
+        return
+    if bundle.requests:
+        raise InputError(
+            "This is a signing request, not yet a certificate.",
+            advice="Give the certificate that the CA made of it, or issue one from an authority of your own.",
+            code="nothing",
+        )
+    why = " ".join(dict.fromkeys(each.text for each in bundle.left_over))
+    raise InputError(f"There is nothing to keep. {why}".strip(), advice="Give a certificate or a key.", code="nothing")
 
 
 def _preview(bundle: Bundle, actor: Actor) -> Preview:

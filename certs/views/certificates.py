@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from certs import selectors
@@ -14,13 +13,13 @@ from certs.domain.ari import Suggestion
 from certs.domain.names import is_address
 from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
-from certs.forms.certificates import RequestForm, SelfSignedForm, UploadForm
+from certs.forms.certificates import RequestForm, SelfSignedForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_import, certificate_options_change, certificate_self_sign
+from certs.services.certificates import certificate_options_change, certificate_self_sign
 from certs.services.deletion import certificate_delete
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import certificate_order, certificate_renew
@@ -83,28 +82,6 @@ def served(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A fragment: what handshakes with our own listener show just now."""
     row = _visible(request, pk)
     return render(request, "certificates/_served.html", {"served": health.certificate_served(row)})
-
-
-@right_required(Right.CERTIFICATE_ADD)
-@sensitive_post_parameters("key_text", "password")
-@require_http_methods(["GET", "POST"])
-def upload(request: HttpRequest) -> HttpResponse:
-    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-    if form.is_valid():
-        given = form.cleaned_data
-        taken = form.attempt(
-            lambda: certificate_import(
-                chain=given["chain"],
-                key=given["key"],
-                actor=actor_of(request),
-                name=given["name"],
-                password=given["password"].encode() or None,
-            )
-        )
-        if taken is not None:
-            messages.success(request, f"{taken.name} was checked and taken: certificate, chain and key fit together.")
-            return redirect("certificate", pk=taken.pk)
-    return render(request, "certificates/upload.html", {"form": form})
 
 
 @right_required(Right.CERTIFICATE_ADD)

@@ -50,7 +50,7 @@ class Entry:
     shown: Shown
 
 
-_FOR_ADMINISTRATORS = {"diagnosis", "take-over"}  # their pages show nothing to anybody else
+_FOR_ADMINISTRATORS = {"diagnosis", "store", "take-over"}  # their pages show nothing to anybody else
 
 
 @portal_required

@@ -16,6 +16,7 @@ from certs.views.configuration import (
     notifications,
     on_demand,
     renewal,
+    store,
     take_over,
     trust,
 )
@@ -84,6 +85,7 @@ urlpatterns = [
     path("notifications/<uuid:pk>/on/", notifications.switch_on, name="channel-on"),
     path("notifications/<uuid:pk>/off/", notifications.switch_off, name="channel-off"),
     path("notifications/<uuid:pk>/delete/", notifications.delete, name="channel-delete"),
+    path("store/", store.store, name="store"),
     path("trust/", trust.trust, name="trust"),
     path("trust/<uuid:pk>/", trust.change, name="trust-change"),
     path("trust/clients/", trust.clients, name="trust-clients"),
