@@ -2,12 +2,14 @@
 
 Exit codes are the same everywhere (docs/operation.md): 2 is argparse's own, for words that it cannot read; whatever the
 command itself refuses or fails at is FAILED. `management/outcome.py` adds those of renewals.
+
+A command with several verbs (`certs`, `ca`) is a VerbCommand: each verb is a BinderyCommand of its own.
 """
 
 import sys
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from certs.domain.errors import BinderyError, SchemaError
@@ -15,6 +17,8 @@ from certs.services.migrations import schema_check
 
 FAILED = 4
 UNFIT = 6  # code and database do not fit each other: starting again does not help, a person must act
+UNCHECKED = 7  # nothing is wrong, but not everything could be looked at
+PARTLY = 8  # some was done; what was not, and why, is told
 INTERRUPTED = 130
 
 
@@ -65,3 +69,20 @@ class BinderyCommand(BaseCommand):
     def _say(self, sentence: str, code: int) -> int:
         self.stderr.write(f"bindery: {sentence}", self.style.ERROR)
         return code
+
+
+class VerbCommand(BinderyCommand):
+    """`verbs` are its second word; each is a command of its own, and speaks through this one."""
+
+    verbs: ClassVar[dict[str, type[BinderyCommand]]] = {}
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        known = parser.add_subparsers(title="what to do", metavar="", dest="verb", required=True)
+        for word, kind in self.verbs.items():
+            parser_of_verb: CommandParser = known.add_parser(word, help=str(kind.help), description=str(kind.help))
+            kind().add_arguments(parser_of_verb)
+
+    def run(self, *args: Any, **options: Any) -> int | None:
+        command = self.verbs[options["verb"]]()
+        command.stdout, command.stderr, command.style = self.stdout, self.stderr, self.style
+        return command.run(**options)

@@ -51,7 +51,7 @@ def options_typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, str]
     sources = dict(_pair(word, "--set-file") for word in options["set_file"])
     if list(sources.values()).count("-") > 1:
         raise InputError("Standard input can be only one option.", advice="Put the others into files.")
-    return plain | {name: _content(source) for name, source in sources.items()}
+    return plain | {name: content_read(source) for name, source in sources.items()}
 
 
 def options_described(kind: type[Any]) -> Iterator[str]:
@@ -67,8 +67,11 @@ def _pair(word: str, flag: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value
 
 
-def _content(source: str) -> str:
-    """Without the line's end. Raises InputError naming the source."""
+def content_read(source: str) -> str:
+    """Of a file, of standard input (-) or of an environment variable (env:NAME), without the line's end.
+
+    Raises InputError naming the source.
+    """
     if source.startswith("env:"):
         name = source.removeprefix("env:")
         if name not in os.environ:

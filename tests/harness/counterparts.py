@@ -79,7 +79,16 @@ COUNTERPARTS = {
             "iptables", "iptables", "iptables", places=("/usr/sbin", "/sbin"), needed_for="a port that is forwarded"
         ),
         Counterpart("openssl", "openssl", "openssl", needed_for="a TLS client that is not Python's"),
+        Counterpart("keytool", "keytool", "openjdk-17-jre-headless", needed_for="key stores as Java reads them"),
+        Counterpart(
+            "tomcat",
+            "catalina.sh",
+            "tomcat10",
+            places=("/usr/share/tomcat10/bin",),
+            needed_for="the configuration that the pages show for Tomcat",
+        ),
         Counterpart("certtool", "certtool", "gnutls-bin", needed_for="a second opinion on what we sign"),
+        Counterpart("certbot", "certbot", "python3-certbot-dns-rfc2136", needed_for="what is taken over from certbot"),
         Counterpart("nginx", "nginx", "nginx", places=("/usr/sbin",), needed_for="nginx in front of the portal"),
         Counterpart("apache2", "apache2", "apache2", places=("/usr/sbin",), needed_for="Apache in front of the portal"),
     )

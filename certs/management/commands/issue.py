@@ -1,7 +1,7 @@
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from certs.acme.directories import KNOWN
 from certs.domain.errors import BinderyError, InputError
@@ -33,6 +33,7 @@ _SIZE_LIMIT = 1024 * 1024
 
 class Command(RenewingCommand):
     help = "Get certificates from a CA, one per argument or line, and wait for them."
+    key_types: ClassVar[tuple[str, ...]] = CA_KEY_TYPES
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
@@ -56,7 +57,7 @@ class Command(RenewingCommand):
         )
         parser.add_argument("--email", metavar="ADDRESS", default="", help="where the CA may write to")
         parser.add_argument("--accept-terms", action="store_true", help="accept the terms of service of the CA")
-        parser.add_argument("--key-type", choices=list(CA_KEY_TYPES), help="kind of the private key (ec-p256)")
+        parser.add_argument("--key-type", choices=list(self.key_types), help="kind of the private key (ec-p256)")
         parser.add_argument("--reuse-key", action="store_true", help="keep the private key at renewals")
         parser.add_argument("--profile", metavar="NAME", default="", help="a profile that the CA offers")
         parser.add_argument(
