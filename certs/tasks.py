@@ -9,6 +9,7 @@ from certs.services.alarm_watch import alarms_sweep
 from certs.services.bulk import bulk_run
 from certs.services.challenges import challenges_clean
 from certs.services.client_auth import client_auth_tidy
+from certs.services.crls import crl_sweep
 from certs.services.directories import directories_check
 from certs.services.export import export_run
 from certs.services.front import front_tidy
@@ -30,9 +31,11 @@ from certs.services.sweeps import sweep_run
 log = logging.getLogger("bindery.tasks")
 
 TELL: tuple[Callable[[], object], ...] = (alarms_sweep, alarms_deliver)
-# In this order: the CAs are heard before it is decided, each within a minute, and people are told what came out before
-# anybody else's network is waited for. What was bound late is bound, and the front looked at, before HSTS is weighed.
+# In this order: the lists of our own CAs need nobody else. Other CAs are heard before it is decided, each within a
+# minute, and people are told what came out before anybody else's network is waited for. What was bound late is bound,
+# and the front looked at, before HSTS is weighed.
 TICK: tuple[Callable[[], object], ...] = (
+    crl_sweep,
     renewal_info_refresh,
     revocation_check_run,
     sweep_run,

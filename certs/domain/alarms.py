@@ -47,6 +47,11 @@ _WORDS = {
 _LEFT = ((12, Level.URGENT), (6, Level.WARNING))  # L / number
 _REMINDERS = ((1, Level.URGENT), (3, Level.PRESSING), (7, Level.WARNING), (14, Level.REMINDER), (21, Level.NOTICE))
 REMINDED_BEFORE = _REMINDERS[-1][0] * _DAY
+# What only a person with a passphrase can do is told of earlier.
+_BY_HAND = ((1, Level.URGENT), (3, Level.PRESSING), (7, Level.WARNING), (14, Level.REMINDER), (30, Level.NOTICE))
+BY_HAND_BEFORE = _BY_HAND[-1][0] * _DAY
+# Of what is signed again by itself at half of its life.
+_LAPSING = ((8, Level.URGENT), (4, Level.PRESSING), (3, Level.WARNING))  # L / number
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,29 @@ def renewal_level(
 
 def reminder_level(*, now: datetime, not_before: datetime, not_after: datetime) -> Level | None:
     """Of a certificate that nobody renews by itself. What begins with less than that is not told at its beginning."""
+    return _nearing(_REMINDERS, now, not_before, not_after)
+
+
+def by_hand_level(*, now: datetime, not_before: datetime, not_after: datetime) -> Level | None:
+    """The same of what an offline CA has signed."""
+    return _nearing(_BY_HAND, now, not_before, not_after)
+
+
+def lapse_level(*, now: datetime, not_before: datetime, not_after: datetime) -> Level | None:
+    """Of what is signed again at half of its life: None while that is as it should be."""
+    if now >= not_after:
+        return Level.OUTAGE
+    left, life = not_after - now, not_after - not_before
+    return next((level for part, level in _LAPSING if left <= life / part), None)
+
+
+def _nearing(
+    steps: Sequence[tuple[int, Level]], now: datetime, not_before: datetime, not_after: datetime
+) -> Level | None:
     if now >= not_after:
         return Level.OUTAGE
     left, half = not_after - now, (not_after - not_before) / 2
-    return next((level for days, level in _REMINDERS if left <= min(days * _DAY, half)), None)
+    return next((level for days, level in steps if left <= min(days * _DAY, half)), None)
 
 
 def message_make(items: Sequence[Item], *, portal: str, url: str, at: datetime, note: str = "") -> Message:

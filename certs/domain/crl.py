@@ -61,6 +61,14 @@ def entries_kept(entries: Iterable[Revoked], *, previous: datetime | None, life:
     return [entry for entry in entries if entry.not_after >= limit or entry.at >= limit]
 
 
+def crl_number(crl: x509.CertificateRevocationList) -> int:
+    """0 where it has none (§5.2.3)."""
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
+
+
 def authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """What everything signed by `issuer` names as its key: its own identifier, or SHA-1 of the key (§4.2.1.2)."""
     try:

@@ -27,7 +27,7 @@ from certs.domain.alarms import (
 )
 from certs.domain.explanation import Explanation
 from certs.domain.names import name_display
-from certs.models import Certificate, CertificateVersion, Order
+from certs.models import Authority, Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all
 from certs.services.alarms import alarms_open
 from certs.services.challenges import solver_kinds
@@ -51,13 +51,15 @@ class _Facts:
     renew_before_days: int
     stuck: dict[UUID, Order]  # certificate -> its order that makes no way
     failed: dict[UUID, Order]  # certificate -> its last order that failed
+    told: frozenset[UUID]  # whose end `alarm_pki` tells of: responders, and CAs that are offline
 
 
 def certificates_troubles(moment: datetime) -> Iterator[Trouble]:
     stuck = {order.certificate_id: order for order in _orders_stuck(moment)}
     rows = list(_candidates(moment, stuck))
     failing = [row.pk for row in rows if row.failures]
-    facts = _Facts(moment, state_get().renew_before_days, stuck, _orders_failed(failing) if failing else {})
+    failed = _orders_failed(failing) if failing else {}
+    facts = _Facts(moment, state_get().renew_before_days, stuck, failed, _told_elsewhere() if rows else frozenset())
     for row in rows:
         yield from (trouble for look in (_expiry, _key, _revoked) if (trouble := look(row, facts)))
     yield from (_not_served(order, moment) for order in orders_not_served().values())
@@ -128,8 +130,15 @@ def _orders_failed(certificates: list[UUID]) -> dict[UUID, Order]:
     return {order.certificate_id: order for order in newest_last}
 
 
+def _told_elsewhere() -> frozenset[UUID]:
+    pairs = Authority.objects.values_list("responder", "certificate", "offline")
+    return frozenset(
+        pk for responder, own, offline in pairs for pk in (responder, own if offline else None) if pk is not None
+    )
+
+
 def _expiry(row: Certificate, facts: _Facts) -> Trouble | None:
-    level = _level(row, facts)
+    level = None if row.pk in facts.told else _level(row, facts)
     if level is None:
         return None
     stuck, failed = facts.stuck.get(row.pk), facts.failed.get(row.pk)

@@ -15,7 +15,7 @@ from certs.acme.directories import directory_label
 from certs.domain.alarms import Level, Trouble, moment_shown, sentence, subject_make
 from certs.domain.names import name_display
 from certs.models import AcmeAccount, AcmeDirectory, Challenge
-from certs.services import alarm_certificates, alarm_front, other_clients, tokens
+from certs.services import alarm_certificates, alarm_front, alarm_pki, other_clients, tokens
 from certs.services.alarm_certificates import certificate_well, certificates_troubles, way_shown
 from certs.services.alarms import alarms_settle
 from certs.services.directories import directories_used
@@ -24,14 +24,18 @@ from portal import clock
 
 SILENT = timedelta(days=1)  # a directory that does not answer
 CLEAN_TRIES = 4  # the last of them some twenty minutes after the first
-_SWEPT = alarm_certificates.KINDS | {
-    alarm_front.KIND,
-    other_clients.KIND,
-    "directory",
-    "terms",
-    "cleanup",
-    tokens.ALARM_KIND,
-}
+_SWEPT = (
+    alarm_certificates.KINDS
+    | alarm_pki.KINDS
+    | {
+        alarm_front.KIND,
+        other_clients.KIND,
+        "directory",
+        "terms",
+        "cleanup",
+        tokens.ALARM_KIND,
+    }
+)
 
 
 def alarms_sweep() -> None:
@@ -42,6 +46,7 @@ def alarms_sweep() -> None:
         *certificates_troubles(moment),
         *alarm_front.front_troubles(moment),
         *other_clients.other_clients_troubles(),
+        *alarm_pki.pki_troubles(moment),
         *_directories(moment),
         *_terms(),
         *_cleanups(),
@@ -54,6 +59,8 @@ def _well(key: str) -> str | None:
     kind = key.partition(":")[0]
     if kind == tokens.ALARM_KIND:
         return None  # revoked, or over for long: nothing is well again
+    if kind in alarm_pki.KINDS:
+        return alarm_pki.pki_well(key)
     return certificate_well(key) if kind in alarm_certificates.KINDS else ""
 
 

@@ -14,6 +14,7 @@ from certs.models import Binding, Certificate, NodeProcess
 from certs.selectors import Shown
 from certs.services.addresses import public_url
 from certs.services.container import volume_risk
+from certs.services.crls import authorities_publishing
 from certs.services.export import export_troubles
 from certs.services.front import front_is_on
 from certs.services.front_check import front_look, front_serves
@@ -55,7 +56,7 @@ def node_findings() -> list[Finding]:
 
 def portal_findings() -> list[Finding]:
     """What a person should know. Raises no database error of its own making: ask `node_findings` first."""
-    return [_identity(), _worker(), _sweep(), *_bound(), _processes(), _import(), _export(), _volume()]
+    return [_identity(), _worker(), _sweep(), *_bound(), _processes(), _import(), _export(), _volume(), *_lists()]
 
 
 def certificate_installed(certificate: Certificate) -> Shown:
@@ -172,3 +173,16 @@ def _export() -> Finding:
     return Finding(
         "export", not nodes, f"Not everything could be exported on {nodes}." if nodes else "No export fails."
     )
+
+
+def _lists() -> list[Finding]:
+    """Of our own CAs, where there are any: the lists as they are stored."""
+    moment = clock.now()
+    rows = list(authorities_publishing(moment))
+    lapsed = sorted(str(row) for row in rows if row.crl_next_update is None or row.crl_next_update <= moment)
+    if lapsed:
+        return [Finding("crl", False, f"No revocation list in force: {', '.join(lapsed)}.")]
+    first = min((row.crl_next_update for row in rows if row.crl_next_update), default=None)
+    if first is None:
+        return []
+    return [Finding("crl", True, f"Every revocation list is in force, until {first:%Y-%m-%d %H:%M} UTC at least.")]

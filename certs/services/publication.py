@@ -5,10 +5,19 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.conf import settings
 
+from certs.domain.crl import crl_number
+from certs.domain.errors import BinderyError
 from certs.domain.pem import certificates_read
+from certs.domain.revocation import CrlRefused, crl_read
 from certs.models import Authority, CertificateVersion
+from certs.services.authority_keys import authority_certificate
+from certs.services.pki import pki_urls
+from certs.transports.outbound import CRL, CRL_BYTES, fetch
+from portal import clock
 
 _SECONDS = 5.0
 SOON = timedelta(days=30)  # what only a person can sign again is told of so long before
@@ -53,3 +62,56 @@ def _list(pk: UUID, number: int) -> PublishedList | None:
     if row.crl_der is None or row.crl_this_update is None or row.crl_next_update is None:
         return None
     return PublishedList(bytes(row.crl_der), row.crl_this_update, row.crl_next_update)
+
+
+@dataclass(frozen=True)
+class ListCheck:
+    """What the published address gave; `ok` is None where that could not be told."""
+
+    ok: bool | None
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ListQuestion:
+    """What is to be found there, read from the database beforehand."""
+
+    name: str
+    url: str
+    issuer: x509.Certificate
+    number: int
+
+
+def list_question(authority: Authority) -> ListQuestion:
+    """Raises NotAllowed while no address is confirmed."""
+    return ListQuestion(str(authority), pki_urls(authority).crl, authority_certificate(authority), authority.crl_number)
+
+
+def list_check(asked: ListQuestion) -> ListCheck:
+    """Ask for the list as a client does. Network, no database."""
+    authority, url = asked.name, asked.url
+    try:
+        answer = fetch(
+            url,
+            purpose=CRL,
+            allow_private=True,
+            plain_http=True,
+            limit=CRL_BYTES,
+            seconds=_SECONDS,
+            proxied=False,
+            version=settings.VERSION,
+        )
+    except BinderyError as error:
+        return ListCheck(None, f"Could not check the list of {authority} from this machine: {error.message}", url)
+    if not answer.ok:
+        return ListCheck(False, f"The list of {authority} is not there: status {answer.status}.", url)
+    try:
+        found = crl_read(answer.body, asked.issuer, url, clock.now())
+    except CrlRefused as error:
+        return ListCheck(False, f"The list of {authority} cannot be used: {error.message}", url)
+    until = f"{found.next_update_utc:%Y-%m-%d %H:%M} UTC" if found.next_update_utc else "an unknown day"
+    if (told := crl_number(found)) < asked.number:
+        text = f"The list of {authority} at its address is an earlier one: number {told}, not {asked.number}."
+        return ListCheck(False, text, url)
+    return ListCheck(True, f"The list of {authority} is current until {until}, seen from this machine.", url)
