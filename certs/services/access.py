@@ -6,10 +6,11 @@
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, get_args
+from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
 
@@ -130,15 +131,18 @@ def require(actor: Actor | AnonymousUser, right: Right, target: Target = None) -
     access = access_of(actor)
     if _holds(access, right, target):
         return
-    needed = role_needed(right).label
+    named = target is not None and not isinstance(target, Place)
+    where = ""
     if right in WIDE:
-        where = "for the portal as a whole"
-    elif target is None or isinstance(target, Place):
-        where = ""
-    else:
-        where = f"for {target}" if _holds(access, Right.READ, target) else "for it"
-    raise NotAllowed(
-        f"This needs the role {needed} {where}".rstrip() + ".",
+        where = " for the portal as a whole"
+    elif named:
+        where = f" for {target}" if _holds(access, Right.READ, target) else " for it"
+    raise refusal(right, where)
+
+
+def refusal(right: Right, where: str = "") -> NotAllowed:
+    return NotAllowed(
+        f"This needs the role {role_needed(right).label}{where}.",
         advice="An administrator gives roles under Configuration ➜ People.",
     )
 
@@ -197,42 +201,44 @@ _PLACES: tuple[tuple[Any, Callable[[Any], Place]], ...] = (
 class Home:
     """Where a new certificate goes."""
 
-    organization_id: Any
-    department_id: Any
+    organization_id: UUID
+    department_id: UUID | None
     tags: tuple[str, ...]
 
 
 def home_for(
-    actor: Actor, *, organization: Organization | None = None, department: Department | None = None, tags: Any = ()
+    actor: Actor,
+    *,
+    organization: Organization | None = None,
+    department: Department | None = None,
+    tags: Iterable[str] = (),
 ) -> Home:
-    """Where the actor's new certificate belongs: where they say, else the only place they may add to.
+    """Where the actor's new certificate belongs: where they say, else the first place to which they may add.
 
     A token of one tag gives that tag along. Raises NotAllowed where they may not add one there.
     """
-    wanted = tuple(dict.fromkeys(tags))
     access = access_of(actor)
-    adding = [scope for layer in access.layers[:1] for scope in layer if scope.role.may(Right.CERTIFICATE_ADD)]
-    own = frozenset(tag for scope in adding for tag in scope.tags)
-    if len(own) == 1 and not own & set(wanted):
-        wanted += tuple(own)
+    scopes = [scope for layer in access.layers for scope in layer if scope.role.may(Right.CERTIFICATE_ADD)]
+    own = sorted({tag for scope in scopes for tag in scope.tags})
+    wanted = tuple(dict.fromkeys(tags))
+    if len(own) == 1 and own[0] not in wanted:
+        wanted += (own[0],)
+    usual = [(DEFAULT_ORGANIZATION, None), *((scope.organization, scope.department) for scope in scopes)]
     if department is not None:
-        chosen = [Place(department.organization_id, department.pk, frozenset(wanted))]
+        usual = [(department.organization_id, department.pk)]
     elif organization is not None:
-        chosen = [Place(organization.pk, None, frozenset(wanted))]
-    else:
-        scopes = [scope for layer in access.layers for scope in layer if scope.role.may(Right.CERTIFICATE_ADD)]
-        places = [(DEFAULT_ORGANIZATION, None), *((scope.organization, scope.department) for scope in scopes)]
-        chosen = [Place(place, part, frozenset(wanted)) for place, part in places if place is not None]
-    for place in chosen:
-        if access.may(Right.CERTIFICATE_ADD, place):
-            return Home(place.organization, place.department, wanted)
-    if len(own) > 1 and not own & set(wanted):
+        usual = [(organization.pk, None), *(pair for pair in usual if pair[0] == organization.pk)]
+    places = [Place(where, part, frozenset(wanted)) for where, part in usual if where is not None]
+    place = next((place for place in places if access.may(Right.CERTIFICATE_ADD, place)), None)
+    if place is not None and place.organization is not None:
+        return Home(place.organization, place.department, wanted)
+    if own and not set(own) & set(wanted):
         raise NotAllowed(
-            f"This token adds only certificates with one of its tags: {', '.join(sorted(own))}.",
+            f"This token adds only certificates with one of its tags: {', '.join(own)}.",
             advice="Give the certificate one of them.",
         )
-    require(actor, Right.CERTIFICATE_ADD, chosen[0])
-    raise AssertionError("unreachable")  # pragma: no cover
+    require(actor, Right.CERTIFICATE_ADD, department or organization)
+    raise refusal(Right.CERTIFICATE_ADD)
 
 
 def needs(right: Right, *, of: str | Place = "") -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -1,7 +1,7 @@
 """Certificates and their versions: made, taken in, renewed into, changed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -87,7 +87,10 @@ def certificate_new(
     options = options or IssueOptions()
     issue_options_check(options, names=names, account=account)
     given = properties or Properties()
+    if given.organization is None and given.department is None:
+        given = replace(given, organization=account.organization)
     fields = _fields_of(given, actor, fallback=name or names[0])
+    account_belongs(account, fields.organization_id)
     with transaction.atomic():
         certificate = _create(
             fields,
@@ -562,6 +565,7 @@ def _fields_of(given: Properties, actor: Actor, *, fallback: str) -> _Fields:
 def _checked(certificate: Certificate, fields: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()}
     _department_check(wanted.get("department"), certificate.organization_id)
+    account_belongs(wanted.get("account"), certificate.organization_id)
     renewable = certificate.source != Certificate.Source.UPLOADED or certificate.authority_id is not None
     if wanted.get("auto_renew") and not certificate.auto_renew and not renewable:
         raise InputError(
@@ -570,6 +574,16 @@ def _checked(certificate: Certificate, fields: Mapping[str, Any]) -> dict[str, A
             code="auto_renew",
         )
     return wanted
+
+
+def account_belongs(account: AcmeAccount | None, organization: UUID | None) -> None:
+    """Names that an account has proven are proven for all who order with it. Raises InputError."""
+    if account is not None and account.organization_id != organization:
+        raise InputError(
+            f"The account {account} belongs to another organization.",
+            advice="Choose one of the organization of the certificate.",
+            code="account",
+        )
 
 
 def _department_check(department: Department | None, organization: UUID | None) -> None:

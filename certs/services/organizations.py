@@ -1,0 +1,130 @@
+"""Organizations and departments: where certificates belong, and where roles are held."""
+
+from django.db import IntegrityError, transaction
+
+from certs.domain.errors import ConflictError, InputError
+from certs.domain.roles import Place, Right
+from certs.models import (
+    AcmeAccount,
+    Authority,
+    Certificate,
+    CertificateTag,
+    Department,
+    Order,
+    Organization,
+)
+from certs.services.access import Actor, needs, require
+from certs.services.events import audit_record
+from portal import clock
+
+LONGEST_NAME = 200
+
+
+@needs(Right.PERSON)
+def organization_create(name: str, *, actor: Actor) -> Organization:
+    """Raises InputError, ConflictError for a name that is taken."""
+    row = Organization(name=_name(name))
+    _save(row, actor, "organization.create")
+    return row
+
+
+@needs(Right.PERSON)
+def organization_rename(organization: Organization, name: str, *, actor: Actor) -> None:
+    """Raises InputError, ConflictError for a name that is taken."""
+    organization.name = _name(name)
+    _save(organization, actor, "organization.rename")
+
+
+@needs(Right.PERSON)
+def department_create(organization: Organization, name: str, *, actor: Actor) -> Department:
+    """Raises InputError, ConflictError for a name that is taken within the organization."""
+    row = Department(organization=organization, name=_name(name))
+    _save(row, actor, "department.create")
+    return row
+
+
+@needs(Right.PERSON)
+def department_rename(department: Department, name: str, *, actor: Actor) -> None:
+    """Raises InputError, ConflictError for a name that is taken within the organization."""
+    department.name = _name(name)
+    _save(department, actor, "department.rename")
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_move(
+    certificate: Certificate,
+    organization: Organization,
+    *,
+    department: Department | None = None,
+    account: AcmeAccount | None = None,
+    actor: Actor,
+) -> None:
+    """To another organization; the actor needs rights on both sides.
+
+    One that a CA renews goes to an `account` of the new organization, and its challenge is chosen by itself again:
+    proven names and credentials stay where they are. Raises InputError, NotAllowed, ConflictError while an order is
+    under way.
+    """
+    if department is not None and department.organization_id != organization.pk:
+        raise InputError(f"{department} belongs to another organization.", advice="Choose one of its own.")
+    if organization.pk == certificate.organization_id:
+        raise InputError(f"{certificate.name} belongs to {organization} already.", advice="Choose another one.")
+    tags = frozenset(CertificateTag.objects.filter(certificate=certificate).values_list("tag", flat=True))
+    require(actor, Right.CERTIFICATE_ADD, Place(organization.pk, department.pk if department else None, tags))
+    if Authority.objects.filter(certificate=certificate).exists():
+        require(actor, Right.AUTHORITY, Place(certificate.organization_id))
+        require(actor, Right.AUTHORITY, Place(organization.pk))
+    _account_check(certificate, organization, account)
+    with transaction.atomic():
+        row = Certificate.objects.select_for_update().select_related("organization").get(pk=certificate.pk)
+        if Order.objects.filter(certificate=row, finished_at=None).exists():
+            raise ConflictError(f"An order for {row.name} is under way.", advice="Wait for it, or cancel it first.")
+        before = {"organization": row.organization.name, "account": str(row.account or "")}
+        row.organization, row.department, row.next_check_at = organization, department, clock.now()
+        if row.account is not None:
+            row.account, row.challenge_method = account, None
+            row.fallbacks.all().delete()
+        row.save(update_fields=["organization", "department", "account", "challenge_method", "next_check_at"])
+        after = {"organization": organization.name, "account": str(row.account or "")}
+        audit_record(actor, "certificate.move", row, before=before, after=after)
+    certificate.refresh_from_db()
+
+
+def _account_check(certificate: Certificate, organization: Organization, account: AcmeAccount | None) -> None:
+    if certificate.account is not None and (account is None or account.organization_id != organization.pk):
+        raise InputError(
+            f"{certificate.name} is renewed by an account of its own organization.",
+            advice=f"Choose an account of {organization}.",
+            code="account",
+        )
+    if account is not None and (certificate.account is None or account.deactivated_at is not None):
+        raise InputError(f"The account {account} cannot renew it.", advice="Choose another one.", code="account")
+    signer = certificate.authority
+    if signer is not None and signer.certificate.organization_id != organization.pk:
+        raise InputError(
+            f"{certificate.name} is issued by the authority {signer} of its own organization.",
+            advice="Issue a new one from an authority of the other organization.",
+            code="authority",
+        )
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InputError(
+            "A name is needed." if not name else "This name is too long, or not printable.",
+            advice=f"Type up to {LONGEST_NAME} characters.",
+            code="name",
+        )
+    return name
+
+
+def _save(row: Organization | Department, actor: Actor, action: str) -> None:
+    kind = type(row)
+    before = kind.objects.filter(pk=row.pk).values_list("name", flat=True).first()
+    try:
+        with transaction.atomic():
+            row.save()
+            audit_record(actor, action, row, before={"name": before} if before else {}, after={"name": row.name})
+    except IntegrityError as error:
+        raise ConflictError(f"The name “{row.name}” is taken.", advice="Choose another one.", code="name") from error
