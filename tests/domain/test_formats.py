@@ -157,7 +157,7 @@ def option_values(draw: st.DrawFn, format_id: str) -> dict[str, Any]:
     if values.get("encryption") == "none":
         values["password"] = ""
     if values.get("encryption") == "modern":
-        values["encryption"] = draw(st.sampled_from(["modern", "legacy"]))  # 100,000 rounds take their time
+        values["encryption"] = draw(st.sampled_from(["modern", "legacy"]))
     return values
 
 

@@ -26,8 +26,9 @@ from certs.domain.formats.base import (
 from certs.domain.options import OptionRefused, option
 
 MODERN, LEGACY, NONE = "modern", "legacy", "none"
-# Iterations of the key derivation. Java's own default is 10,000; old Windows is slow with more than a few thousand.
-_ROUNDS = {MODERN: 100_000, LEGACY: 2_048}
+# Iterations of the key derivation: Java's own default, and what old Windows expects. More would not help against
+# guessing, since the library gives the check value (MAC) 2,048: the password's length is what counts.
+_ROUNDS = {MODERN: 10_000, LEGACY: 2_048}
 
 
 @dataclass(frozen=True)
