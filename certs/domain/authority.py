@@ -240,7 +240,7 @@ def _extensions(plan: Plan, public_key: PublicKey, issuer: Issuer | None) -> lis
         found.append((identifier, False))
     if issuer is not None:
         found.append((issuer.key_identifier, False))
-    elif plan.is_ca:
+    else:
         found.append((x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False))
     if plan.usages:
         # RFC 3161 §2.3 has the one of a time stamper critical and alone.

@@ -4,6 +4,7 @@ What is linted are the very bytes to be signed, under a throw-away key of the is
 some 50 MB to import, so it is imported by the first certificate that is linted.
 """
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -13,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.domain.errors import InputError
+from certs.domain.errors import InputError, NameRefused
 from certs.domain.keys import Key, key_generate, key_type_of
+from certs.domain.names import SELF_SIGNED, name_parse
 
 
 class Severity(IntEnum):
@@ -65,9 +67,22 @@ def lint(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[
         _finding(described, result)
         for result in results
         for described in result.finding_descriptions
-        if described.finding.severity <= Severity.NOTICE
+        if described.finding.severity <= Severity.NOTICE and not _is_wildcard(described)
     ]
     return tuple(sorted(dict.fromkeys(found), key=lambda finding: finding.severity))
+
+
+def _is_wildcard(described: Any) -> bool:
+    """RFC 5280 knows no wildcards, RFC 9525 §6.3 does; what follows the `*.` was checked as every name is."""
+    found = _NAME.search(described.message or "")
+    return described.finding.code == "pkix.invalid_domain_name_syntax" and bool(found and _is_name(found["name"]))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return name.startswith("*.") and name_parse(name, SELF_SIGNED) == name
+    except NameRefused:
+        return False
 
 
 def lint_refuse(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[Finding, ...]:
@@ -93,6 +108,7 @@ def _throwaway(key_type: str) -> Key:
     return key_generate(key_type)
 
 
+_NAME = re.compile(r'"(?P<name>[^"]+)"')
 # What pkilint says in codes, for the rules that people meet.
 _SENTENCES = {
     "pkix.invalid_uri_syntax": "A URI is not written as RFC 3986 has it.",
@@ -108,6 +124,7 @@ def _finding(described: Any, result: Any) -> Finding:
     code, message = described.finding.code, (described.message or "").strip().rstrip(".")
     plain = code.rpartition(".")[2].replace("_", " ").capitalize()
     sentence = _SENTENCES.get(code, f"{plain}.")
+    message = message.removeprefix(f"{plain}: ")
     text = f"{sentence.rstrip('.')}: {message}." if message else sentence
     return Finding(Severity(described.finding.severity), code, f"{text} ({code})", result.node.path)
 

@@ -45,16 +45,26 @@ class Code(StrEnum):
     BUSY = "busy"
     MANUAL = "manual"  # its time has come, but only a person can renew it
     NOT_ISSUED = "not-issued"  # no CA has given it yet
+    ISSUER_RENEWED = "issuer-renewed"  # our own CA above it has a new certificate, or another took over
+    NEEDS_PERSON = "needs-person"  # our own CA cannot sign it by itself: it is offline, retired, or ends as well
 
 
 # What is there has become useless, however young it is.
 USELESS = frozenset({Code.KEY_MISSING, Code.REVOKED, Code.RECALLED})
-_REASONS_TO_RENEW = frozenset({Code.EXPIRED, *USELESS, Code.DUE_DATE, Code.DUE_ARI, Code.ASKED})
+_REASONS_TO_RENEW = frozenset({Code.EXPIRED, *USELESS, Code.DUE_DATE, Code.DUE_ARI, Code.ISSUER_RENEWED, Code.ASKED})
 # What a sweep does first; whatever is not named comes last.
 URGENCY: dict[str, int] = {
     code: rank
     for rank, code in enumerate(
-        (Code.EXPIRED, Code.KEY_MISSING, Code.REVOKED, Code.RECALLED, Code.DUE_ARI, Code.DUE_DATE)
+        (
+            Code.EXPIRED,
+            Code.KEY_MISSING,
+            Code.REVOKED,
+            Code.RECALLED,
+            Code.DUE_ARI,
+            Code.DUE_DATE,
+            Code.ISSUER_RENEWED,
+        )
     )
 }
 
@@ -88,6 +98,8 @@ class RenewalInput:
     budget_hold: tuple[datetime, str] | None = None  # until when a rate limit of the CA stands against it, and which
     budget_last: str = ""  # the limit whose last token it would spend
     use_last: bool = False  # a person has said that it may
+    issuer_renewed: str = ""  # what happened to our own CA since it signed this; one sentence
+    needs_person: str = ""  # why our own CA cannot sign it by itself; one sentence
 
     @property
     def lifetime(self) -> timedelta:
@@ -235,6 +247,7 @@ _RULES: tuple[tuple[Code, Callable[[RenewalInput], str]], ...] = (
     (Code.RECALLED, _recalled),
     (Code.DUE_DATE, _due_date),
     (Code.DUE_ARI, _due_ari),
+    (Code.ISSUER_RENEWED, lambda given: given.issuer_renewed if given.renewable and given.not_after else ""),
     (Code.ASKED, lambda given: "Asked for." if given.asked else ""),
     (Code.ASKED, lambda given: "Asked for, and not issued yet." if _is_wanted(given) else ""),
     (Code.NOT_DUE, _not_due),
@@ -251,6 +264,8 @@ def _allowed(given: RenewalInput, code: Code, text: str) -> tuple[Code, str, dat
         return Code.BUSY, "An order for it is under way.", None
     if not _renews(given, code):
         return _by_hand(given, code, text)
+    if given.needs_person:
+        return Code.NEEDS_PERSON, f"{text} {given.needs_person}", None
     hold = _hold(given, code)
     if hold is not None:
         until, why = hold

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from cryptography import x509
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from certs.domain.authority import (
     Issuer,
@@ -177,7 +177,7 @@ def _stored(
     try:
         rows = certificates_add_many(list(fresh.values()), authority=authority, chain=chain, actor=actor)
         yield from zip(fresh, rows, strict=True)
-    except BinderyError:
+    except (BinderyError, IntegrityError):  # two of them may ask for the same id
         for place, one in fresh.items():
             try:
                 yield place, certificates_add_many([one], authority=authority, chain=chain, actor=actor)[0]

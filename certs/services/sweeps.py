@@ -15,16 +15,18 @@ from django.db.models import Case, F, Max, Q, Value, When
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
-from certs.models import Certificate, Order, PortalState
+from certs.models import Certificate, CertificateVersion, Order, PortalState, PrivateKey
 from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.access import Actor
 from certs.services.asking import asking_held
+from certs.services.authority_renewals import above_of
 from certs.services.events import audit_record
 from certs.services.keys import key_is_here
 from certs.services.ledger import Book, budget_hold, budget_last, budgets
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
 from certs.services.rehearsals import AFTER_FAILURE, rehearsal_account, rehearsal_needed
+from certs.services.reissue import certificate_reissue, is_signed_here
 from portal import clock
 
 log = logging.getLogger("bindery.sweep")
@@ -33,6 +35,17 @@ FORCED = "forced"
 # An empty tick leaves no trace but this often, by which the age of the last sweep is judged.
 _MARK_EVERY = timedelta(hours=1)
 _dice = random.SystemRandom()
+# What our own CAs sign in one tick: the rest has its turn in the next.
+SIGNED_AT_ONCE = 1000
+_NEXT_TURN = timedelta(minutes=1)
+_UNREAD = (
+    "current__leaf_pem",
+    "current__chain_pem",
+    "authority__crl_der",
+    "authority__certificate__current__leaf_pem",
+    "authority__certificate__current__chain_pem",
+    "own_authority__crl_der",
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,8 @@ def _chosen(moment: datetime, only: Iterable[Certificate | UUID | str] | None, e
         rows = certificates_all().filter(pk__in=keys)
     else:
         rows = certificates_all() if everything else certificates_due_for_check(moment)
-    return list(rows.select_related("current__key", "account").defer("current__leaf_pem", "current__chain_pem"))
+    rows = rows.select_related("current__key", "account", "authority__certificate__current", "own_authority")
+    return list(rows.defer(*_UNREAD))
 
 
 def _mark_empty(moment: datetime, dry_run: bool) -> None:
@@ -138,7 +152,7 @@ def _mark_empty(moment: datetime, dry_run: bool) -> None:
     state_update(sweep_started_at=moment, sweep_finished_at=moment)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Facts:
     """What holds for all certificates of a sweep; what is asked of the database is asked once."""
 
@@ -149,6 +163,7 @@ class _Facts:
     settings: PortalState
     open_orders: dict[UUID, UUID]  # certificate -> order
     recent: list[tuple[UUID, list[str], datetime]]  # account, names, when an order was made within the last hour
+    signed: int = 0  # by our own CAs, in this sweep
 
     @classmethod
     def gather(
@@ -223,6 +238,8 @@ def _has_other_issuer(row: Certificate, facts: _Facts) -> bool:
 
 def _given(row: Certificate, facts: _Facts) -> RenewalInput:
     version, from_ca = row.current, row.source == Certificate.Source.ACME and row.account_id is not None
+    if not from_ca and is_signed_here(row) and version is not None:
+        return _given_here(row, version, facts)
     suggestion = Suggestion.from_json(row.ari)
     return RenewalInput(
         now=facts.moment,
@@ -249,6 +266,30 @@ def _given(row: Certificate, facts: _Facts) -> RenewalInput:
     )
 
 
+def _given_here(row: Certificate, version: CertificateVersion, facts: _Facts) -> RenewalInput:
+    """Of what one of our own CAs signs, or it itself: by the date alone, no CA's limits, at once."""
+    above = above_of(row)
+    held_elsewhere = version.key is not None and version.key.held != PrivateKey.Held.HERE
+    return RenewalInput(
+        now=facts.moment,
+        not_before=version.not_before,
+        not_after=version.not_after,
+        key_here=held_elsewhere or key_is_here(version.key),
+        renewable=row.auto_renew,
+        renew_before_days=above.renew_before_days(row.renew_before_days or facts.settings.renew_before_days),
+        check_hours=row.check_hours or facts.settings.check_hours,
+        revoked=version.revoked_at is not None,
+        key_compromised=bool(version.key and version.key.compromised_at),
+        asked=facts.asked,
+        failed=row.failures > 0,
+        forced=facts.force,
+        next_attempt_at=None if facts.asked else row.next_attempt_at,
+        order_open=row.retry_after_at is not None and row.retry_after_at > facts.moment,
+        issuer_renewed=above.renewed,
+        needs_person=above.needs_person,
+    )
+
+
 def _last_successes(row: Certificate) -> tuple[datetime | None, datetime | None]:
     """When a CA last gave, unforced, a certificate for exactly these names; and when that last replaced one that had
     become useless."""
@@ -263,8 +304,11 @@ def _last_successes(row: Certificate) -> tuple[datetime | None, datetime | None]
     return found["latest"], found["replaced"]
 
 
-def _urgency(row: Certificate, decision: Decision) -> tuple[int, str]:
-    return URGENCY.get(decision.code, len(URGENCY)), f"{row.current.not_after:%Y%m%d}" if row.current else ""
+def _urgency(row: Certificate, decision: Decision) -> tuple[int, bool, str]:
+    """Of those whose CA was renewed, the ones come first that it had cut short."""
+    whole = decision.code == Code.ISSUER_RENEWED and not above_of(row).cut_short
+    rank = URGENCY.get(decision.code, len(URGENCY))
+    return rank, whole, f"{row.current.not_after:%Y%m%d}" if row.current else ""
 
 
 def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool, actor: Actor) -> SweepLine:
@@ -273,7 +317,9 @@ def _line(row: Certificate, decision: Decision, facts: _Facts, *, dry_run: bool,
         order = Order.objects.filter(certificate=row, finished_at=None).values_list("pk", flat=True).first()
     if decision.due and row.account is not None:
         facts.book.take(row.account, row.names, row)
-    if decision.due and not dry_run:
+    if decision.due and not dry_run and row.account is None:
+        decision, code, text = _sign(row, decision, facts, actor)
+    elif decision.due and not dry_run:
         code, text, order = _order(row, decision, FORCED if facts.force else code, actor)
     if not dry_run:
         _write(row, code, text, decision, actor)
@@ -301,6 +347,23 @@ def _stumbled(row: Certificate, facts: _Facts, *, dry_run: bool) -> SweepLine:
     not_after = row.current.not_after if row.current else None
     names = tuple(row.names)
     return SweepLine(row.pk, row.name, names, FAILED, text, due=False, not_after=not_after, next_check_at=facts.moment)
+
+
+def _sign(row: Certificate, decision: Decision, facts: _Facts, actor: Actor) -> tuple[Decision, str, str]:
+    """By our own CA, at once; a person's own wish waits for no turn."""
+    if not facts.asked and facts.signed >= SIGNED_AT_ONCE:
+        text = f"{decision.text} Its turn comes soon: {SIGNED_AT_ONCE} are signed at a time."
+        held = Decision(Code.HELD_BACK, text, False, facts.moment + _NEXT_TURN)
+        return held, str(held.code), held.text
+    facts.signed += 1
+    try:
+        certificate_reissue(row, actor=actor, reason=str(decision.code))
+    except ConflictError as error:
+        return decision, str(Code.BUSY) if error.code == "busy" else FAILED, str(error)
+    except BinderyError as error:
+        return decision, FAILED, f"{decision.text} It could not be renewed: {error}"
+    row.refresh_from_db(fields=["next_check_at"])  # the new version is looked at by the next tick
+    return decision, str(decision.code), f"{decision.text} It was renewed."
 
 
 def _order(row: Certificate, decision: Decision, reason: str, actor: Actor) -> tuple[str, str, UUID | None]:

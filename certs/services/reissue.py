@@ -1,0 +1,162 @@
+"""Renewing what is signed here: by one of our own CAs, or by itself. At once, in one step, and never twice.
+
+Whoever renews first claims the certificate by a compare-and-swap on `retry_after_at`, which no CA of ours asks for,
+while the version in use is still the one that was seen. A process that dies leaves the claim behind, which lapses.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from certs.domain.authority import PublicKey, Wish, public_key_of, wish_of
+from certs.domain.certinfo import certificate_info
+from certs.domain.errors import BinderyError, ConflictError, KeyRefused
+from certs.domain.keys import OWN_KEY_TYPES
+from certs.domain.pem import certificates_read
+from certs.domain.profiles import profile_for
+from certs.domain.renewal import backoff
+from certs.domain.roles import Right
+from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
+from certs.models.statements import row_update
+from certs.services.access import Actor, needs
+from certs.services.authorities import authority_renew
+from certs.services.authority_keys import chain_below
+from certs.services.certificates import version_add
+from certs.services.events import audit_record
+from certs.services.issued import authority_issuer, prepare, profile_of, register, sign
+from certs.services.keys import key_new, key_open
+from portal import clock
+
+_CLAIM = timedelta(minutes=5)
+
+
+def is_signed_here(certificate: Certificate) -> bool:
+    """Whether the portal can sign its successor itself."""
+    return certificate.authority_id is not None or certificate.source in (
+        Certificate.Source.SELF_SIGNED,
+        Certificate.Source.INTERNAL,
+    )
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def certificate_reissue(
+    certificate: Certificate, *, actor: Actor, passphrase: str = "", reason: str = "asked"
+) -> CertificateVersion:
+    """A new version of what one of our CAs issued, or of what signs itself: the same wish, signed now.
+
+    With the key that is there where it is kept (`reuse_key`) or held elsewhere, else with a new one. A retired CA gives
+    over to its successor. Raises ConflictError (code "busy") where another is at it, otherwise as `authority_issue`;
+    then the failure is counted and the next attempt put off.
+    """
+    if not is_signed_here(certificate):
+        raise ConflictError(f"{certificate.name} is not signed by the portal.", advice="Have it renewed by its CA.")
+    _claim(certificate)
+    try:
+        version = _renewed(certificate, actor, passphrase)
+    except BinderyError as error:
+        _failed(certificate, error, actor)
+        raise
+    audit_record(
+        actor,
+        "certificate.renew",
+        certificate,
+        after={"reason": reason, "not_after": version.not_after.isoformat(), "serial": version.serial},
+    )
+    return version
+
+
+def _renewed(certificate: Certificate, actor: Actor, passphrase: str) -> CertificateVersion:
+    own = Authority.objects.filter(certificate=certificate).first()
+    if own is not None:
+        return authority_renew(own, actor=actor, passphrase=passphrase, parent_passphrase=passphrase)
+    authority = authority_today(certificate)
+    wish = wish_now(certificate)
+    profile = profile_of(authority, wish)
+    issuer = authority_issuer(authority, passphrase) if authority is not None else None
+    row = _key(certificate, wish)
+    public_key = _public_key(row, certificate)
+    signer = issuer or key_open(row)
+    prepared = prepare(wish, profile, signer, key=row, public_key=public_key)
+    if authority is not None:
+        register(authority, [prepared])
+    else:
+        _kept(row)
+    leaf = sign(prepared, issuer.key if issuer else key_open(row))
+    with transaction.atomic():
+        if authority is not None and certificate.authority_id != authority.pk:
+            row_update(Certificate, {"pk": certificate.pk}, {"authority": authority})
+            certificate.authority = authority
+        return version_add(certificate, leaf=leaf, chain=chain_below(issuer) if issuer else (), key=row)
+
+
+def authority_today(certificate: Certificate) -> Authority | None:
+    """Who signs its successor: the CA that signed it, or whoever took over from that."""
+    authority, seen = certificate.authority, set()
+    while authority is not None and authority.successor is not None and authority.pk not in seen:
+        seen.add(authority.pk)
+        authority = authority.successor
+    return authority
+
+
+def wish_now(certificate: Certificate) -> Wish:
+    """What it was made from; of one that was made before wishes were kept, what it says itself."""
+    if certificate.wish:
+        return Wish.from_json(certificate.wish)
+    version = certificate.current
+    if version is None:
+        raise ConflictError(f"{certificate.name} has no version to renew.")
+    info = certificate_info(certificates_read(version.leaf_pem.encode())[0])
+    usages = ("server", "client") if info.is_client and info.names else ("client",) if info.is_client else ("server",)
+    name = profile_for(False, usages, has_issuer=certificate.authority_id is not None)
+    found = wish_of(certificates_read(version.leaf_pem.encode())[0], name)
+    return replace(found, hosts=(*info.names, *info.other_names), usages=usages)
+
+
+def _claim(certificate: Certificate) -> None:
+    """Raises ConflictError where another renews it, or has renewed it since the row was read."""
+    moment = clock.now()
+    free = Q(retry_after_at=None) | Q(retry_after_at__lte=moment)
+    rows = Certificate.objects.filter(free, pk=certificate.pk, current=certificate.current_id, deleted_at=None)
+    if not rows.update(retry_after_at=moment + _CLAIM):
+        raise ConflictError(
+            f"{certificate.name} is being renewed, or was a moment ago.", advice="Look at it again.", code="busy"
+        )
+
+
+def _failed(certificate: Certificate, error: BinderyError, actor: Actor) -> None:
+    moment = clock.now()
+    left = certificate.expires_at - moment if certificate.expires_at else timedelta(0)
+    certificate.failures += 1
+    certificate.next_attempt_at = moment + backoff(certificate.failures, max(left, timedelta(0)))
+    fields = {"failures": certificate.failures, "next_attempt_at": certificate.next_attempt_at, "retry_after_at": None}
+    row_update(Certificate, {"pk": certificate.pk}, fields)
+    audit_record(actor, "certificate.renew", certificate, after={"error": str(error)}, result="failed")
+
+
+def _key(certificate: Certificate, wish: Wish) -> PrivateKey:
+    """Raises KeyRefused."""
+    version = certificate.current
+    row = version.key if version else certificate.key
+    if row is not None and row.compromised_at is None and (certificate.reuse_key or row.held != PrivateKey.Held.HERE):
+        return row
+    if row is not None and row.held != PrivateKey.Held.HERE:
+        raise KeyRefused(
+            "Its private key is held elsewhere and is known to be compromised.",
+            advice="Issue a certificate for a new request.",
+            code="key-compromised",
+        )
+    key_type = certificate.key_type or wish.key_type
+    return key_new(key_type if key_type in OWN_KEY_TYPES else "rsa-3072")
+
+
+def _public_key(row: PrivateKey, certificate: Certificate) -> PublicKey:
+    if row.held == PrivateKey.Held.HERE or certificate.current is None:
+        return key_open(row).public_key()
+    return public_key_of(certificates_read(certificate.current.leaf_pem.encode())[0])
+
+
+def _kept(row: PrivateKey) -> None:
+    if row._state.adding:
+        row.save(force_insert=True)
