@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from certs.domain.formats.kubernetes import secret_name
+from certs.domain.names import is_address
 
 NAMES_LIMIT = 50  # in one line; the rest is counted in a comment
 # What stands in a configuration must not be able to end a line or a value, whatever an imported certificate says.
@@ -227,7 +228,7 @@ def _java(_facts: Facts) -> Snippet:
 
 def _kubernetes(facts: Facts) -> Snippet:
     file = File("kubernetes-tls", f"{facts.stem}.tls-secret.yaml")
-    names = _listed(facts)
+    names = [name for name in _listed(facts) if not is_address(name)]  # an Ingress takes DNS names only
     secret = secret_name(facts.stem, "tls")
     hosts = "".join(f'        - "{name}"\n' for name in names)
     rules = "".join(
