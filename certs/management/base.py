@@ -77,7 +77,7 @@ class VerbCommand(BinderyCommand):
     verbs: ClassVar[dict[str, type[BinderyCommand]]] = {}
 
     def add_arguments(self, parser: CommandParser) -> None:
-        known = parser.add_subparsers(title="what to do", metavar="", dest="verb", required=True)
+        known = parser.add_subparsers(title="what to do", metavar="VERB", dest="verb", required=True)
         for word, kind in self.verbs.items():
             parser_of_verb: CommandParser = known.add_parser(word, help=str(kind.help), description=str(kind.help))
             kind().add_arguments(parser_of_verb)

@@ -1,10 +1,12 @@
 """What answers HTTPS for a host, and whether browsers would trust it."""
 
 import logging
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
@@ -112,7 +114,9 @@ def _roots(file: str, _changed_at: float) -> list[x509.Certificate]:
         body = block.split("-----END CERTIFICATE-----")[0]
         pem = f"-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n"
         try:
-            roots.append(x509.load_pem_x509_certificate(pem.encode()))
+            # Some roots in use have the serial number 0, at which the library frowns.
+            with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+                roots.append(x509.load_pem_x509_certificate(pem.encode()))
         except ValueError:
             log.debug("a root cannot be read", extra={"file": file})
     return roots

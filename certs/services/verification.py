@@ -12,6 +12,7 @@ from certs.domain.pem import certificates_read, pair_check
 from certs.models import Certificate, CertificateVersion
 from certs.services.chains import chain_of
 from certs.services.keys import key_is_here, key_open
+from certs.services.register import issued_of
 from certs.services.served import served_now
 from portal import clock
 
@@ -121,6 +122,8 @@ def _revoked(version: CertificateVersion) -> Check:
         return Check("revoked", State.WRONG, f"It was revoked on {version.revoked_at:%Y-%m-%d %H:%M} UTC{why}.")
     if version.self_signed:
         return Check("revoked", State.OK, "It signs itself, so nobody can revoke it.")
+    if issued_of(version) is not None:
+        return Check("revoked", State.OK, "Our own CA has not revoked it.")
     if version.revocation_trouble or version.revocation_checked_at is None:
         return Check(
             "revoked", State.UNKNOWN, version.revocation_trouble or "Its CA's list has not been looked at yet."

@@ -137,7 +137,8 @@ def _document(proposal: Proposal, outcome: Outcome | None) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> str:
     told = _WORDS[Verdict(row["verdict"])]
-    named = f" {row['name']} ({row['id']})" if row["name"] else ""
+    name = "" if row["name"] == row["title"] else f" {row['name']}"
+    named = f"{name} ({row['id']})" if row["id"] else ""
     why = f". {row['text']}" if row["text"] else ""
     first = f"{row['title']}: {told}{named}{why}"
     return "\n".join([first, *(f"    {remark}" for remark in row["remarks"])])
