@@ -67,7 +67,8 @@ class ItemKind(StrEnum):
 
 @dataclass(frozen=True)
 class Remark:
-    """`code` is one of: expired, not-yet-valid, sha1, incomplete, superseded, companion, no-names, key-alone."""
+    """`code` is one of: expired, not-yet-valid, sha1, incomplete, superseded, companion, no-names, key-alone,
+    key-missing; besides them what a service adds."""
 
     code: str
     text: str
@@ -526,6 +527,8 @@ class _Sorter:
         items = [self._item(certificate) for certificate in self._all if self._stands_alone(certificate)]
         items = _superseded([self._without_company(item, items) for item in items])
         alone = [self._key_item(key) for spki, key in self._keys.items() if spki not in self._spki.values()]
+        if alone:
+            items = [_without_key(item) for item in items]
         return Bundle((*items, *alone), tuple(self._heap.requests), tuple(self._heap.left_over))
 
     def issued_by(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -639,6 +642,13 @@ def _refusal(certificate: x509.Certificate) -> str:
     if count > NAME_LIMIT:
         return f"The certificate holds {count} names; at most {NAME_LIMIT} are taken."
     return ""
+
+
+def _without_key(item: Item) -> Item:
+    """A certificate beside keys that are not its own."""
+    if item.kind != ItemKind.TRUST or (item.info and item.info.is_ca):
+        return item
+    return replace(item, remarks=(*item.remarks, Remark("key-missing", "None of the keys given belongs to it.")))
 
 
 def _superseded(items: list[Item]) -> list[Item]:

@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -49,9 +50,11 @@ def roots_known() -> tuple[x509.Certificate, ...]:
 @lru_cache(maxsize=2)
 def _roots(text: str) -> tuple[x509.Certificate, ...]:
     found = []
-    for block in _BLOCK.findall(text):
-        with suppress(ValueError):  # one that the library does not read is trusted by OpenSSL all the same
-            found.append(x509.load_pem_x509_certificate(block.encode()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some old roots have the serial number 0
+        for block in _BLOCK.findall(text):
+            with suppress(ValueError):  # one that the library does not read is trusted by OpenSSL all the same
+                found.append(x509.load_pem_x509_certificate(block.encode()))
     return tuple(found)
 
 

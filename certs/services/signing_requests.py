@@ -6,7 +6,7 @@ from cryptography import x509
 from django.db import transaction
 
 from certs.domain.bundle import GivenFile
-from certs.domain.csr import Subject, csr_make, subject_of
+from certs.domain.csr import Subject, csr_make, subject_name, subject_of
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
 from certs.domain.hosts import hosts_parse
 from certs.domain.roles import Right
@@ -46,6 +46,7 @@ def request_create(
     subject = subject or Subject()
     if not names and subject.is_empty:
         raise InputError("A request needs a name or a subject.", advice="Type what the certificate is for.")
+    subject_name(subject)  # refused before a key is made for it
     row = key_create(key_type)
     made, _ = certificate_keypair_add(
         row,

@@ -130,18 +130,20 @@ def test_an_own_certificate_is_uploaded_root_first_and_bound(browser: Browser, t
     with Portal() as portal, visitor(browser) as alice:
         people.first_administrator(alice, portal)
         page = alice.page
-        alice.go(f"{portal.http_url}/certificates/upload/")
+        alice.go(f"{portal.http_url}/certificates/add/")
         before = portal.count("certs_certificate")
-        page.set_input_files("[name=chain_file]", chain)
-        page.set_input_files("[name=key_file]", wrong)
-        page.get_by_role("button", name="Check and take").click()
-        expect(page.locator(".field-error, [role=alert]").first).to_be_visible()
+        page.set_input_files("[name=uploads]", [chain, wrong])
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.locator("body")).to_contain_text("None of the keys given belongs to it.")
         alice.shot("wrong-key")
+        page.get_by_role("button", name="Drop it").click()
         assert portal.count("certs_certificate") == before
 
-        page.set_input_files("[name=chain_file]", chain)
-        page.set_input_files("[name=key_file]", key)
-        page.get_by_role("button", name="Check and take").click()
+        alice.go(f"{portal.http_url}/certificates/add/")
+        page.set_input_files("[name=uploads]", [chain, key])
+        page.get_by_role("button", name="Look at it").click()
+        alice.shot("recognised")
+        page.get_by_role("button", name="Save what is chosen").click()
         page.get_by_role("button", name="Bind", exact=True).click()
         expect(page.locator("body")).to_contain_text("is bound")
         alice.shot("bound")

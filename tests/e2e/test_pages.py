@@ -15,7 +15,9 @@ pytestmark = pytest.mark.e2e
 PATHS = (
     "/",
     "/certificates/",
-    "/certificates/upload/",
+    "/certificates/add/",
+    "/certificates/csr/",
+    "/certificates/key-pair/",
     "/certificates/self-signed/",
     "/configuration/",
     "/configuration/lets-encrypt/",
@@ -23,6 +25,7 @@ PATHS = (
     "/configuration/https/",
     "/configuration/tls-in-front/",
     "/configuration/renewal/",
+    "/configuration/store/",
     "/configuration/challenges/",
     "/configuration/challenges/new/",
     "/configuration/challenges/new/?kind=dns01_rfc2136",
@@ -126,7 +129,7 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(browser: Brows
     [
         "/help/",
         "/configuration/lets-encrypt/configure/",
-        "/certificates/upload/",
+        "/certificates/add/",
         "/configuration/export/",
         "/configuration/challenges/new/?kind=dns01_rfc2136",
     ],

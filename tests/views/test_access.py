@@ -10,7 +10,7 @@ from certs.models import Certificate, Order, User
 from tests import stock
 
 SEEN_BY_ALL = ("home", "certificates", "activity", "changes", "help", "go")
-ADMINISTRATORS_FORMS = ("certificate-upload", "certificate-self-signed", "certificate-request")
+ADMINISTRATORS_FORMS = ("certificate-add", "certificate-self-signed", "certificate-request")
 ADMINISTRATORS_POSTS = (
     "certificate-bind",
     "certificate-renew",

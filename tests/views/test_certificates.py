@@ -1,89 +1,19 @@
 from datetime import timedelta
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from certs.domain.errors import InputError
-from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order, PrivateKey, User
+from certs.models import AcmeAccount, AuditEvent, Binding, Certificate, Order, User
 from certs.services.bindings import binding_set
 from certs.services.issuing import account_fallback
 from certs.services.keys import key_create
 from certs.services.portal_state import state_get, state_update
 from portal import clock
 from tests import stock
-from tests.harness import pki
-
-UPLOAD = "/certificates/upload/"
-
-
-@pytest.fixture
-def pair() -> pki.Pair:
-    return pki.leaf(stock.CA, ["own.example.com"])
-
-
-def _file(text: str, name: str = "x.pem") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, text.encode())
-
-
-def test_upload_by_file_shows_what_was_taken_and_binds_nothing(client: Client, pair: pki.Pair) -> None:
-    response = client.post(UPLOAD, {"chain_file": _file(pair.pem), "key_file": _file(pair.key_pem)}, follow=True)
-    certificate = Certificate.objects.get()
-    page = response.content.decode()
-    assert response.redirect_chain[-1][0] == reverse("certificate", args=[certificate.pk])
-    assert "own.example.com" in page
-    assert "fit together" in page
-    assert not Binding.objects.exists()
-
-
-def test_upload_by_text_takes_the_same_certificate_once(client: Client, pair: pki.Pair) -> None:
-    for _ in range(2):
-        client.post(UPLOAD, {"chain_text": pair.pem, "key_text": pair.key_pem})
-    assert Certificate.objects.count() == 1
-    assert PrivateKey.objects.count() == 1
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({}, "Choose a file, or paste its text below."),
-        ({"chain_text": "hello", "key_text": "hello"}, "key"),
-        ({"chain_text": "{pem}", "key_text": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "key"),
-        ({"chain_text": "{pem}", "key_text": "{other}"}, "does not belong"),
-        ({"chain_text": "\x00", "key_text": "{key}"}, ""),
-        ({"chain_text": "{pem}" * 400, "key_text": "{key}"}, "at most"),
-    ],
-)
-def test_what_cannot_be_used_is_said_and_nothing_is_stored(
-    client: Client, pair: pki.Pair, given: dict[str, str], sentence: str
-) -> None:
-    other = pki.leaf(stock.CA, ["other.example.com"])
-    filled = {
-        name: text.replace("{pem}", pair.pem).replace("{key}", pair.key_pem).replace("{other}", other.key_pem)
-        for name, text in given.items()
-    }
-    response = client.post(UPLOAD, filled)
-    assert response.status_code == 200
-    assert "notice-danger" in response.content.decode()
-    assert sentence in response.content.decode()
-    assert not Certificate.objects.exists()
-    assert not PrivateKey.objects.exists()
-
-
-def test_a_file_that_is_no_pem_file_is_refused_by_its_size(client: Client, pair: pki.Pair) -> None:
-    big = SimpleUploadedFile("disk.img", b"\x00" * 300_000)
-    response = client.post(UPLOAD, {"chain_file": big, "key_text": pair.key_pem})
-    assert "too large" in response.content.decode()
-    assert not Certificate.objects.exists()
-
-
-def test_the_key_is_never_shown_again(client: Client, pair: pki.Pair) -> None:
-    page = client.post(UPLOAD, {"chain_text": "", "key_text": pair.key_pem, "password": "hunter2"}).content.decode()
-    assert "hunter2" not in page
-    assert pair.key_pem.strip().splitlines()[1] not in page
 
 
 def test_self_signed_starts_with_this_portals_name_and_the_warning(client: Client) -> None:

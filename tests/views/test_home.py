@@ -23,7 +23,7 @@ def test_the_welcome_page_says_whether_this_connection_uses_tls(client: Client) 
 
 def test_the_welcome_page_offers_three_ways_with_the_real_path(client: Client) -> None:
     page = client.get("/").content.decode()
-    for name in ("lets-encrypt", "certificate-upload", "certificate-self-signed"):
+    for name in ("lets-encrypt", "certificate-add", "certificate-self-signed"):
         assert f'href="{reverse(name)}"' in page
     assert f"install -m 644 server.crt {home.path()}/server.crt" in page
     assert f"install -m 400 server.key {home.path()}/server.key" in page
@@ -32,7 +32,7 @@ def test_the_welcome_page_offers_three_ways_with_the_real_path(client: Client) -
 def test_who_only_looks_is_offered_nothing_that_would_be_refused(onlooker: Client) -> None:
     page = onlooker.get("/").content.decode()
     assert "An administrator gives the portal a certificate" in page
-    for name in ("certificate-upload", "certificate-self-signed"):
+    for name in ("certificate-add", "certificate-self-signed"):
         assert f'href="{reverse(name)}"' not in page
 
 
@@ -90,10 +90,10 @@ class TestBanners:
         assert "cannot be read" not in onlooker.get("/help/").content.decode()
 
     def test_they_cost_few_queries_and_nothing_without_a_log_in(self, client: Client, stranger: Client) -> None:
-        client.get(reverse("certificate-upload"))
+        client.get(reverse("certificate-add"))
         stranger.get(reverse("account_login"))
         with CaptureQueriesContext(connection) as logged_in:
-            client.get(reverse("certificate-upload"))
+            client.get(reverse("certificate-add"))
         with CaptureQueriesContext(connection) as anonymous:
             stranger.get(reverse("account_login"))
         assert len(anonymous) <= 1
