@@ -31,8 +31,11 @@ def below(parent: Authority, name: str = "Our Intermediate", *, parent_passphras
     return authority_create(wish, parent=parent, parent_passphrase=parent_passphrase, actor="test")
 
 
-def leaf(authority: Authority, name: str = "www.example.com", *, passphrase: str = "", days: int = 90) -> Certificate:
-    return authority_issue(authority, Wish(hosts=(name,), days=days), passphrase=passphrase, actor="test")
+def leaf(
+    authority: Authority, name: str = "www.example.com", *, passphrase: str = "", auto_renew: bool = False
+) -> Certificate:
+    wish = Wish(hosts=(name,), days=90)
+    return authority_issue(authority, wish, passphrase=passphrase, auto_renew=auto_renew, actor="test")
 
 
 def version(certificate: Certificate) -> CertificateVersion:
