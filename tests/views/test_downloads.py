@@ -192,3 +192,18 @@ def test_the_jwks_is_public_cacheable_and_readable_from_other_sites(stranger: Cl
     assert changed.status_code == 200
     assert json.loads(changed.content) == {"keys": []}
     assert stranger.post("/.well-known/jwks.json").status_code in {403, 405}
+
+
+def test_the_overlap_is_set_on_its_page_by_administrators_only(
+    client: Client, onlooker: Client, own: Certificate
+) -> None:
+    certificate_update(own, actor="test", exposed=True)
+    page = client.get("/configuration/public-keys/").content.decode()
+    assert "shop.example.com" in page
+    assert "ES256" in page
+    assert "/.well-known/jwks.json" in page
+    assert onlooker.post("/configuration/public-keys/", {"days": "1"}).status_code == 403
+    assert "Type a whole number" in client.post("/configuration/public-keys/", {"days": "400"}).content.decode()
+    done = client.post("/configuration/public-keys/", {"days": "30"}, follow=True).content.decode()
+    assert "stays for 30 days" in done
+    assert "1 exposed" in client.get("/configuration/").content.decode()

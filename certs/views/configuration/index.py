@@ -34,6 +34,7 @@ from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
 from certs.views.configuration.export import export_shown
 from certs.views.configuration.front import shown as front_shown
+from certs.views.configuration.jwks import jwks_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
@@ -169,6 +170,12 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
             "on-demand",
             "A certificate is ordered when its name is first visited.",
             on_demand_shown(state),
+        ),
+        Entry(
+            "Public keys",
+            "public-keys",
+            "Keys that programs check signatures with, at /.well-known/jwks.json.",
+            jwks_shown(state),
         ),
         Entry("Export", "export", "Certificates and keys as files, for servers on this machine.", export_shown(state)),
     ]
