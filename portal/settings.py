@@ -191,6 +191,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api",
     "SORT_OPERATIONS": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,
     "PREPROCESSING_HOOKS": ["certs.api.schema.only_the_api"],
     "POSTPROCESSING_HOOKS": ["certs.api.schema.problems_add"],
 }

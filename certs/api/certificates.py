@@ -34,13 +34,12 @@ from certs.api.patching import json_patch, merge_patch
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.errors import ConflictError, InputError
-from certs.domain.keys import key_to_pem
 from certs.domain.roles import Right
 from certs.models import Certificate
 from certs.services.access import Actor, may_export, require
 from certs.services.deletion import certificate_delete
-from certs.services.events import audit_record
-from certs.services.keys import key_is_here, key_open
+from certs.services.downloads import download_make
+from certs.services.keys import key_is_here
 from certs.services.posting import certificate_post, certificate_put, material_read
 
 _TRIES = 3  # how often a change begins anew where somebody else changes the same
@@ -77,7 +76,7 @@ class CertificateItem(Endpoint):
     has_etag = True
 
     def get_parsers(self) -> list[BaseParser]:
-        kinds = [StrictJson, MergePatch, JsonPatch] if self.request.method == "PATCH" else [StrictJson]
+        kinds = [StrictJson, MergePatch, JsonPatch] if getattr(self.request, "method", "") == "PATCH" else [StrictJson]
         return [kind() for kind in kinds]
 
     @operation(
@@ -183,9 +182,7 @@ def private_key_told(row: Certificate, actor: Actor) -> str | None:
     key = row.current.key if row.current else row.key
     if key is None or not key_is_here(key) or key.locked or not may_export(actor, row):
         return None
-    text = key_to_pem(key_open(key)).decode("ascii")
-    audit_record(actor, "key.export", row, after={"key": key.spki_sha256, "by": "API"})
-    return text
+    return download_make(row, "key", actor=actor).data.decode("ascii")
 
 
 def _locked(row: Certificate, actor: Actor) -> Certificate:

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiExample
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from certs.api.fields import Flag, Strict, Table, Text, words
+from certs.api.names import COMPUTED
 from certs.domain.errors import InputError
 from certs.domain.names import is_address
 from certs.domain.properties import api_id_check
@@ -19,25 +20,6 @@ from certs.services.keys import key_is_here
 from portal import clock
 
 NOTHING = "--"  # of the reference, where there is no subject or domain
-COMPUTED = frozenset(
-    {
-        "caRef",
-        "domain",
-        "selfSigned",
-        "ca",
-        "valid",
-        "revoked",
-        "letsEncrypt",
-        "client",
-        "keypair",
-        "subject",
-        "from",
-        "to",
-        "sans",
-        "bindery",
-    }
-)
-
 REFERENCE = OpenApiExample(
     "As the reference shows it",
     value={
@@ -69,6 +51,7 @@ REFERENCE = OpenApiExample(
 )
 
 
+@extend_schema_serializer(component_name="Certificate")
 class Given(Strict):
     """What a client may say of a certificate; every computed property may be sent along and is not looked at."""
 
@@ -119,6 +102,7 @@ class More(serializers.Serializer[Any]):
         return {**super().get_fields(), "source": serializers.ChoiceField(choices=Certificate.Source.choices)}
 
 
+@extend_schema_serializer(component_name="Certificate")
 class CertificateDocument(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
@@ -252,6 +236,14 @@ def by_id(text: str) -> Q:
     except InputError:
         return Q(pk__in=())
     return Q(pk=known) if isinstance(known, UUID) else Q(api_id=known)
+
+
+def own_id(text: str) -> Q:
+    """The same for what has no other id than a UUID."""
+    try:
+        return Q(pk=UUID(text))
+    except ValueError:
+        return Q(pk__in=())
 
 
 def milliseconds(moment: datetime) -> int:

@@ -1,11 +1,14 @@
 """The OpenAPI 3.1 document: what each operation takes and answers, its conditions, and the problems it may tell."""
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+
+from certs.api.names import COMPUTED
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROBLEMS: Mapping[int, str] = {
@@ -85,7 +88,7 @@ def operation(
     name: str,
     summary: str,
     *,
-    answers: Mapping[int, Any],
+    answers: Mapping[Any, Any],
     body: Any = None,
     query: Any = None,
     path: Sequence[OpenApiParameter] = (),
@@ -122,23 +125,46 @@ def problems_add(result: dict[str, Any], generator: Any, request: Any, public: b
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = _PROBLEM
     components["responses"] = {f"Problem{status}": _problem(status, text) for status, text in PROBLEMS.items()}
-    for path, item in result["paths"].items():
+    for item in result["paths"].values():
         for method, each in item.items():
-            statuses = set(_ALWAYS)
-            if method in {"post", "put", "patch"}:
-                statuses |= set(_WITH_BODY)
-            if method in {"put", "patch", "delete"}:
-                statuses |= set(_CHANGES)
-            for status in sorted(statuses):
-                each["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
-            each["responses"] = dict(sorted(each["responses"].items()))
-            if method == "get" and any(one.get("name") == "If-None-Match" for one in each.get("parameters", ())):
-                each["responses"]["304"] = {"description": "Nothing has changed."}
-            _ = path
+            _complete(method, each)
     for name, schema in components["schemas"].items():
         if name.endswith("Request") and schema.get("type") == "object":
             schema["additionalProperties"] = False
-    return result
+    given = components["schemas"]["CertificateRequest"]["properties"]
+    given |= {name: {"description": "Computed: may be sent, and is not looked at."} for name in sorted(COMPUTED)}
+    return {name: _without_marks(value) for name, value in result.items()}
+
+
+def _complete(method: str, each: dict[str, Any]) -> None:
+    statuses = set(_ALWAYS)
+    if method in {"post", "put", "patch"}:
+        statuses |= set(_WITH_BODY)
+    if method in {"put", "patch", "delete"}:
+        statuses |= set(_CHANGES)
+    answers = each["responses"]
+    for status in sorted(statuses):
+        answers.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
+    if method == "get" and any(one.get("name") == "If-None-Match" for one in each.get("parameters", ())):
+        answers["304"] = {"description": "Nothing has changed."}
+    for status, answer in answers.items():
+        if "$ref" not in answer:
+            answer["description"] = answer.get("description") or HTTPStatus(int(status)).phrase
+            if status in {"201", "202"}:
+                answer["headers"] = {"Location": {"schema": {"type": "string"}}}
+    each["responses"] = dict(sorted(answers.items()))
+    if "requestBody" in each:
+        each["requestBody"]["required"] = each["operationId"] not in _BODY_OPTIONAL
+
+
+def _without_marks(value: Any) -> Any:
+    """The library's own marks for enumerations mean nothing to readers."""
+    if isinstance(value, dict):
+        return {name: _without_marks(inner) for name, inner in value.items() if name != "x-spec-enum-id"}
+    return [_without_marks(inner) for inner in value] if isinstance(value, list) else value
+
+
+_BODY_OPTIONAL = frozenset({"certificate_renew", "certificate_renew_many"})
 
 
 def _problem(status: int, text: str) -> dict[str, Any]:

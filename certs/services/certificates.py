@@ -371,7 +371,7 @@ def certificates_add_many(
                 Certificate.objects.bulk_create(rows)
         except IntegrityError:
             for own in fields:
-                _refuse_taken(own.api_id)
+                api_id_refuse_taken(own.api_id)
             raise
         CertificateVersion.objects.bulk_create(versions)
         CertificateName.objects.bulk_create(names)
@@ -511,13 +511,14 @@ def _create(given: "_Fields", **fields: Any) -> Certificate:
         with transaction.atomic():
             certificate = Certificate.objects.create(**given.columns, **fields)
     except IntegrityError:
-        _refuse_taken(given.api_id)
+        api_id_refuse_taken(given.api_id)
         raise
     _tags_write(certificate, given.tags)
     return certificate
 
 
-def _refuse_taken(api_id: str) -> None:
+def api_id_refuse_taken(api_id: str) -> None:
+    """Raises ConflictError (code "id"). For whoever signs or orders first, and stores after."""
     taken = Certificate.objects.filter(api_id=api_id).first() if api_id else None
     if taken is None and api_id and isinstance(uid := api_id_check(api_id), UUID):
         taken = Certificate.objects.filter(pk=uid).first()
@@ -542,10 +543,9 @@ class _Fields:
 
 
 def _fields_of(given: Properties, actor: Actor, *, fallback: str) -> _Fields:
-    """Raises InputError, ConflictError where the id is taken, NotAllowed where the actor may add nothing there."""
+    """Raises InputError, NotAllowed where the actor may add nothing there. Whether the id is taken is told when the row
+    is made: the same certificate again may come under its own."""
     chosen = api_id_check(given.api_id) if given.api_id else ""
-    if chosen:
-        _refuse_taken(given.api_id)
     tags = tags_check(given.tags)
     home = home_for(actor, organization=given.organization, department=given.department, tags=tags)
     if given.organization is not None:

@@ -40,7 +40,7 @@ _EMPTY: Given = {"description": "", "exposed": False, "autoRenew": False, "tags"
 def certificate_post(given: Given, *, actor: Actor) -> tuple[Certificate, bool]:
     """Take it into the store where the actor may add one; whether it is new there. Raises NotAllowed, and what
     `material_read` and `certificate_take` raise."""
-    properties = _properties(given, actor)
+    properties = properties_read(given, actor=actor)
     chain, key = material_read(given)
     row = key_import(key) if key is not None else None
     if chain is not None:
@@ -54,7 +54,7 @@ def certificate_post(given: Given, *, actor: Actor) -> tuple[Certificate, bool]:
 def certificate_foresee(given: Given, *, actor: Actor) -> str:
     """What `certificate_post` would do, as a sentence; nothing is stored. Raises what it raises, as far as that can be
     told."""
-    properties = _properties(given, actor)
+    properties = properties_read(given, actor=actor)
     chain, key = material_read(given)
     if chain is None:
         if key is None:
@@ -124,7 +124,8 @@ def material_read(given: Given, certificate: Certificate | None = None) -> tuple
     return chain, key
 
 
-def _properties(given: Given, actor: Actor) -> Properties:
+def properties_read(given: Given, *, actor: Actor) -> Properties:
+    """Where and as what the actor's new certificate goes. Raises NotAllowed."""
     home = home_for(actor, tags=given.get("tags") or ())
     return Properties(
         name=given.get("name") or "",
