@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from asn1crypto import cms
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
@@ -213,7 +214,9 @@ def _file_read(file: GivenFile, heap: _Heap) -> None:
         raise BundleRefused(
             f"{file.shown}: {error.message}", advice=error.advice, code=error.code, file=file.name
         ) from error
-    except Exception as error:  # parsers of other people's bytes: whatever they meet, the file is to blame
+    except BaseException as error:  # parsers of other people's bytes: whatever they meet, the file is to blame
+        if not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):  # of a library in Rust
+            raise
         raise BundleRefused(
             f"{file.shown} is damaged.", advice="Copy the whole file again, in binary mode.", file=file.name
         ) from error
@@ -628,7 +631,10 @@ def _sent(item: Item) -> list[x509.Certificate]:
 
 
 def _weak_hash(certificate: x509.Certificate) -> str:
-    algorithm = certificate.signature_hash_algorithm
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return ""
     return _WEAK_HASHES.get(algorithm.name, "") if algorithm else ""
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certs.domain.errors import KeyRefused
-from certs.domain.pbe import Effort, rounds_check
+from certs.domain.pbe import Effort, NotOpened, decrypt, is_known, rounds_check
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -137,9 +137,14 @@ def key_from_encrypted(der: bytes, password: str, effort: Effort) -> Key:
     """Of an EncryptedPrivateKeyInfo (PKCS#8). Raises KeyRefused (code "password-wrong" where it does not open), and
     StoreRefused (code "too-much-work") before a derivation that `effort` cannot pay."""
     try:
-        rounds_check(EncryptedPrivateKeyInfo.load(der)["encryption_algorithm"], effort)
+        info = EncryptedPrivateKeyInfo.load(der)
+        algorithm = info["encryption_algorithm"]
+        if is_known(algorithm):
+            plain = decrypt(algorithm, bytes(info["encrypted_data"]), password, effort)
+            return _accepted(load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True))
+        rounds_check(algorithm, effort)  # what the library alone can open: the schemes of before 1999
         return _accepted(load_der_private_key(der, password.encode(), unsafe_skip_rsa_key_validation=True))
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, NotOpened) as error:
         raise _wrong_password() from error
 
 
@@ -172,8 +177,10 @@ def key_from_block(block: bytes, password: bytes | None, effort: Effort) -> Key:
     """One PEM block with a private key; `password` only where it is encrypted. Raises as `key_from_encrypted`."""
     try:
         if password is not None and b"BEGIN ENCRYPTED PRIVATE KEY" in block:
-            info = EncryptedPrivateKeyInfo.load(b64decode(b"".join(block.split(b"-----")[2].split()), validate=True))
-            rounds_check(info["encryption_algorithm"], effort)
+            octets = b64decode(b"".join(block.split(b"-----")[2].split()), validate=True)
+            return key_from_encrypted(octets, password.decode(errors="replace"), effort)
+        if password is not None and not _VECTOR.search(block):
+            raise ValueError("a vector of another length than the cipher's, at which the library panics")
         return _accepted(load_pem_private_key(block, password, unsafe_skip_rsa_key_validation=True))
     except _UNREADABLE as error:
         if password is not None:
@@ -184,6 +191,8 @@ def key_from_block(block: bytes, password: bytes | None, effort: Effort) -> Key:
         ) from error
 
 
+# Of a key that OpenSSL encrypted its own way (RFC 1421 §4.6.1.3).
+_VECTOR = re.compile(rb"DEK-Info: (AES-\d{3}-CBC,[0-9A-Fa-f]{32}|DES(-EDE3)?-CBC,[0-9A-Fa-f]{16})\s")
 # What the library's parser and asn1crypto's raise for what they cannot read.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, UnsupportedAlgorithm)
 

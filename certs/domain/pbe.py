@@ -110,6 +110,11 @@ def decrypt(algorithm: algos.EncryptionAlgorithm, data: bytes, password: str | N
     return open_(key, vector, data)
 
 
+def is_known(algorithm: algos.EncryptionAlgorithm) -> bool:
+    """Whether `decrypt` opens it."""
+    return algorithm["algorithm"].native in {"pbes2", *_OLD}
+
+
 def rounds_check(algorithm: algos.EncryptionAlgorithm, effort: Effort) -> None:
     """Pays for a derivation that another library is about to do. Raises as `decrypt`."""
     name, parameters = algorithm["algorithm"].native, algorithm["parameters"]

@@ -9,7 +9,7 @@ _MARKS = (  # the longer mark first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_UNMARKED = ((b"-\0-\0-\0", "utf-16-le"), (b"\0-\0-\0-", "utf-16-be"))
+_DASHES = b"-\0-\0-\0"  # of UTF-16; which half comes first tells the place where they begin
 
 
 def text_of(data: bytes) -> bytes:
@@ -17,7 +17,7 @@ def text_of(data: bytes) -> bytes:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace").encode()
-    for sign, encoding in _UNMARKED:
-        if sign in data:
-            return data.decode(encoding, "replace").encode()
-    return data
+    place = data.find(_DASHES)
+    if place < 0:
+        return data
+    return data.decode("utf-16-be" if place % 2 else "utf-16-le", "replace").encode()
