@@ -128,3 +128,23 @@ def _save(row: Organization | Department, actor: Actor, action: str) -> None:
             audit_record(actor, action, row, before={"name": before} if before else {}, after={"name": row.name})
     except IntegrityError as error:
         raise ConflictError(f"The name “{row.name}” is taken.", advice="Choose another one.", code="name") from error
+
+
+def organization_find(word: str) -> Organization:
+    """By its name or id. Raises InputError."""
+    found = next((row for row in Organization.objects.all() if word in (row.name, str(row.pk))), None)
+    if found is None:
+        names = ", ".join(Organization.objects.order_by("name").values_list("name", flat=True)[:10])
+        raise InputError(f"No organization is called “{word}”.", advice=f"There is {names}.", code="organization")
+    return found
+
+
+def department_find(word: str, organization: Organization | None = None) -> Department:
+    """By its name or id, where it is the only one so called. Raises InputError."""
+    rows = Department.objects.select_related("organization")
+    rows = rows.filter(organization=organization) if organization else rows
+    found = [row for row in rows if word in (row.name, str(row.pk))]
+    if len(found) != 1:
+        how = "No department is" if not found else "Several departments are"
+        raise InputError(f"{how} called “{word}”.", advice="Name its organization, too.", code="department")
+    return found[0]

@@ -29,6 +29,7 @@ REFUSED = {
     "renew": [(), ("nothing.example",), ("nothing.example", "--all")],
     "revoke": [("nothing.example",)],
     "tls_in_front": [("--trust", "not-an-address"), ("--drop", "192.0.2.1")],
+    "token": [("create", "X", "--role", "king"), ("create", " ", "--role", "viewer"), ("revoke", "nothing")],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
 }
 WORDLESS = {

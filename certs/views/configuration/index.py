@@ -14,7 +14,7 @@ from certs.domain import hsts
 from certs.domain.addresses import addresses_shown
 from certs.domain.roles import Right
 from certs.forms.bindings import HostForm, PublicUrlForm
-from certs.models import Binding, PortalState
+from certs.models import Binding, PortalState, User
 from certs.selectors import Shown, certificate_shown
 from certs.services import addresses
 from certs.services.access import may
@@ -38,6 +38,7 @@ from certs.views.configuration.jwks import jwks_shown
 from certs.views.configuration.methods import methods_shown
 from certs.views.configuration.notifications import notifications_shown
 from certs.views.configuration.on_demand import on_demand_shown
+from certs.views.configuration.pki import pki_shown
 from certs.views.configuration.store import store_shown
 from certs.views.configuration.trust import trust_shown
 from portal import clock
@@ -51,7 +52,7 @@ class Entry:
     shown: Shown
 
 
-_FOR_ADMINISTRATORS = {"diagnosis", "store", "take-over"}  # their pages show nothing to anybody else
+_FOR_ADMINISTRATORS = {"diagnosis", "people", "store", "take-over"}  # their pages show nothing to anybody else
 
 
 @portal_required
@@ -177,10 +178,22 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
             "Keys that programs check signatures with, at /.well-known/jwks.json.",
             jwks_shown(state),
         ),
+        Entry(
+            "PKI addresses",
+            "pki-address",
+            "Where your own CAs publish revocation lists and answer OCSP: it stands in what they sign.",
+            pki_shown(),
+        ),
+        Entry("People", "people", "Who may log in, which roles they hold, and in which organizations.", _people()),
         Entry("Export", "export", "Certificates and keys as files, for servers on this machine.", export_shown(state)),
     ]
     entries = [take_over, *entries] if held else [*entries, take_over]
     return [entry for entry in entries if administrator or entry.url_name not in _FOR_ADMINISTRATORS]
+
+
+def _people() -> Shown:
+    count = User.objects.filter(is_active=True).count()
+    return Shown("ok", "you alone" if count == 1 else f"{count} may log in")
 
 
 def _lets_encrypt(state: PortalState) -> Shown:
