@@ -231,13 +231,13 @@ def authority_change(
 
 
 @needs(Right.AUTHORITY)
-def authority_retire(authority: Authority, *, actor: Actor, successor: Authority | None = None) -> None:
+def authority_retire(authority: Authority, *, actor: Actor, successor: Authority | None = None) -> Authority:
     """It signs no certificate any more, but goes on telling of revoked ones. What it issued moves to the successor.
 
     Raises ConflictError, InputError where the successor cannot take over.
     """
     if authority.retired_at is not None and authority.successor_id == (successor.pk if successor else None):
-        return
+        return authority
     if successor is not None:
         require(actor, Right.READ, successor)
         if successor.pk == authority.pk or successor.retired_at is not None or _leads_to(successor, authority):
@@ -248,6 +248,7 @@ def authority_retire(authority: Authority, *, actor: Actor, successor: Authority
         authority.save(update_fields=["retired_at", "successor"])
         children_wake(authority)
         audit_record(actor, "authority.retire", authority, after={"successor": str(successor or "")})
+    return authority
 
 
 def children_wake(authority: Authority) -> None:

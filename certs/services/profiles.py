@@ -51,7 +51,7 @@ def profile_create(label: str, rules: Mapping[str, Any], *, actor: Actor, name: 
     return row
 
 
-def profile_change(row: IssuanceProfile, *, label: str, rules: Mapping[str, Any], actor: Actor) -> None:
+def profile_change(row: IssuanceProfile, *, label: str, rules: Mapping[str, Any], actor: Actor) -> IssuanceProfile:
     """For what is issued and renewed from now on. Raises InputError."""
     require(actor, Right.AUTHORITY)
     before, profile = row.rules, Profile.from_json(row.name, label.strip(), rules)
@@ -61,6 +61,7 @@ def profile_change(row: IssuanceProfile, *, label: str, rules: Mapping[str, Any]
         row.label, row.rules = label.strip(), profile.as_json()
         row.save(update_fields=["label", "rules"])
         audit_record(actor, "profile.change", row.name, before=before, after=row.rules)
+    return row
 
 
 def profile_delete(row: IssuanceProfile, *, actor: Actor) -> None:

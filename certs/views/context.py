@@ -58,6 +58,7 @@ class Banner:
 _PAGES = (
     ("Home", "home"),
     ("Certificates", "certificates"),
+    ("Authorities", "authorities"),
     ("Configuration", "configuration"),
     ("Activity", "activity"),
     ("Help", "help"),
