@@ -10,8 +10,8 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, F, Q, QuerySet
 
-from certs.domain.errors import InputError, NameRefused
-from certs.domain.names import SERVER_NAME, name_display, name_parse, name_reversed
+from certs.domain.errors import InputError
+from certs.domain.names import name_display, name_reversed
 from certs.domain.roles import Right, Scope
 from certs.models import (
     AcmeAccount,
@@ -29,6 +29,7 @@ from certs.models import (
     Order,
     Organization,
     PortalState,
+    PrivateKey,
     User,
 )
 from certs.models.organization import DEFAULT_ORGANIZATION
@@ -237,54 +238,17 @@ def job_lines(job: UUID) -> QuerySet[JobEvent]:
     return JobEvent.objects.filter(job=job)
 
 
-CERTIFICATE_FILTERS: dict[str, str] = {
-    "": "All",
-    "valid": "Valid",
-    "soon": "Expires soon",
-    "expired": "Expired",
-    "revoked": "Revoked",
-    "failing": "Renewal fails",
-    "pending": "Not issued yet",
-    "test": "Test certificates",
-}
-CERTIFICATE_SORTS: dict[str, tuple[str, ...]] = {
-    "name": ("name", "id"),
-    "-name": ("-name", "-id"),
-    "expiry": ("current__not_after", "id"),
-    "-expiry": ("-current__not_after", "-id"),
-}
+def certificates_list(actor: Viewer) -> QuerySet[Certificate]:
+    """For a table of a few of them; PEM columns are left where they are. A list of all is `certificates_search`'s."""
+    found = certificates_visible_to(actor).select_related("current__key")
+    found = found.defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+    return found.order_by(F("expires_at").asc(nulls_last=True), "id")
 
 
-def certificates_list(
-    person: Viewer, *, search: str = "", state: str = "", sort: str = "expiry"
-) -> QuerySet[Certificate]:
-    """The certificates page: PEM columns are left where they are. Unknown words count as none."""
-    found = certificates_visible_to(person).select_related("current__key")
-    found = found.defer("current__leaf_pem", "current__chain_pem", "current__key__sealed", "account__ca_bundle")
-    if search:
-        by_name = Q(name__icontains=search) | Q(name_rows__name__icontains=_as_stored(search))
-        found = found.filter(pk__in=Certificate.objects.filter(by_name).values("pk"))
-    moment = clock.now()
-    conditions = {
-        "valid": Q(current__not_after__gt=moment, current__revoked_at=None),
-        "revoked": Q(current__revoked_at__isnull=False),
-        "soon": Q(current__not_after__gt=moment, current__not_after__lte=moment + SOON),
-        "expired": Q(current__not_after__lte=moment),
-        "failing": Q(failures__gt=0),
-        "pending": Q(current=None),
-        "test": Q(current__is_test=True),
-    }
-    if state in conditions:
-        found = found.filter(conditions[state])
-    return found.order_by(*CERTIFICATE_SORTS.get(sort, CERTIFICATE_SORTS["expiry"]))
-
-
-def _as_stored(search: str) -> str:
-    """A name in its own script is looked for by its A-label; anything else as it was typed."""
-    try:
-        return name_parse(search, SERVER_NAME)
-    except NameRefused:
-        return search
+def certificates_deleted_visible_to(actor: Viewer) -> QuerySet[Certificate]:
+    """Those that can be restored, the latest first."""
+    gone = Certificate.objects.exclude(deleted_at=None).filter(visible(actor))
+    return gone.select_related("current").defer("current__leaf_pem", "current__chain_pem").order_by("-deleted_at", "id")
 
 
 def certificate_shown(certificate: Certificate, moment: datetime | None = None) -> Shown:
@@ -292,18 +256,40 @@ def certificate_shown(certificate: Certificate, moment: datetime | None = None) 
     now = moment or clock.now()
     version = certificate.current
     if version is None:
-        return Shown("danger", "not issued") if certificate.failures else Shown("unknown", "not issued yet")
+        return _shown_without_version(certificate)
     worst_first = (
         (version.not_after <= now, "danger", "expired"),
         (version.revoked_at is not None, "danger", "revoked"),
-        (version.key is None, "danger", "key missing"),
+        (key_is_missing(certificate, version.key), "danger", "key missing"),
         (bool(version.key and version.key.compromised_at), "danger", "key compromised"),
         (version.not_before > now, "warning", "not valid yet"),
         (certificate.failures > 0, "warning", "renewal fails"),
         (version.not_after - now <= min(SOON, version.lifetime / 6), "warning", "expires soon"),
         (version.is_test, "warning", "test certificate"),
+        (version.key is None, "ok", "trusted"),
     )
     return next((Shown(kind, words) for is_so, kind, words in worst_first if is_so), Shown("ok", "valid"))
+
+
+def _shown_without_version(certificate: Certificate) -> Shown:
+    key = certificate.key
+    if key is not None and key.compromised_at is not None:
+        return Shown("danger", "key compromised")
+    if key is not None and key_is_missing(certificate, key):
+        return Shown("danger", "key missing")
+    if certificate.request_pem:
+        return Shown("unknown", "waiting for the CA’s answer")
+    if key is not None:
+        return Shown("ok", "key pair")
+    return Shown("danger", "not issued") if certificate.failures else Shown("unknown", "not issued yet")
+
+
+def key_is_missing(certificate: Certificate, key: PrivateKey | None) -> bool:
+    """One that was uploaded without a key is only trusted, and one that our CA signed for a request has its key
+    elsewhere; what we made ourselves has one, and so has what is said to be here."""
+    if key is None:
+        return certificate.source in (Certificate.Source.ACME, Certificate.Source.SELF_SIGNED)
+    return key.held == PrivateKey.Held.HERE and not key.sealed
 
 
 def bound_certificates(actor: Viewer = "") -> list[Certificate]:

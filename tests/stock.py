@@ -52,6 +52,7 @@ def renewed(certificate: Certificate, *, days: float = 90, age: float = 0, is_te
     type(certificate.current).objects.filter(pk=certificate.current.pk).update(
         not_before=start, not_after=start + timedelta(days=days)
     )
+    Certificate.objects.filter(pk=certificate.pk).update(expires_at=start + timedelta(days=days))
     certificate.refresh_from_db()
 
 

@@ -1,8 +1,10 @@
-"""Going back (or forward) to a version of a certificate that was kept."""
+"""The versions of a certificate that are kept: comparing two, and going back (or forward) to one."""
 
 from django.db import transaction
 
+from certs.domain.comparison import Comparison, certificates_compare
 from certs.domain.errors import ConflictError, InputError
+from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.models import Binding, Certificate, CertificateVersion
 from certs.services.access import Actor, needs
@@ -10,6 +12,13 @@ from certs.services.bindings import binding_check
 from certs.services.certificates import version_make_current
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
+
+
+def version_compare(before: CertificateVersion, after: CertificateVersion) -> Comparison:
+    """What changed from one to the other; they need not belong to one certificate. Raises CertificateRefused where
+    what is stored cannot be read."""
+    chains = (certificates_read(version.fullchain_pem.encode()) for version in (before, after))
+    return certificates_compare(*chains)
 
 
 @needs(Right.CERTIFICATE_CHANGE)

@@ -1,9 +1,9 @@
 """The certificates: list, one of them, and what can be done with it."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -15,40 +15,40 @@ from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm
 from certs.forms.issue_options import IssueOptionsForm
+from certs.forms.store import FilterForm
 from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_options_change, certificate_self_sign
-from certs.services.deletion import certificate_delete
+from certs.services.certificates import certificate_options_change, certificate_self_sign, certificate_tags
+from certs.services.deletion import KEPT, certificate_delete, certificate_uses
+from certs.services.filters import Filters
 from certs.services.issue_options import issue_options_of
 from certs.services.issuing import certificate_order, certificate_renew
 from certs.services.ledger import budgets_shown
 from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
+from certs.services.reissue import is_signed_here
+from certs.services.search import certificates_search, substring_index
 from certs.services.versions import version_use
 from certs.views.access import actor_of, may_use_last, right_required
-
-PAGE = 50
 
 
 @right_required(Right.READ)
 @require_safe
 def certificates(request: HttpRequest) -> HttpResponse:
-    # PostgreSQL does not even look for text with a NUL in it.
-    search, state = request.GET.get("q", "").replace("\0", "").strip()[:255], request.GET.get("state", "")
-    sort = request.GET.get("sort", "expiry")
-    found = selectors.certificates_list(actor_of(request), search=search, state=state, sort=sort)
-    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
-    context = {
-        "page": page,
-        "rows": [(certificate, selectors.certificate_shown(certificate)) for certificate in page],
-        "search": search,
-        "state": state,
-        "sort": sort if sort in selectors.CERTIFICATE_SORTS else "expiry",
-        "filters": selectors.CERTIFICATE_FILTERS,
-    }
+    form = FilterForm(request.GET)
+    context: dict[str, Any] = {"form": form, "substring_index": substring_index()}
+    if form.found is not None:
+        page = form.attempt(lambda: certificates_search(actor_of(request), form.found or Filters()))
+        if page is not None:
+            context |= {
+                "page": page,
+                "rows": [(row, selectors.certificate_shown(row)) for row in page.rows],
+                "sort": form.found.sort,
+                "is_filtered": not form.found.is_empty,
+            }
     return render(request, "certificates/list.html", context)
 
 
@@ -67,10 +67,14 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "is_offered": state_get().import_offer_id == row.pk,
         "open_order": row.orders.filter(finished_at=None).first(),
         "bindable": [name for name in (row.current.names if row.current else []) if not is_address(name)],
+        "tags": certificate_tags(row),
+        "key_is_missing": selectors.key_is_missing(row, row.current.key if row.current else row.key),
+        "uses": certificate_uses(row),
         "confirm": ConfirmForm(expected=row.name),
         "suggestion": Suggestion.from_json(row.ari),
         "budgets": budgets_shown(row.account, row.names, certificate=row) if row.account else [],
         "options": issue_options_of(row),
+        "signed_here": is_signed_here(row),
         "can_rehearse": row.account is not None and bool(rehearsal_directory(row.account)),
     }
     return render(request, "certificates/certificate.html", context)
@@ -202,7 +206,7 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.error(request, f"Nothing was deleted: type {row.name} to confirm.")
         return redirect("certificate", pk=pk)
     certificate_delete(row, actor=actor_of(request))
-    messages.success(request, f"{row.name} was deleted.")
+    messages.success(request, f"{row.name} was deleted. It can be restored for {KEPT.days} days.")
     return redirect("certificates")
 
 

@@ -151,13 +151,22 @@ class TestList:
             ("state=valid", ["good.", "soon."], ["gone."]),
             ("q=%25", [], ["good."]),
             ("q=nothing-like-it", [], ["good."]),
-            ("state=bogus&sort=bogus&page=99", ["good."], []),
+            ("domain=example.com&state=test", ["staging."], ["good."]),
+            ("domain=ample.com", [], ["good."]),
+            ("page=99", ["good."], []),
         ],
     )
     def test_search_and_filter(self, client: Client, query: str, seen: list[str], unseen: list[str]) -> None:
         page = client.get(f"{reverse('certificates')}?{query}").content.decode()
         assert all(f"{name}example.com</a>" in page for name in seen)
         assert not any(f"{name}example.com</a>" in page for name in unseen)
+
+    @pytest.mark.parametrize("query", ["state=bogus", "sort=bogus", "domain=a+b", "expires_before=soon", "cursor=x"])
+    def test_what_cannot_be_looked_for_is_said_and_nothing_is_shown(self, client: Client, query: str) -> None:
+        page = client.get(f"{reverse('certificates')}?{query}").content.decode()
+        assert "field-error" in page or "notice-danger" in page
+        assert "Nothing was looked for" in page
+        assert "good.example.com" not in page
 
     def test_the_first_to_expire_comes_first(self, client: Client) -> None:
         page = client.get(reverse("certificates")).content.decode()
