@@ -120,7 +120,7 @@ def _lineage(
             return Left(folder, f"{path} was not read: {tree.why_unread(path)}.")
     chain = tree.read(f"{folder}/ca.cer") or tree.read(f"{folder}/fullchain.cer") or b""
     try:
-        version = version_read("1", (certificate or b"") + b"\n" + chain, key or b"")
+        version = version_read("1", certificate or b"", chain, key or b"")
     except BinderyError as error:
         return left_of(folder, error)
     return FoundLineage(

@@ -259,7 +259,7 @@ def _version(tree: Tree, what: str, label: str, files: list[str]) -> FoundVersio
         if data is None:
             return Left(what, f"{path} was not read: {tree.why_unread(path)}.")
     try:
-        return version_read(label, (certificate or b"") + b"\n" + (chain or b""), key or b"")
+        return version_read(label, certificate or b"", chain or b"", key or b"")
     except BinderyError as error:
         return left_of(what, error)
 

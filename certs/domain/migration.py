@@ -135,10 +135,10 @@ class Found:
     left: tuple[Left, ...] = ()
 
 
-def version_read(label: str, certificate: bytes, key: bytes) -> FoundVersion:
-    """A version from PEM, its certificates in any order. Raises CertificateRefused, KeyRefused."""
+def version_read(label: str, certificate: bytes, issuers: bytes, key: bytes) -> FoundVersion:
+    """A version from PEM; `issuers` may be empty. Raises CertificateRefused, KeyRefused."""
     private = key_from_pem(key)
-    certificates = certificates_read(certificate)
+    certificates = [*certificates_read(certificate), *(certificates_read(issuers) if issuers.strip() else [])]
     chain = chain_order(certificates, private.public_key())
     pair_check(chain.leaf, private)
     key_type_of(chain.leaf.public_key())

@@ -219,7 +219,7 @@ def _bared(reading: _Reading, raw: dict[str, str], wanted: Wanted) -> Tree:
     for path, target in raw.items():
         # An absolute target is one of a hard link, or of a link that meant the machine the archive was made on.
         inside = _inside(PurePosixPath(target) if target.startswith("/") else PurePosixPath(path).parent / target)
-        if inside.startswith(cut) and inside != path:
+        if inside and inside.startswith(cut) and inside != path:
             links[path[len(cut) :]] = inside[len(cut) :]
         else:
             unread[path[len(cut) :]] = "it is a link that leads out of the archive"
