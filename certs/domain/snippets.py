@@ -71,8 +71,8 @@ class Snippet:
 
     @property
     def rows(self) -> int:
-        """Lines of a field that shows it, some of them wrapped."""
-        return sum(1 + len(line) // 90 for line in self.text.splitlines())
+        """Lines of a field that shows it, and one for the bar below them."""
+        return len(self.text.splitlines()) + 1
 
 
 def snippets_for(facts: Facts) -> list[Snippet]:

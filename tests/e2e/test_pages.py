@@ -1,8 +1,11 @@
 """Every page in real Chromium: light, dark, at 360 px, by keyboard and without scripts. Screenshots are kept."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import pkcs12
 from playwright.sync_api import Browser, Error, expect
 
 from tests.harness import person as people
@@ -32,6 +35,8 @@ PATHS = (
     "/configuration/challenges/new/?kind=dns01_provider",
     "/configuration/on-demand/",
     "/configuration/export/",
+    "/configuration/public-keys/",
+    "/certificates/trust-store/",
     "/configuration/accounts/",
     "/configuration/accounts/new/",
     "/configuration/notifications/",
@@ -181,6 +186,48 @@ def test_it_works_without_scripts(browser: Browser, place: Portal) -> None:
         alice.page.get_by_role("link", name="portal.test").click()
         alice.page.get_by_role("link", name="Check now").click()
         expect(alice.page.locator("body")).to_contain_text("serves it")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+def test_a_person_takes_a_key_store_and_a_service_reads_the_public_key(
+    browser: Browser, place: Portal, scripts: bool
+) -> None:
+    with visitor(browser, java_script_enabled=scripts) as alice:
+        people.log_in(alice, place.http_url)
+        page = alice.page
+        alice.go(f"{place.http_url}/certificates/?q=bücher&state=valid")
+        page.get_by_role("link", name="portal.test").click()
+        here = page.url
+        if page.get_by_role("button", name="Expose its public key").is_visible():
+            page.get_by_role("button", name="Expose its public key").click()
+        expect(page.locator("#export").locator("..")).to_contain_text("Its public key is in /.well-known/jwks.json")
+        page.get_by_role("link", name="Export", exact=True).click()
+        page.locator("#pkcs12 > summary").click()
+        password = page.locator("#pkcs12-suggestion").input_value()
+        page.locator("#pkcs12-use_suggested").check()
+        alice.shot("export")
+        with page.expect_download() as coming:
+            page.get_by_role("button", name="Download PKCS#12 (.p12, .pfx)").click()
+        assert coming.value.suggested_filename == "portal.test.p12"
+        store = pkcs12.load_pkcs12(Path(coming.value.path()).read_bytes(), password.encode())
+        if scripts:
+            _look_closely(alice, here)
+    told = jwt.PyJWKClient(f"{place.http_url}/.well-known/jwks.json")
+    (key,) = told.get_signing_keys()
+    token = jwt.encode({"sub": "somebody"}, store.key, algorithm="ES256", headers={"kid": key.key_id})  # type: ignore[arg-type]
+    found = told.get_signing_key_from_jwt(token)
+    assert jwt.decode(token, found.key, algorithms=[found.algorithm_name]) == {"sub": "somebody"}
+
+
+def _look_closely(alice: Visitor, here: str) -> None:
+    """Everything unfolded, wide and narrow."""
+    for path in ("export/", "snippets/"):
+        alice.go(here + path)
+        alice.page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+        for width in (1200, 360):
+            alice.page.set_viewport_size({"width": width, "height": 800})
+            alice.shot(f"{path.strip('/')}-{width}")
+            assert _wide(alice) <= 0
 
 
 def test_a_log_in_over_https_leaves_the_one_over_http_alone(browser: Browser, place: Portal) -> None:
