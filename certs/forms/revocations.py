@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from certs.domain.revocation import REASONS
+from certs.domain.revocation import OWN_REASONS, REASONS
 from certs.forms.base import ConfirmForm
 
 
@@ -20,12 +20,16 @@ class RevokeForm(ConfirmForm):
         choices=[("account", "The account at the CA"), ("key", "The certificate's own key, which also proves that")],
     )
 
-    def __init__(self, data: QueryDict | None = None, *, expected: str, key_here: bool) -> None:
+    def __init__(self, data: QueryDict | None = None, *, expected: str, key_here: bool, own: bool = False) -> None:
+        """`own`: one of our own CAs revokes it, which knows more reasons and asks nobody's signature."""
         super().__init__(data, expected=expected)
         self.order_fields(["reason", "by", "typed"])
-        if not key_here:
+        if own:
+            self.offer("reason", [(name, f"{label} ({name})") for name, (_, label) in OWN_REASONS.items()])
+            del self.fields["by"]
+        elif not key_here:
             self.offer("by", [("account", "The account at the CA")])
 
     @property
     def given(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in ("reason", "by")}
+        return {name: self.cleaned_data[name] for name in ("reason", "by") if name in self.fields}

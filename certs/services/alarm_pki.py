@@ -109,7 +109,7 @@ def _own(row: Authority, moment: datetime) -> Trouble | None:
 
 
 def _rest(row: Authority, moment: datetime) -> dict[str, Any]:
-    path = reverse("certificate", args=[row.certificate_id])
+    path = reverse("authority-publication", args=[row.pk])
     if row.offline:
         advice = "Open the page below and sign anew with the passphrase of the CA."
         return {"tried": "Nothing: the CA is offline, and only a person can sign.", "advice": advice, "path": path}

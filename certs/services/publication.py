@@ -9,13 +9,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
 
+from certs.domain.alarms import by_hand_level, lapse_level, span_shown
 from certs.domain.crl import crl_number
 from certs.domain.errors import BinderyError
 from certs.domain.pem import certificates_read
 from certs.domain.revocation import CrlRefused, crl_read
 from certs.models import Authority, CertificateVersion
+from certs.selectors import Shown
 from certs.services.authority_keys import authority_certificate
-from certs.services.pki import pki_urls
+from certs.services.pki import PkiUrls, pki_base_url, pki_urls
 from certs.transports.outbound import CRL, CRL_BYTES, fetch
 from portal import clock
 
@@ -115,3 +117,55 @@ def list_check(asked: ListQuestion) -> ListCheck:
         text = f"The list of {authority} at its address is an earlier one: number {told}, not {asked.number}."
         return ListCheck(False, text, url)
     return ListCheck(True, f"The list of {authority} is current until {until}, seen from this machine.", url)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What an authority publishes, as a page tells of it."""
+
+    authority: Authority
+    urls: PkiUrls | None
+    entries: int
+    waiting: bool  # the list does not tell of everything that was revoked
+    list_state: Shown
+    responder_state: Shown
+    responder_until: datetime | None
+
+
+def publication_shown(authority: Authority) -> Publication:
+    row = Authority.objects.select_related("certificate__current", "responder__current").get(pk=authority.pk)
+    moment = clock.now()
+    version = row.responder.current if row.responder else None
+    responder_until = version.not_after if version else None
+    return Publication(
+        authority=row,
+        urls=pki_urls(row) if pki_base_url() else None,
+        entries=_entries(row.crl_der),
+        waiting=row.crl_der is not None and row.register_changes != row.crl_changes,
+        list_state=_state(row.crl_this_update, row.crl_next_update, row.crl_trouble, moment, offline=row.offline),
+        responder_state=_state(
+            version.not_before if version else None,
+            responder_until,
+            row.responder_trouble,
+            moment,
+            offline=row.offline,
+        ),
+        responder_until=responder_until,
+    )
+
+
+def _entries(der: bytes | memoryview | None) -> int:
+    return len(x509.load_der_x509_crl(bytes(der))) if der else 0
+
+
+def _state(since: datetime | None, until: datetime | None, trouble: str, moment: datetime, *, offline: bool) -> Shown:
+    if since is None or until is None:
+        return Shown("danger", "not signed yet")
+    if until <= moment:
+        return Shown("danger", "lapsed")
+    level = (by_hand_level if offline else lapse_level)(now=moment, not_before=since, not_after=until)
+    if trouble:
+        return Shown("warning", "could not be signed again")
+    if level is None:
+        return Shown("ok", "in force")
+    return Shown("warning", f"in force, {span_shown(until - moment)} left")

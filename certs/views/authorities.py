@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -38,7 +37,6 @@ from certs.services.authorities import (
     authority_retire,
 )
 from certs.services.authority_keys import authority_above, authority_certificate
-from certs.services.crls import authority_publish
 from certs.services.pki import pki_base_url
 from certs.services.profiles import profile_change, profile_create, profile_delete, profiles_all
 from certs.services.reissue import certificate_reissue
@@ -48,7 +46,7 @@ from portal import clock
 authority_required = right_required(Right.AUTHORITY, of=selectors.authorities_visible_to)
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def authorities(request: HttpRequest) -> HttpResponse:
     living = Q(issued__not_after__gt=clock.now(), issued__revoked_at=None)
@@ -58,7 +56,7 @@ def authorities(request: HttpRequest) -> HttpResponse:
     return render(request, "authorities/list.html", context)
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def authority(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
@@ -76,7 +74,6 @@ def authority(request: HttpRequest, pk: UUID) -> HttpResponse:
         "below": selectors.authorities_visible_to(actor_of(request)).filter(certificate__authority=row),
         "profiles": [profiles[name].label for name in row.profiles if name in profiles],
         "signs": SignsForm(initial={"profiles": row.profiles, "include_aia": row.include_aia}),
-        "unlock": UnlockForm(),
         "may_manage": may(actor_of(request), Right.AUTHORITY, row),
         "moment": clock.now(),
     }
@@ -215,19 +212,6 @@ def signs(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("authority", pk=pk)
 
 
-@authority_required
-@sensitive_post_parameters("passphrase")
-@require_POST
-def publish(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """A person signs the list and the responder of an offline CA."""
-    row = _visible(request, pk)
-    form = UnlockForm(request.POST)
-    if form.is_valid():
-        authority_publish(row, form.cleaned_data["passphrase"], actor=actor_of(request))
-        messages.success(request, f"{row} has signed its revocation list and its responder.")
-    return redirect("authority", pk=pk)
-
-
 @right_required(Right.CERTIFICATE_CHANGE, of=selectors.certificates_visible_to)
 @sensitive_post_parameters("passphrase")
 @require_http_methods(["GET", "POST"])
@@ -244,7 +228,7 @@ def reissue(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "authorities/reissue.html", {"form": form, "certificate": row})
 
 
-@login_required
+@right_required(Right.READ)
 @require_safe
 def profiles(request: HttpRequest) -> HttpResponse:
     own = {row.name: row for row in IssuanceProfile.objects.all()}

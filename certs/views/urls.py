@@ -80,7 +80,6 @@ urlpatterns = [
     path("authorities/<uuid:pk>/renew/", authorities.renew, name="authority-renew"),
     path("authorities/<uuid:pk>/retire/", authorities.retire, name="authority-retire"),
     path("authorities/<uuid:pk>/signs/", authorities.signs, name="authority-signs"),
-    path("authorities/<uuid:pk>/publish/", authorities.publish, name="authority-publish"),
     path("where/", elsewhere.where, name="where"),
     path("configuration/", include("certs.views.configuration.urls")),
     path("activity/", activity.activity, name="activity"),
