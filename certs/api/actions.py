@@ -164,5 +164,4 @@ def _present(row: Certificate) -> CertificateVersion:
 
 
 def _deleted(actor: Actor) -> QuerySet[Certificate]:
-    rows = Certificate.objects.filter(selectors.visible(actor), deleted_at__isnull=False)
-    return rows_ready(rows)
+    return rows_ready(selectors.certificates_deleted_visible_to(actor).defer(None))

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from certs.api import actions, certificates, document, doors, jobs, versions
+from certs.api import (
+    accounts,
+    actions,
+    authorities,
+    bindings,
+    certificates,
+    document,
+    doors,
+    events,
+    jobs,
+    orders,
+    settings,
+    tokens,
+    versions,
+)
 
 urlpatterns = [
     path("schema", document.Schema.as_view(), name="api-schema"),
@@ -32,6 +46,34 @@ urlpatterns = [
     path("certificates/<str:id>/versions/<uuid:version>", versions.VersionItem.as_view()),
     path("certificates/<str:id>/versions/<uuid:version>/_use", versions.Use.as_view()),
     path("certificates/<str:id>/versions/<uuid:version>/_revoke", versions.RevokeVersion.as_view()),
+    path("authorities", authorities.Authorities.as_view()),
+    path("authorities/_import", authorities.AuthorityImport.as_view()),
+    path("authorities/<str:id>", authorities.AuthorityItem.as_view()),
+    path("authorities/<str:id>/_renew", authorities.AuthorityRenew.as_view()),
+    path("authorities/<str:id>/_retire", authorities.AuthorityRetire.as_view()),
+    path("authorities/<str:id>/_publish", authorities.AuthorityPublish.as_view()),
+    path("authorities/<str:id>/issued", authorities.Issued.as_view()),
+    path("authorities/<str:id>/issued/<str:serial>/_revoke", authorities.IssuedRevoke.as_view()),
+    path("authorities/<str:id>/issued/<str:serial>/_release", authorities.IssuedRelease.as_view()),
+    path("crls", authorities.Crls.as_view()),
+    path("crls/<uuid:id>", authorities.CrlItem.as_view()),
+    path("crls/<uuid:id>/_sign", authorities.CrlSign.as_view()),
+    path("accounts", accounts.Accounts.as_view()),
+    path("accounts/<uuid:id>", accounts.AccountItem.as_view()),
+    path("accounts/<uuid:id>/_register", accounts.AccountRegister.as_view()),
+    path("accounts/<uuid:id>/_rollover", accounts.AccountRollover.as_view()),
+    path("accounts/<uuid:id>/_deactivate", accounts.AccountDeactivate.as_view()),
+    path("orders", orders.Orders.as_view()),
+    path("orders/<uuid:id>", orders.OrderItem.as_view()),
+    path("orders/<uuid:id>/_cancel", orders.OrderCancel.as_view()),
+    path("orders/<uuid:id>/_retry", orders.OrderRetry.as_view()),
+    path("bindings", bindings.Bindings.as_view()),
+    path("bindings/<str:name>", bindings.BindingItem.as_view()),
+    path("settings", settings.Settings.as_view()),
+    path("tokens", tokens.Tokens.as_view()),
+    path("tokens/<uuid:id>", tokens.TokenItem.as_view()),
+    path("events", events.Events.as_view()),
+    path("events/<int:id>", events.EventItem.as_view()),
     path("jobs", jobs.Jobs.as_view()),
     path("jobs/<uuid:id>", jobs.JobItem.as_view()),
 ]
