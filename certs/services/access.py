@@ -44,6 +44,7 @@ from certs.models import (
     User,
 )
 from certs.models.organization import DEFAULT_ORGANIZATION
+from portal import clock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,11 +109,7 @@ def access_of(actor: Actor | AnonymousUser) -> Access:
         return EVERYTHING
     if isinstance(actor, User):
         return Access((_scopes_of(actor),))
-    if isinstance(actor, TokenActor):
-        own = (_scope_of_token(actor.token),)
-        owner = actor.token.owner
-        return Access((own,) if owner is None else (own, _scopes_of(owner)))
-    return NOBODY
+    return _access_of_token(actor.token) if isinstance(actor, TokenActor) else NOBODY
 
 
 def may(actor: Actor | AnonymousUser, right: Right, target: Target = None) -> bool:
@@ -294,6 +291,10 @@ def _scopes_of(person: User) -> tuple[Scope, ...]:
     )
 
 
-def _scope_of_token(token: ApiToken) -> Scope:
+def _access_of_token(token: ApiToken) -> Access:
+    """A job may outlive the token that asked for it."""
+    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= clock.now()):
+        return NOBODY
     organization = token.department.organization_id if token.department else token.organization_id
-    return Scope(Role(token.role), organization, token.department_id, frozenset(token.tags))
+    own = (Scope(Role(token.role), organization, token.department_id, frozenset(token.tags)),)
+    return Access((own,) if token.owner is None else (own, _scopes_of(token.owner)))

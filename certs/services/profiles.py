@@ -10,7 +10,7 @@ from certs.domain.errors import ConflictError, InputError
 from certs.domain.profiles import BUILT_IN, Profile
 from certs.domain.roles import Right
 from certs.models import Authority, Certificate, IssuanceProfile
-from certs.services.access import Actor, require
+from certs.services.access import PORTAL, Actor, needs
 from certs.services.events import audit_record
 
 
@@ -31,9 +31,9 @@ def profile_get(name: str) -> Profile:
     return Profile.from_json(row.name, row.label, row.rules)
 
 
+@needs(Right.AUTHORITY, of=PORTAL)
 def profile_create(label: str, rules: Mapping[str, Any], *, actor: Actor, name: str = "") -> IssuanceProfile:
     """`rules` as `domain.profiles.Profile.as_json`. Raises InputError, ConflictError where the name is taken."""
-    require(actor, Right.AUTHORITY)
     label = label.strip()
     name = name or slugify(label)[:60]
     if not name or not label or len(label) > 120 or slugify(name) != name or len(name) > 60:
@@ -51,9 +51,9 @@ def profile_create(label: str, rules: Mapping[str, Any], *, actor: Actor, name: 
     return row
 
 
+@needs(Right.AUTHORITY, of=PORTAL)
 def profile_change(row: IssuanceProfile, *, label: str, rules: Mapping[str, Any], actor: Actor) -> IssuanceProfile:
     """For what is issued and renewed from now on. Raises InputError."""
-    require(actor, Right.AUTHORITY)
     before, profile = row.rules, Profile.from_json(row.name, label.strip(), rules)
     if not label.strip() or len(label) > 120:
         raise InputError("A profile needs a label of at most 120 characters.", code="profile")
@@ -64,9 +64,9 @@ def profile_change(row: IssuanceProfile, *, label: str, rules: Mapping[str, Any]
     return row
 
 
+@needs(Right.AUTHORITY, of=PORTAL)
 def profile_delete(row: IssuanceProfile, *, actor: Actor) -> None:
     """Raises ConflictError while certificates are renewed by it, or an authority signs by it."""
-    require(actor, Right.AUTHORITY)
     used = Certificate.objects.filter(deleted_at=None, wish__profile=row.name).count()
     named = [authority for authority in Authority.objects.all() if row.name in authority.profiles]
     if used or named:

@@ -30,18 +30,19 @@ BANNERS = ("worker", "import", "volume")  # findings that the layout shows on ev
 def home(request: HttpRequest) -> HttpResponse:
     if bindings_default_only_placeholder() and not front_is_on():
         return render(request, "home/welcome.html", {"data_directory": data.path()})
+    actor = actor_of(request)
     by_itself = handed_on(request) is None
     answering = version_answering(addresses.host_normalize(request.get_host())) if by_itself else None
-    findings = health.portal_findings() if may(actor_of(request), Right.READ, PORTAL) else []
+    findings = health.portal_findings() if may(actor, Right.READ, PORTAL) else []
     context = {
         "bound": [
             (certificate, health.certificate_installed(certificate))
-            for certificate in selectors.bound_certificates(actor_of(request))
+            for certificate in selectors.bound_certificates(actor)
         ],
         "state": state_get(),
-        "orders": selectors.orders_visible_to(actor_of(request))[:6],
+        "orders": selectors.orders_visible_to(actor)[:6],
         "findings": [found for found in findings if not found.ok and found.code not in BANNERS],
-        "answering": answering.certificate if answering else None,
+        "answering": answering.certificate if answering and may(actor, Right.READ, answering.certificate) else None,
         "https_url": addresses.https_url(),
     }
     return render(request, "home/dashboard.html", context)

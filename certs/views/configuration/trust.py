@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -21,7 +20,7 @@ from certs.services.client_auth import (
 from certs.services.front import front_is_on
 from certs.services.portal_state import state_get
 from certs.services.trusted import trusted_candidates, trusted_list, trusted_set
-from certs.views.access import actor_of, administrator_required
+from certs.views.access import actor_of, administrator_required, portal_required
 from certs.views.client_certificates import presented_of
 from certs.views.configuration.arriving import handed_on
 from portal import clock
@@ -29,7 +28,7 @@ from portal import clock
 CANDIDATES = 200
 
 
-@login_required
+@portal_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def trust(request: HttpRequest) -> HttpResponse:
     return _add(request) if request.method == "POST" else _page(request)
