@@ -119,6 +119,11 @@ class Item:
         return self.chain.root or (self.chain.intermediates[-1] if self.chain.intermediates else self.chain.leaf)
 
     @property
+    def ends_at(self) -> str:
+        """The name of the root that the chain leads to, there or not."""
+        return "" if self.top is None else _name_shown(self.top.issuer)
+
+    @property
     def title(self) -> str:
         """What to call it where its owner says nothing."""
         info = self.info

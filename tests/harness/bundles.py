@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certs.domain.csr import csr_make
-from certs.domain.jks import KeyEntry, TrustedEntry, jks_write
+from certs.domain.jks import Entry, KeyEntry, TrustedEntry, jks_write
 from tests.harness import pki
 
 PASSWORD = "hunter2"
@@ -86,7 +86,7 @@ def _samples() -> Iterator[Sample]:
     yield Sample("p12-legacy", p12(legacy=True), 2, 1, is_locked=True)
     yield Sample("p12-pbmac1", p12_pbmac1(), 2, 1, is_locked=True)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    entries = [
+    entries: list[Entry] = [
         KeyEntry("shop", moment, key, (leaf.certificate, middle.certificate)),  # type: ignore[arg-type]  # an EC key
         TrustedEntry("root", moment, root.certificate),
     ]

@@ -2,13 +2,13 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -37,7 +37,7 @@ def _give(client: Client, *files: str | bytes, **fields: str) -> str:
     return str(response["Location"])
 
 
-def _save(client: Client, preview: str, *numbers: int, **fields: str) -> HttpResponse:
+def _save(client: Client, preview: str, *numbers: int, **fields: str) -> Any:
     return client.post(preview, {**{f"item{number}-save": "on" for number in numbers or (0,)}, **fields}, follow=True)
 
 
