@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from certs.domain.errors import InputError, NotAllowed
 from certs.domain.jwk import jwk_of
@@ -142,6 +144,21 @@ def test_the_bytes_stay_the_same_and_the_queries_few(django_assert_max_num_queri
     before = jwks_document()
     with django_assert_max_num_queries(4):
         assert jwks_document() == before
+
+
+def test_it_is_read_by_the_index_however_large_the_store_is() -> None:
+    exposed("own.example")
+    with CaptureQueriesContext(connection) as queries:
+        jwks_document()
+    plans = []
+    for query in queries.captured_queries:
+        with connection.cursor() as cursor:
+            explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+            cursor.execute(explain + query["sql"])
+            plans.append(str(cursor.fetchall()))
+    if connection.vendor == "sqlite":
+        assert "certificate_exposed" in plans[0]
+        assert not [plan for plan in plans[1:] if "SCAN" in plan]
 
 
 def test_the_overlap_is_bounded_and_an_administrators_matter() -> None:
