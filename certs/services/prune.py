@@ -23,6 +23,7 @@ from certs.models import (
     WorkerBeat,
 )
 from certs.services.idempotency import idempotency_prune
+from certs.services.intake import intakes_prune
 from certs.services.keys import keys_prune
 from certs.services.ledger import ledger_retention
 from portal import clock
@@ -54,6 +55,7 @@ class Pruned:
     ledger: int
     bulk_jobs: int
     idempotency_keys: int
+    intakes: int
 
 
 def prune_run() -> Pruned:
@@ -76,6 +78,7 @@ def prune_run() -> Pruned:
         ledger=_remove(LedgerEntry.objects.filter(at__lt=ledger_retention(moment))),
         bulk_jobs=_remove(BulkJob.objects.filter(finished_at__lt=moment - JOBS)),
         idempotency_keys=idempotency_prune(),
+        intakes=intakes_prune(),
     )
 
 
