@@ -117,12 +117,12 @@ def _lineage(
     certificate, key = (tree.read(path) for path in files)
     for data, path in zip((certificate, key), files, strict=True):
         if data is None:
-            return Left(folder, f"{path} was not read: {tree.why_unread(path)}.")
+            return Left(folder, f"{path} was not read: {tree.why_unread(path)}.", kind="certificate")
     chain = tree.read(f"{folder}/ca.cer") or tree.read(f"{folder}/fullchain.cer") or b""
     try:
         version = version_read("1", certificate or b"", chain, key or b"")
     except BinderyError as error:
-        return left_of(folder, error)
+        return left_of(folder, error, "certificate")
     return FoundLineage(
         name=folder,
         versions=(version,),
@@ -160,7 +160,7 @@ def _accounts(tree: Tree, directories: list[str], email: str) -> tuple[list[Foun
         try:
             key = key_from_pem(tree.read(path) or b"")
         except BinderyError as error:
-            lefts.append(left_of(f"account at {place}", error))
+            lefts.append(left_of(f"account at {place}", error, "account"))
             continue
         accounts.append(
             FoundAccount(

@@ -9,7 +9,7 @@ import json
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -139,7 +139,7 @@ def _accounts(tree: Tree, servers: Mapping[str | None, str]) -> tuple[list[Found
         try:
             found.setdefault(folder.name, _account(tree, folder, servers.get(folder.name, f"https://{where}")))
         except BinderyError as error:
-            lefts.append(left_of(f"account {folder.name} at {where}", error))
+            lefts.append(left_of(f"account {folder.name} at {where}", error, "account"))
     unread = [path for path in tree.unread if path.startswith("accounts/")]
     lefts += [Left(path, f"It was not read: {tree.unread[path]}.") for path in unread]
     return list(found.values()), lefts
@@ -206,7 +206,7 @@ def _lineage(tree: Tree, name: str, conf: Conf, credentials: Mapping[str, bytes 
     versions, lefts = _versions(tree, name, conf)
     current = _current(tree, name, conf, versions)
     if isinstance(current, Left):
-        return [*lefts, current]
+        return [*lefts, replace(current, kind="certificate")]
     params = conf.params
     proof = _proof(conf, credentials)
     for param, hook in _HOOKS.items():

@@ -62,11 +62,13 @@ class Tree:
 
 @dataclass(frozen=True)
 class Left:
-    """Something that was not taken: what it is, why, and what to do instead."""
+    """Something that was not taken: what it is, why, and what to do instead. `kind` is account or certificate where it
+    is one that was lost as a whole."""
 
     what: str
     why: str
     advice: str = ""
+    kind: str = "other"
 
     def __str__(self) -> str:
         return " ".join(part for part in (f"{self.what}:", self.why, self.advice) if part)
@@ -155,8 +157,8 @@ def key_type_ordered(key: Key | x509.Certificate) -> str:
     return "ec-p256"
 
 
-def left_of(what: str, error: BinderyError) -> Left:
-    return Left(what, error.message, error.advice)
+def left_of(what: str, error: BinderyError, kind: str = "other") -> Left:
+    return Left(what, error.message, error.advice, kind)
 
 
 def days_of(text: str) -> int | None:

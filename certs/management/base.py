@@ -79,8 +79,10 @@ class VerbCommand(BinderyCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         known = parser.add_subparsers(title="what to do", metavar="VERB", dest="verb", required=True)
         for word, kind in self.verbs.items():
-            parser_of_verb: CommandParser = known.add_parser(word, help=str(kind.help), description=str(kind.help))
-            kind().add_arguments(parser_of_verb)
+            about = str(kind.help)
+            # Without abbreviations: `--password secret` must not be taken for `--password-file secret`, and repeated.
+            own: CommandParser = known.add_parser(word, help=about, description=about, allow_abbrev=False)
+            kind().add_arguments(own)
 
     def run(self, *args: Any, **options: Any) -> int | None:
         command = self.verbs[options["verb"]]()

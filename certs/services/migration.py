@@ -117,9 +117,13 @@ class Plan:
 
     @property
     def lines(self) -> list[Line]:
+        return [*(each.line for each in self.accounts), *(each.line for each in self.certificates), *self.left_lines]
+
+    @property
+    def left_lines(self) -> list[Line]:
+        """What could not even be planned, and what goes along with no certificate."""
         lefts = [*self.found.left, *(left for each in self.found.lineages for left in each.left)]
-        others = [Line("other", left.what, Deed.LEFT, left.why, left.advice) for left in lefts]
-        return [*(each.line for each in self.accounts), *(each.line for each in self.certificates), *others]
+        return [Line(left.kind, left.what, Deed.LEFT, left.why, left.advice) for left in lefts]
 
     @property
     def is_empty(self) -> bool:

@@ -55,7 +55,7 @@ def preview(request: HttpRequest, pk: UUID) -> HttpResponse:
         return redirect(request.path if error.code == "changed" else "migration")
     lines = plan.lines
     if done:
-        lines = [*(each.line for each in done), *(line for line in lines if line.kind == "other")]
+        lines = [*(each.line for each in done), *plan.left_lines]
     words = other_client_words(list(plan.schedules))
     context = {
         "plan": plan,

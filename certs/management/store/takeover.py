@@ -75,8 +75,7 @@ def _tree(place: Path) -> Tree:
 
 def _told(plan: Plan, done: Sequence[Done]) -> list[Line]:
     """In place of what was planned, what came of it."""
-    others = [line for line in plan.lines if line.kind == "other"]
-    return [*(each.line for each in done), *others] if done else plan.lines
+    return [*(each.line for each in done), *plan.left_lines] if done else plan.lines
 
 
 def _shown(line: Line, *, planned: bool) -> str:

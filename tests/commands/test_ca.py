@@ -1,0 +1,126 @@
+"""`manage.py ca`: our own CAs from the shell, and what they sign."""
+
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from certs.domain.pem import certificates_read
+from certs.models import Authority, Certificate
+from certs.services.portal_state import state_update
+from portal import clock
+from tests.commands.running import Ran, run
+from tests.harness import pki
+
+pytestmark = pytest.mark.django_db
+
+
+def ca(*words: object) -> Ran:
+    return run("ca", *words)
+
+
+@pytest.fixture(autouse=True)
+def _address(db: None) -> None:
+    state_update(pki_base_url="http://pki.example.test", pki_base_url_confirmed_at=clock.now())
+
+
+@pytest.fixture
+def root() -> Authority:
+    assert ca("create", "Root", "--key-type", "ec-p256").code == 0
+    return Authority.objects.get()
+
+
+def test_a_root_and_one_below_it(root: Authority) -> None:
+    made = ca(
+        "create", "Below, Inc.", "--parent", "root", "--key-type", "ec-p256", "--permit", "corp.internal", "--json"
+    )
+    assert made.code == 0, made
+    assert (made.json["subject"], made.json["offline"]) == ("CN=Below\\, Inc.", False)
+    listed = ca("list", "--json").json["authorities"]
+    assert [row["name"] for row in listed] == ["Below, Inc.", "Root"]
+    assert "Below, Inc." in ca("list").out
+    assert ca("show", "Root", "--json").json["ocsp"].startswith("http://pki.example.test/")
+    assert ca("issue", "Below, Inc.", "app.corp.internal").code == 0
+    refused = ca("issue", "Below, Inc.", "app.example.com")
+    assert refused.code == 4
+    assert "app.example.com" in refused.err
+
+
+def test_issue_several_and_tell_of_each(root: Authority) -> None:
+    ran = ca("issue", "Root", "a.internal,10.0.0.1", "b.internal", "not a host", "--days", "30", "--json")
+    assert ran.code == 8
+    assert [row["sans"] for row in ran.json["certificates"]] == [["a.internal", "10.0.0.1"], ["b.internal"]]
+    assert [row["names"] for row in ran.json["failed"]] == [["not a host"]]
+    row = Certificate.objects.get(name="b.internal")
+    assert row.authority == root
+    assert row.current is not None
+    assert row.current.lifetime.days <= 30
+    same = run("certs", "issue", "--ca", root.pk, "c.internal", "--no-auto-renew")
+    assert same.code == 0, same
+    assert not Certificate.objects.get(name="c.internal").auto_renew
+
+
+def test_a_request_is_signed_for_its_key(root: Authority, tmp_path: Path) -> None:
+    from certs.domain.csr import csr_make
+    from certs.domain.keys import key_generate
+
+    key = key_generate("ec-p256")
+    (tmp_path / "app.csr").write_text(csr_make(key, ["app.internal"]))
+    ran = ca("issue", "Root", "--csr", tmp_path / "app.csr", "--json")
+    assert ran.code == 0, ran
+    (leaf, *_) = certificates_read(ran.json["certificates"][0]["chain"].encode())
+    assert leaf.public_key() == key.public_key()
+    assert ca("issue", "Root", "--csr", tmp_path / "missing.csr").code == 4
+
+
+def test_an_offline_ca_signs_with_its_passphrase_only(tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_text("a long pass phrase\n")
+    words = ["--passphrase-file", tmp_path / "phrase"]
+    assert ca("create", "Vault", "--key-type", "ec-p256", *words, "--json").json["offline"] is True
+    assert ca("issue", "Vault", "a.internal").code == 4
+    assert ca("issue", "Vault", "a.internal", *words).code == 0
+    assert ca("create", "X", "--passphrase", "secret").code == 2
+
+
+def test_its_list_is_written_and_signed_anew(root: Authority, tmp_path: Path) -> None:
+    number = root.crl_number
+    ran = ca("crl", "Root", "-o", tmp_path / "root.crl")
+    assert ran.code == 0, ran
+    crl = x509.load_der_x509_crl((tmp_path / "root.crl").read_bytes())
+    leaf = certificates_read(root.certificate.current.leaf_pem.encode())[0]  # type: ignore[union-attr]
+    assert crl.is_signature_valid(leaf.public_key())  # type: ignore[arg-type]
+    assert ca("crl", "Root", "-o", tmp_path / "root.crl").code == 4
+    assert ca("crl", "Root", "--sign").code == 0
+    root.refresh_from_db()
+    assert root.crl_number > number
+    assert x509.load_pem_x509_crl(ca("crl", "Root", "-o", "-").out.encode()).issuer == crl.issuer
+
+
+def test_renewed_with_the_same_key(root: Authority) -> None:
+    before = root.certificate.current
+    assert ca("renew", "Root", "--json").code == 0
+    after = Authority.objects.get().certificate.current
+    assert before is not None
+    assert after is not None
+    assert (after.pk != before.pk, after.key_id) == (True, before.key_id)
+
+
+def test_retired_only_when_it_is_meant(root: Authority) -> None:
+    assert ca("retire", "Root").code == 4
+    assert ca("retire", "Root", "--yes").code == 0
+    assert ca("show", "Root", "--json").json["state"] == "retired"
+    assert ca("issue", "Root", "a.internal").code == 4
+
+
+def test_one_from_elsewhere(tmp_path: Path) -> None:
+    made = pki.authority("Elsewhere")
+    (tmp_path / "ca.pem").write_text(made.pem)
+    (tmp_path / "ca.key").write_text(made.key_pem)
+    ran = ca("import", tmp_path / "ca.pem", tmp_path / "ca.key", "--json")
+    assert ran.code == 0, ran
+    assert ca("issue", "Elsewhere", "a.internal").code == 0
+
+
+def test_none_yet() -> None:
+    assert "There is none yet" in ca("list").out
+    assert ca("list", "--json").json == {"authorities": []}
