@@ -374,6 +374,18 @@ class Migration(migrations.Migration):
             model_name="certificateversion",
             index=models.Index(condition=models.Q(("is_ca", True)), fields=["subject"], name="version_authority"),
         ),
+        migrations.AddIndex(
+            model_name="certificateversion",
+            index=models.Index(fields=["key_type"], name="version_by_key_type"),
+        ),
+        migrations.AddIndex(
+            model_name="certificateversion",
+            index=models.Index(condition=models.Q(("is_client", True)), fields=["id"], name="version_client"),
+        ),
+        migrations.AddIndex(
+            model_name="certificateversion",
+            index=models.Index(condition=models.Q(("is_test", True)), fields=["id"], name="version_test"),
+        ),
         migrations.AddConstraint(
             model_name="certificatename",
             constraint=models.UniqueConstraint(
