@@ -2,8 +2,10 @@
 
 import base64
 import dataclasses
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,3 +348,9 @@ def test_a_key_never_leaves_with_a_format_that_does_not_say_so() -> None:
             assert secret not in written(each.id, material(), **values)
         except BinderyError:
             pytest.fail(f"{each.id} refuses what it should take")
+
+
+def test_the_documents_list_every_format_as_it_is() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "exporting.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| `NAME([^`]+)` \| (yes)? ?\|", text, re.MULTILINE)
+    assert rows == [(each.id, each.suffix, "yes" if each.has_key else "") for each in formats().values()]
