@@ -4,7 +4,7 @@ Pure: keys, the clock and the serial number are parameters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -61,18 +61,17 @@ class Wish:
 
     def as_json(self) -> dict[str, Any]:
         """What differs from a plain wish; `not_after` belongs to one signature and is not kept."""
-        plain = asdict(_PLAIN)
-        kept = {name: value for name, value in asdict(self).items() if value != plain[name] and name != "not_after"}
+        given = {name: getattr(self, name) for name in _FIELDS if name != "not_after"}
+        kept = {name: value for name, value in given.items() if value != _FIELDS[name]}
         kept = {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
         return {"key_type": self.key_type, **kept}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Wish":
         """Raises InputError naming the field that cannot be used."""
-        plain = asdict(_PLAIN)
-        if unknown := given.keys() - plain.keys():
+        if unknown := given.keys() - _FIELDS.keys():
             raise InputError(f"A wish has no field called {', '.join(sorted(map(str, unknown)))}.", code="wish")
-        return cls(**{name: _field(name, value, plain[name]) for name, value in given.items()})
+        return cls(**{name: _field(name, value, _FIELDS[name]) for name, value in given.items()})
 
 
 def _field(name: str, value: Any, plain: Any) -> Any:
@@ -101,7 +100,7 @@ def _moment(value: Any) -> datetime | None:
     raise InputError(f"The field not_after cannot be {value!r}.", advice="Write it like 2027-01-31.", code="wish")
 
 
-_PLAIN = Wish()
+_FIELDS: dict[str, Any] = {field.name: field.default for field in fields(Wish)}
 
 
 @dataclass(frozen=True)

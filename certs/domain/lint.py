@@ -85,12 +85,10 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def lint_refuse(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[Finding, ...]:
-    """The same; raises LintRefused where one of them stops the signature."""
-    found = lint(certificate, public_style=public_style)
+def lint_refuse(found: tuple[Finding, ...]) -> None:
+    """Raises LintRefused where one of them stops the signature."""
     if any(finding.stops for finding in found):
         raise LintRefused(found)
-    return found
 
 
 def throwaway_key(key: Key) -> Key:

@@ -16,6 +16,7 @@ LIMIT = 100  # names per certificate; Let's Encrypt's classic profile
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:/*", re.IGNORECASE)
 _PORT = re.compile(r"^(?P<host>[^:\[\]]*):(?P<port>\d{0,5})$")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]+")  # asked first: most texts are none, and that is dear to find out
 _EXAMPLE = "portal.example.com"
 
 
@@ -127,8 +128,8 @@ def _label_display(label: str) -> str:
 def address_canonical(text: str) -> str:
     """The canonical form of an IPv4 or IPv6 address, also in brackets; empty for anything else."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if "%" in bare:
-        return ""  # a zone belongs to one machine, never to a certificate
+    if not _ADDRESS.fullmatch(bare):  # a zone (%) belongs to one machine, never to a certificate
+        return ""
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:

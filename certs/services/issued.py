@@ -24,7 +24,7 @@ from certs.domain.authority import (
 from certs.domain.csr import CsrInfo
 from certs.domain.errors import BinderyError, InputError, KeyRefused, NotAllowed
 from certs.domain.keys import Key, key_type_of
-from certs.domain.lint import Finding, lint_refuse, throwaway, throwaway_key
+from certs.domain.lint import Finding, LintRefused, lint, lint_refuse, throwaway, throwaway_key
 from certs.domain.pem import Chain
 from certs.domain.profiles import Profile, profile_for
 from certs.domain.roles import Right
@@ -39,6 +39,7 @@ from certs.services.authority_keys import (
 )
 from certs.services.certificates import Fresh, Properties, certificate_take, certificates_add_many
 from certs.services.keys import key_new, key_open
+from certs.services.lint_pool import LintPool
 from certs.services.pki import pki_urls
 from certs.services.profiles import profile_get
 from portal import clock
@@ -55,8 +56,8 @@ class Prepared:
     key: PrivateKey | None  # None in a preview, for which there is none
     serial: int
     builder: x509.CertificateBuilder
-    to_be_signed: bytes  # as linted
-    findings: tuple[Finding, ...]  # warnings and notices
+    specimen: x509.Certificate  # the same bytes under a throw-away key: what is linted
+    findings: tuple[Finding, ...] | None = None  # warnings and notices; None: not linted yet
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def authority_issue(
     (passphrase-needed, passphrase-wrong), NotAllowed (retired, expired, no such right), ConflictError (its id).
     """
     issuer = _issuer_for(authority, actor, passphrase)
-    prepared = _prepare_new(authority, issuer, Item(wish, csr=csr), actor, key=key)
+    built = _build_new(authority, issuer, Item(wish, csr=csr), actor, key=key)
+    prepared = linted(built, lint(built.specimen, public_style=built.plan.public_style))
     register(authority, [prepared])
     made, _ = certificate_take(
         Chain(sign(prepared, issuer.key), tuple(chain_below(issuer))),
@@ -137,36 +139,63 @@ def authority_preview(
         wish = wish_of_csr(wish, csr)
     public_key = public_key_of(csr.request) if csr is not None else throwaway(wish.key_type).public_key()
     prepared = prepare(wish, profile_of(authority, wish), issuer, key=None, public_key=public_key)
-    return prepared.plan, prepared.findings
+    return prepared.plan, prepared.findings or ()
+
+
+@dataclass
+class _Batch:
+    """On its way: built and being linted, while the one before it is stored."""
+
+    outcomes: list[Outcome]
+    ready: dict[int, Prepared]
 
 
 def _issue_many(authority: Authority, issuer: Issuer, items: Iterable[Item], actor: Actor) -> Iterator[Outcome]:
     rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
-        yield from _issue_batch(authority, issuer, batch, actor)
+    waiting: _Batch | None = None
+    with LintPool() as linters:
+        while given := list(islice(rest, BATCH)):
+            batch = _built(authority, issuer, given, actor)
+            linters.begin([(one.specimen, one.plan.public_style) for one in batch.ready.values()])
+            if waiting is not None:
+                yield from _issued(authority, issuer, waiting, linters.end(), actor)
+            waiting = batch
+        if waiting is not None:
+            yield from _issued(authority, issuer, waiting, linters.end(), actor)
 
 
-def _issue_batch(authority: Authority, issuer: Issuer, batch: Sequence[Item], actor: Actor) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    ready: dict[int, Prepared] = {}
-    for place, item in enumerate(batch):
+def _built(authority: Authority, issuer: Issuer, given: Sequence[Item], actor: Actor) -> _Batch:
+    batch = _Batch([Outcome(item) for item in given], {})
+    for place, item in enumerate(given):
         try:
-            ready[place] = _prepare_new(authority, issuer, item, actor)
-            outcomes.append(Outcome(item))
+            batch.ready[place] = _build_new(authority, issuer, item, actor)
         except BinderyError as error:
-            outcomes.append(Outcome(item, error=error))
-    register(authority, list(ready.values()))
+            batch.outcomes[place] = Outcome(item, error=error)
+    return batch
+
+
+def _issued(
+    authority: Authority, issuer: Issuer, batch: _Batch, findings: Sequence[tuple[Finding, ...]], actor: Actor
+) -> list[Outcome]:
+    items = [outcome.item for outcome in batch.outcomes]
+    passed: dict[int, Prepared] = {}
+    for (place, one), found in zip(batch.ready.items(), findings, strict=True):
+        try:
+            passed[place] = linted(one, found)
+        except LintRefused as error:
+            batch.outcomes[place] = Outcome(items[place], error=error)
+    register(authority, list(passed.values()))
     fresh = {
         place: Fresh(
-            sign(one, issuer.key), one.key, one.wish.as_json(), batch[place].properties, batch[place].auto_renew
+            sign(one, issuer.key), one.key, one.wish.as_json(), items[place].properties, items[place].auto_renew
         )
-        for place, one in ready.items()
+        for place, one in passed.items()
         if one.key is not None
     }
     for place, result in _stored(authority, issuer, fresh, actor):
         known = isinstance(result, Certificate)
-        outcomes[place] = Outcome(batch[place], result) if known else Outcome(batch[place], error=result)  # type: ignore[arg-type]
-    return outcomes
+        batch.outcomes[place] = Outcome(items[place], result) if known else Outcome(items[place], error=result)  # type: ignore[arg-type]
+    return batch.outcomes
 
 
 def _stored(
@@ -185,15 +214,16 @@ def _stored(
                 yield place, error
 
 
-def _prepare_new(
+def _build_new(
     authority: Authority, issuer: Issuer, item: Item, actor: Actor, key: PrivateKey | None = None
 ) -> Prepared:
     wish = wish_of_csr(item.wish, item.csr) if item.csr is not None else item.wish
     profile = profile_of(authority, wish)
     if wish.is_ca or profile.is_ca:
         require(actor, Right.AUTHORITY, authority)
+    certificate_plan(wish, profile, issuer, now=clock.now())  # before a key is made for nothing
     row, public_key = key_for(wish, key, item.csr)
-    return prepare(wish, profile, issuer, key=row, public_key=public_key)
+    return build(wish, profile, issuer, key=row, public_key=public_key)
 
 
 def _issuer_for(authority: Authority, actor: Actor, passphrase: str) -> Issuer:
@@ -282,8 +312,22 @@ def prepare(
     public_key: PublicKey,
     like: x509.Certificate | None = None,
 ) -> Prepared:
-    """Weighed and linted; what signs itself is signed by its own key. `like` is the certificate of a CA that keeps its
-    name and key identifier, to the byte. Raises InputError, NotAllowed, LintRefused."""
+    """Weighed, built and linted. Raises InputError, NotAllowed, LintRefused."""
+    built = build(wish, profile, signer, key=key, public_key=public_key, like=like)
+    return linted(built, lint(built.specimen, public_style=profile.public_style))
+
+
+def build(
+    wish: Wish,
+    profile: Profile,
+    signer: Issuer | Key,
+    *,
+    key: PrivateKey | None,
+    public_key: PublicKey,
+    like: x509.Certificate | None = None,
+) -> Prepared:
+    """To be linted next. What signs itself is signed by its own key; `like` is the certificate of a CA that keeps its
+    name and key identifier, to the byte. Raises InputError, NotAllowed."""
     issuer = signer if isinstance(signer, Issuer) else None
     signing = signer.key if isinstance(signer, Issuer) else signer
     wish = replace(wish_with_key(wish, public_key), profile=profile.name)
@@ -292,9 +336,13 @@ def prepare(
         plan = replace(plan, subject=like.subject, identifier=subject_identifier(like))
     serial = serial_new()
     builder = certificate_build(plan, public_key, issuer, serial=serial)
-    linted = certificate_sign(builder, throwaway_key(signing), wish)
-    findings = lint_refuse(linted, public_style=profile.public_style)
-    return Prepared(wish, plan, key, serial, builder, linted.tbs_certificate_bytes, findings)
+    return Prepared(wish, plan, key, serial, builder, certificate_sign(builder, throwaway_key(signing), wish))
+
+
+def linted(prepared: Prepared, findings: tuple[Finding, ...]) -> Prepared:
+    """With what the lint found of its specimen. Raises LintRefused."""
+    lint_refuse(findings)
+    return replace(prepared, findings=findings)
 
 
 def register(authority: Authority, prepared: Sequence[Prepared]) -> None:
@@ -315,6 +363,6 @@ def register(authority: Authority, prepared: Sequence[Prepared]) -> None:
 def sign(prepared: Prepared, key: Key) -> x509.Certificate:
     """By the real key. Raises InputError where the bytes are not those that were linted."""
     certificate = certificate_sign(prepared.builder, key, prepared.wish)
-    if certificate.tbs_certificate_bytes != prepared.to_be_signed:
+    if prepared.findings is None or certificate.tbs_certificate_bytes != prepared.specimen.tbs_certificate_bytes:
         raise InputError("What was to be signed is not what was checked.", advice="Please report this.", code="lint")
     return certificate
