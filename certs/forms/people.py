@@ -107,21 +107,14 @@ class MoveForm(PortalForm):
     account = forms.ChoiceField(label="Renewed with the account", required=False)
 
     def __init__(
-        self,
-        *args: Any,
-        organizations: list[Organization],
-        accounts: dict[str, Any],
-        needs_account: bool,
-        **kwargs: Any,
+        self, *args: Any, organizations: list[Organization], accounts: list[AcmeAccount], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._organizations = {str(row.pk): row for row in organizations}
-        self._accounts = accounts
+        self._accounts = {str(row.pk): row for row in accounts}
         self.offer("organization", [(pk, row.name) for pk, row in self._organizations.items()])
-        if needs_account:
-            self.offer("account", [("", "choose one"), *((pk, str(row)) for pk, row in accounts.items())])
-        else:
-            del self.fields["account"]
+        choices = [(pk, f"{row} ({row.organization})") for pk, row in self._accounts.items()]
+        self.offer("account", [("", "choose one"), *choices])
 
     @property
     def chosen(self) -> Organization:

@@ -18,6 +18,7 @@ from certs.domain.errors import NotAllowed
 from certs.domain.roles import Right
 from certs.forms.bindings import BindingForm, ListenerForm
 from certs.models import Binding, Certificate, Listener, Rebind
+from certs.services.access import PORTAL
 from certs.services.addresses import host_normalize, public_url
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.container import addresses_are_published, container_here, publishing_line
@@ -112,7 +113,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return render(request, "configuration/bindings_confirm.html", context)
 
 
-@right_required(Right.BIND)
+@right_required(Right.BIND, of=PORTAL)
 @require_POST
 def binding_change(request: HttpRequest) -> HttpResponse:
     form = BindingForm(request.POST, certificates=selectors.certificates_visible_to(actor_of(request)))
@@ -127,7 +128,7 @@ def binding_change(request: HttpRequest) -> HttpResponse:
     return _page(request, binding_form=form)
 
 
-@right_required(Right.BIND)
+@right_required(Right.BIND, of=PORTAL)
 @require_POST
 def binding_let_go(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("server_name", "").replace("\0", "")
