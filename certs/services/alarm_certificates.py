@@ -15,9 +15,10 @@ from django.urls import reverse
 from certs.acme.directories import directory_label
 from certs.domain import states
 from certs.domain.alarms import (
-    REMINDED_BEFORE,
+    BY_HAND_BEFORE,
     Level,
     Trouble,
+    by_hand_level,
     moment_shown,
     reminder_level,
     renewal_level,
@@ -27,15 +28,18 @@ from certs.domain.alarms import (
 )
 from certs.domain.explanation import Explanation
 from certs.domain.names import name_display
+from certs.domain.revocation import HOLD
 from certs.models import Authority, Certificate, CertificateVersion, Order
 from certs.selectors import certificates_all
 from certs.services.alarms import alarms_open
+from certs.services.authority_renewals import above_of
 from certs.services.challenges import solver_kinds
 from certs.services.explanations import order_explain
 from certs.services.keys import key_is_here
 from certs.services.order_proofs import orders_not_served
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import ASKED
+from certs.services.reissue import is_signed_here
 from portal import clock
 
 KINDS = frozenset({"expiry", "key", "revoked", "served"})
@@ -87,16 +91,25 @@ def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate
     What expired longer ago than EXPIRED_LATELY has its alarm already, by which it is found.
     """
     versions = CertificateVersion.objects.order_by()
-    nearing = versions.filter(not_after__range=(moment - EXPIRED_LATELY, moment + REMINDED_BEFORE))
+    nearing = versions.filter(not_after__range=(moment - EXPIRED_LATELY, moment + BY_HAND_BEFORE))
     some = Q(failures__gt=0) | Q(pk__in=[*stuck, *_alarmed()])
     for each in (nearing, versions.filter(revoked_at__isnull=False), versions.filter(key=None)):
         some |= Q(current__in=each.values("pk"))
     return (
         certificates_all()
         .filter(some)
-        .select_related("current__key", "account")
-        .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+        .select_related("current__key", "account", "authority__certificate__current", "own_authority")
+        .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle", *_UNREAD)
+        .order_by()  # by name it would read through all of them
     )
+
+
+_UNREAD = (
+    "authority__crl_der",
+    "authority__certificate__current__leaf_pem",
+    "authority__certificate__current__chain_pem",
+    "own_authority__crl_der",
+)
 
 
 def _alarmed() -> set[UUID]:
@@ -165,12 +178,18 @@ def _level(row: Certificate, facts: _Facts) -> Level | None:
             renew_before_days=row.renew_before_days or facts.renew_before_days,
             failing=failing,
         )
-    reminder = reminder_level(now=facts.moment, not_before=version.not_before, not_after=version.not_after)
+    remind = by_hand_level if _waits_for_person(row) else reminder_level
+    reminder = remind(now=facts.moment, not_before=version.not_before, not_after=version.not_after)
     return reminder or (Level.NOTICE if failing else None)
 
 
 def _renews(row: Certificate) -> bool:
-    return row.auto_renew and row.account_id is not None
+    return row.auto_renew and (row.account_id is not None or (is_signed_here(row) and not _waits_for_person(row)))
+
+
+def _waits_for_person(row: Certificate) -> str:
+    """Why one of our own CAs cannot renew it by itself; "" where it can, or is not to."""
+    return above_of(row).needs_person if row.auto_renew and is_signed_here(row) else ""
 
 
 def _fails(row: Certificate, level: Level, left: str) -> str:
@@ -220,8 +239,8 @@ def _by_hand(row: Certificate) -> Trouble:
     return replace(
         _blank(row),
         tried="Nothing: it is not renewed by itself.",
-        advice="Renew it by hand, or switch automatic renewal on."
-        if row.account_id
+        advice=_waits_for_person(row) or "Renew it by hand, or switch automatic renewal on."
+        if row.account_id or is_signed_here(row)
         else "Upload its successor, or delete it here if nobody uses it any more.",
     )
 
@@ -268,6 +287,16 @@ def _revoked(row: Certificate, facts: _Facts) -> Trouble | None:
     version = row.current
     if version is None or version.revoked_at is None:
         return None
+    if version.revocation_reason == HOLD:
+        return Trouble(
+            key=f"revoked:{row.pk}",
+            level=Level.WARNING,
+            subject=subject_make(name_display(row.name), "it is on hold"),
+            happened=f"It counts as revoked since {moment_shown(version.revoked_at)}, until it is released.",
+            tried="Nothing: a hold waits for a person.",
+            advice="Release it, or revoke it for good.",
+            path=_page(row),
+        )
     renews = _renews(row)
     reason = f", reason {version.revocation_reason}" if version.revocation_reason else ""
     return Trouble(

@@ -15,6 +15,7 @@ from django.db.models import Case, F, Max, Q, Value, When
 from certs.domain.ari import Suggestion
 from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
+from certs.domain.revocation import HOLD
 from certs.models import Certificate, CertificateVersion, Order, PortalState, PrivateKey
 from certs.selectors import certificates_all, certificates_due_for_check
 from certs.services.access import Actor
@@ -278,7 +279,7 @@ def _given_here(row: Certificate, version: CertificateVersion, facts: _Facts) ->
         renewable=row.auto_renew,
         renew_before_days=above.renew_before_days(row.renew_before_days or facts.settings.renew_before_days),
         check_hours=row.check_hours or facts.settings.check_hours,
-        revoked=version.revoked_at is not None,
+        revoked=version.revoked_at is not None and version.revocation_reason != HOLD,
         key_compromised=bool(version.key and version.key.compromised_at),
         asked=facts.asked,
         failed=row.failures > 0,
