@@ -21,6 +21,7 @@ PATHS = (
     "/certificates/add/",
     "/certificates/csr/",
     "/certificates/key-pair/",
+    "/certificates/move/",
     "/certificates/self-signed/",
     "/configuration/",
     "/configuration/lets-encrypt/",
