@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from certs.domain.authority import serial_hex, serial_new, signing_digest
 from certs.domain.crl import Revoked, crl_build, entries_kept
@@ -38,6 +38,8 @@ log = logging.getLogger("bindery.pki")
 RESPONDER_LIFE = timedelta(days=14)  # of a CA that is at hand; of an offline one as long as its list
 SKEW = timedelta(hours=1)  # clocks of clients run behind
 LONGEST_LIFE = 3650  # days of a list
+REGISTER = timedelta(days=90)  # that an expired certificate stays in the register: OCSP still knows it
+_BATCH = 500
 _TRIES = 20
 
 
@@ -128,6 +130,22 @@ def responder_is_due(row: Authority, moment: datetime) -> bool:
         return True
     ends = authority_version(row).not_after
     return version.not_after < ends and moment >= version.not_before + version.lifetime / 2
+
+
+def register_prune(moment: datetime) -> int:
+    """Take out of the registers what expired long ago; returns how many rows went.
+
+    A revoked one stays until a list that was signed well after its end has told of it, as long as there are lists.
+    """
+    count = 0
+    for row in Authority.objects.select_related("certificate__current").defer("crl_der"):
+        expired = IssuedCertificate.objects.filter(authority=row, not_after__lt=moment - REGISTER)
+        if row.certificate.current is not None and row.certificate.current.not_after > moment:
+            told = (row.crl_this_update or row.created_at) - timedelta(days=row.crl_days + 1)
+            expired = expired.filter(Q(revoked_at=None) | Q(not_after__lt=told, revoked_at__lt=told))
+        while batch := list(expired.order_by("pk").values_list("pk", flat=True)[:_BATCH]):
+            count += IssuedCertificate.objects.filter(pk__in=batch).delete()[0]
+    return count
 
 
 def authorities_publishing(moment: datetime) -> QuerySet[Authority]:

@@ -22,6 +22,7 @@ from certs.models import (
     Rebind,
     WorkerBeat,
 )
+from certs.services.crls import register_prune
 from certs.services.idempotency import idempotency_prune
 from certs.services.intake import intakes_prune
 from certs.services.keys import keys_prune
@@ -53,6 +54,7 @@ class Pruned:
     processes: int
     keys: int
     ledger: int
+    register: int
     bulk_jobs: int
     idempotency_keys: int
     intakes: int
@@ -75,6 +77,7 @@ def prune_run() -> Pruned:
         sessions=_remove(Session.objects.filter(expire_date__lt=clock.real())),
         processes=_silent_processes(clock.real() - SILENT),
         keys=keys_prune(),
+        register=register_prune(moment),
         ledger=_remove(LedgerEntry.objects.filter(at__lt=ledger_retention(moment))),
         bulk_jobs=_remove(BulkJob.objects.filter(finished_at__lt=moment - JOBS)),
         idempotency_keys=idempotency_prune(),

@@ -78,9 +78,10 @@ def version_revoke(version: CertificateVersion, reason: str, *, by: By = "accoun
     if issued is not None:
         _own_revoke(issued, version, reason, actor=actor)
         return
-    number = reason_number(reason)
     if version.self_signed:
-        raise InputError("A self-signed certificate has no CA that could revoke it.", advice="Stop using it.")
+        advice = "Take it out of the trust stores, and retire it here." if version.is_ca else "Stop using it."
+        raise InputError("A self-signed certificate has no CA that could revoke it.", advice=advice)
+    number = reason_number(reason)
     if reason == KEY_COMPROMISE and version.key is not None:
         key_compromised(version.key, actor=actor)
     worse = reason == KEY_COMPROMISE and version.revocation_reason != KEY_COMPROMISE
