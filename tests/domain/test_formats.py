@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
@@ -42,7 +44,7 @@ from tests.harness import pki
 NOW = datetime(2026, 11, 21, 22, tzinfo=UTC)
 ROOT = pki.authority("Root CA")
 MIDDLE = pki.authority("Middle CA", ROOT)
-KINDS = ("ec-p256", "ec-p384", "ed25519", "rsa-2048")
+KINDS = ("ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048")  # P-521 is imported only
 PASSWORD = "a pass-word"
 
 
@@ -56,7 +58,9 @@ def _made(key: Key, name: str, root: bool) -> Material:
     return Material(name, NOW, key.public_key(), chain, key)
 
 
-KEYS = {kind: key_generate(kind) for kind in KINDS}
+KEYS: dict[str, Key] = {
+    kind: ec.generate_private_key(ec.SECP521R1()) if kind == "ec-p521" else key_generate(kind) for kind in KINDS
+}
 NAMES = ("www.example.com", "*.example.com")
 MATERIALS = {
     (kind, name, root): _made(key, name, root) for kind, key in KEYS.items() for name in NAMES for root in (True, False)
@@ -322,6 +326,8 @@ def test_the_names_of_a_secret_are_made_of_the_certificates() -> None:
     assert stores["metadata"] == {"name": "kestra", "namespace": "1"}
     assert base64.b64decode(stores["data"]["password"]).decode() == PASSWORD
     assert "password" not in yaml.safe_load(written("kubernetes-stores", material(), password=PASSWORD))["data"]
+    for document in (secret, stores):
+        kubernetes_validate.validate(document, "1.32", strict=True)
 
 
 def test_keys_never_show_in_a_representation() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -173,6 +174,8 @@ def test_yaml_is_read_as_meant(need: Callable[..., Any]) -> None:
             "hosts": ["shop.example.com", "*.example.com", "xn--bcher-kva.example"],
         }
     ]
+    for each in (ingress, yaml.safe_load(snippet("kubernetes", names=("*.example.com",)).text)):
+        kubernetes_validate.validate(each, "1.32", strict=True)
     assert yaml.safe_load(snippet("kubernetes", names=()).text)["spec"]["tls"]
 
 
