@@ -1,5 +1,6 @@
 """Every page in real Chromium: light, dark, at 360 px, by keyboard and without scripts. Screenshots are kept."""
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from playwright.sync_api import Browser, Error, expect
 
 from tests.harness import person as people
 from tests.harness.browser import Visitor, chromium, visitor
+from tests.harness.certbot_tree import CertbotTree
 from tests.harness.need import need
 from tests.harness.portal import Portal
 
@@ -282,3 +284,35 @@ def test_scripts_of_others_are_stopped_by_the_policy(browser: Browser, place: Po
         with pytest.raises(Error):
             alice.page.add_script_tag(content="window.got = 1")
         assert alice.page.evaluate("window.got === undefined")
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_certbots_certificates_are_taken_over_from_an_archive(
+    browser: Browser, place: Portal, tmp_path: Path, width: int
+) -> None:
+    tree = CertbotTree(tmp_path / "letsencrypt")
+    tree.account()
+    params = "authenticator = webroot\nwebroot_path = /var/www/html\nrenew_hook = systemctl reload nginx"
+    tree.lineage(f"shop{width}", ["shop.example.com", "www.shop.example.com"], versions=2, params=params)
+    tree.lineage(f"wild{width}", ["*.example.com"], params="authenticator = dns-route53")
+    with tarfile.open(tmp_path / "letsencrypt.tar.gz", "w:gz") as archive:
+        archive.add(tree.home, arcname="letsencrypt")
+    with visitor(browser, f"{width}-") as alice:
+        alice.page.set_viewport_size({"width": width, "height": 900})
+        people.log_in(alice, place.http_url)
+        page = alice.page
+        alice.go(f"{place.http_url}/certificates/add/")
+        page.get_by_role("link", name="Take everything over").click()
+        page.set_input_files("[name=archive]", tmp_path / "letsencrypt.tar.gz")
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.locator("h1")).to_have_text("What would be taken from certbot")
+        alice.shot("certbot-preview")
+        assert _wide(alice) <= 0
+        page.get_by_role("button", name="Take it over").click()
+        expect(page.locator("h1")).to_have_text("Taken over from certbot")
+        alice.shot("certbot-taken")
+        assert _wide(alice) <= 0
+        alice.go(f"{place.http_url}/certificates/?q=shop{width}")
+        page.get_by_role("link", name=f"shop{width}").click()
+        expect(page.locator("body")).to_contain_text("webroot /var/www/html (from certbot)")
+        alice.shot("certbot-certificate")
