@@ -43,6 +43,7 @@ from certs.services.secrets import secret_open, secret_seal
 from portal import clock
 
 _CANDIDATES = 50  # certificates of one name that are compared
+_KEPT = 10  # previews of one person
 
 
 class Verdict(StrEnum):
@@ -113,10 +114,12 @@ def intake_read(files: Sequence[GivenFile], passwords: Sequence[str] = (), *, ac
 
 @needs(Right.CERTIFICATE_ADD)
 def intake_keep(preview: Preview, *, actor: User) -> Intake:
-    """Sealed, for this person, until it expires."""
+    """Sealed, for this person, until it expires; of each person the latest few."""
     uid = uuid4()
     sealed = secret_seal(Intake.PURPOSE, uid, json.dumps(_to_json(preview)).encode())
     intakes_prune()
+    earlier = Intake.objects.filter(user=actor).order_by("-created_at").values_list("pk", flat=True)
+    Intake.objects.filter(pk__in=list(earlier[_KEPT - 1 :])).delete()
     return Intake.objects.create(id=uid, user=actor, sealed=sealed)
 
 
@@ -124,20 +127,36 @@ def intake_keep(preview: Preview, *, actor: User) -> Intake:
 def intake_open(pk: UUID, *, actor: User) -> Preview:
     """What was kept, judged by what is here now. Raises InputError (code "gone") where it is not there any more, or
     another person's."""
-    since = clock.now() - Intake.LIFE
-    row = Intake.objects.filter(pk=pk, user=actor, created_at__gt=since).first()
-    if row is None:
+    return _preview(_opened(_kept(pk, actor)), actor)
+
+
+@needs(Right.CERTIFICATE_ADD)
+def intake_claim(pk: UUID, *, actor: User) -> Preview:
+    """The same, and it is gone: of two who want to save it at once, one does. Raises as `intake_open`."""
+    row = _kept(pk, actor)
+    bundle = _opened(row)
+    if not Intake.objects.filter(pk=row.pk).delete()[0]:
         raise _gone()
-    try:
-        document = json.loads(secret_open(Intake.PURPOSE, row.id, row.sealed))
-    except SecretError as error:
-        raise _gone() from error
-    return _preview(_from_json(document), actor)
+    return _preview(bundle, actor)
 
 
 @needs(Right.CERTIFICATE_ADD)
 def intake_forget(pk: UUID, *, actor: User) -> None:
     Intake.objects.filter(pk=pk, user=actor).delete()
+
+
+def _kept(pk: UUID, actor: User) -> Intake:
+    row = Intake.objects.filter(pk=pk, user=actor, created_at__gt=clock.now() - Intake.LIFE).first()
+    if row is None:
+        raise _gone()
+    return row
+
+
+def _opened(row: Intake) -> Bundle:
+    try:
+        return _from_json(json.loads(secret_open(Intake.PURPOSE, row.id, row.sealed)))
+    except SecretError as error:  # the key ring was changed meanwhile
+        raise _gone() from error
 
 
 def intakes_prune() -> int:

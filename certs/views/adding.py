@@ -18,6 +18,7 @@ from certs.services.intake import (
     Outcome,
     Preview,
     Verdict,
+    intake_claim,
     intake_forget,
     intake_keep,
     intake_open,
@@ -83,20 +84,31 @@ def _saved(request: HttpRequest, pk: UUID, shown: Preview, forms: list[ItemForm]
     if not chosen:
         messages.error(request, "Nothing was chosen, so nothing was saved.")
         return _preview_page(request, pk, shown, forms)
-    outcomes = intake_save(shown, chosen, actor=actor)
+    try:
+        claimed = intake_claim(pk, actor=actor)
+    except BinderyError as error:
+        messages.warning(request, str(error))
+        return redirect("certificates")
+    outcomes = intake_save(claimed, chosen, actor=actor)
     for outcome in outcomes:
         if outcome.certificate is not None:
             messages.success(request, _words(outcome))
-    if refused := [outcome for outcome in outcomes if outcome.error is not None]:
-        again = intake_open(pk, actor=actor)
-        forms = [ItemForm(request.POST, proposal=proposal) for proposal in again.proposals]
-        for outcome in refused:
-            if outcome.error is not None:
-                forms[outcome.proposal.number].refuse(outcome.error)
-        return _preview_page(request, pk, again, forms)
-    intake_forget(pk, actor=actor)
+    if any(outcome.error for outcome in outcomes):
+        return _again(request, claimed, outcomes)
     taken = {outcome.certificate.pk for outcome in outcomes if outcome.certificate}
     return redirect("certificate", pk=taken.pop()) if len(taken) == 1 else redirect("certificates")
+
+
+def _again(request: HttpRequest, claimed: Preview, outcomes: list[Outcome]) -> HttpResponse:
+    """Kept once more, with what was refused marked."""
+    actor = actor_of(request)
+    kept = intake_keep(claimed, actor=actor)
+    shown = intake_open(kept.pk, actor=actor)
+    forms = [ItemForm(request.POST, proposal=proposal) for proposal in shown.proposals]
+    for outcome in outcomes:
+        if outcome.error is not None:
+            forms[outcome.proposal.number].refuse(outcome.error)
+    return _preview_page(request, kept.pk, shown, forms)
 
 
 def _words(outcome: Outcome) -> str:

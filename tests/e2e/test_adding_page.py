@@ -104,7 +104,7 @@ def test_without_scripts_the_field_does_the_same(browser: Browser, place: Portal
         expect(page.locator("h1")).to_contain_text("plain.example.com")
 
 
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [pytest.param(1200, marks=pytest.mark.proof), 360])
 def test_a_request_is_made_and_answered(browser: Browser, place: Portal, width: int) -> None:
     with visitor(browser, viewport={"width": width, "height": 850}) as alice:
         people.log_in(alice, place.http_url)

@@ -131,13 +131,33 @@ def test_several_entries_of_a_file_are_saved_each_for_itself(client: Client) -> 
     assert sorted(Certificate.objects.values_list("name", flat=True)) == ["a.example.com", "c.example.com"]
 
 
-def test_one_that_is_refused_does_not_keep_the_others_out(client: Client) -> None:
+def test_one_that_is_refused_does_not_keep_the_others_out_and_can_be_saved_again(client: Client) -> None:
     one, other = (pki.leaf(stock.CA, [f"{name}.example.com"]) for name in "ab")
     preview = _give(client, one.pem + one.key_pem, other.pem + other.key_pem)
-    response = _save(client, preview, 0, 1, **{"item1-name": "x\x07y"})
-    assert response.status_code == 200
-    assert Certificate.objects.count() in {0, 1}
-    assert "notice-danger" in response.content.decode() or "field-error" in response.content.decode()
+    response = _save(client, preview, 0, 1, **{"item1-tags": "x" * 500})
+    page = response.content.decode()
+    assert list(Certificate.objects.values_list("name", flat=True)) == ["a.example.com"]
+    assert "This is here already" in page
+    assert "field-error" in page or "notice-danger" in page
+    again = str(re.search(r'action="(/certificates/add/[^"]+)"', page)[1])  # type: ignore[index]
+    assert again != preview
+    _save(client, again, 0, 1, **{"item1-tags": "fine"})
+    assert Certificate.objects.count() == 2
+
+
+def test_what_is_saved_twice_at_once_is_saved_once(client: Client, pair: pki.Pair) -> None:
+    preview = _give(client, pair.pem + pair.key_pem)
+    _save(client, preview)
+    response = _save(client, preview)
+    assert "not kept any more" in response.content.decode()
+    assert Certificate.objects.count() == 1
+
+
+def test_of_one_person_few_previews_are_kept(client: Client, pair: pki.Pair) -> None:
+    for _ in range(12):
+        last = _give(client, pair.pem)
+    assert Intake.objects.count() == 10
+    assert client.get(last).status_code == 200
 
 
 def test_a_p12_is_taken_with_its_password_and_asked_for_without(client: Client, pair: pki.Pair) -> None:
