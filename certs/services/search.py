@@ -7,9 +7,10 @@ condition is asked on the way. Pages are cut by key, never by number (measured i
 """
 
 import json
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
 from typing import Any
@@ -30,16 +31,18 @@ from django.db.models import (
     UUIDField,
     Value,
 )
-from django.db.models.expressions import RawSQL
 
 from certs.domain.errors import InputError
 from certs.domain.names import name_reversed
 from certs.models import Certificate, CertificateName, CertificateTag, CertificateVersion
-from certs.selectors import SOON, Viewer, certificates_visible_to
+from certs.selectors import SOON, Viewer, certificates_visible_to, visible
 from certs.services.filters import Filters, name_stored
 from portal import clock
 
 COUNT_LIMIT = 10_000  # what is counted exactly, and what is sorted rather than walked
+FEW = 1_000  # ids that are fetched, to be looked up once; and of how many of many a sample is counted
+_GRAM, _GRAMS, _GRAMS_WEIGHED = 3, 4, 40  # letters of a part, parts asked for, and parts chosen from
+_REACH = 200
 TRIGRAM_INDEX = "certs_name_trigram"  # made by migration 0006
 
 # The column, and whether it may be empty: such rows have no end, so they come after all others.
@@ -110,15 +113,30 @@ def substring_index() -> bool:
 
 @dataclass(frozen=True)
 class _Condition:
-    """`ids` are those of certificates, some perhaps twice; `holds` asks the same of one certificate."""
+    """`ids` are those of certificates, some perhaps twice; `holds` asks the same of one certificate. `is_wide`: it is
+    known already to let more than COUNT_LIMIT through."""
 
     ids: QuerySet[Any, Any]
     holds: Q | Exists
+    is_wide: bool = False
+
+    @cached_property
+    def few(self) -> list[UUID] | None:
+        """All of them where they are no more than FEW, so that they are looked up once."""
+        found = [] if self.is_wide else list(self.ids.order_by()[: FEW + 1])
+        return None if self.is_wide or len(found) > FEW else found
 
     @cached_property
     def count(self) -> int:
         """Up to one more than COUNT_LIMIT."""
-        return self.ids.order_by()[: COUNT_LIMIT + 1].count()
+        if self.few is not None:
+            return len(self.few)
+        return COUNT_LIMIT + 1 if self.is_wide else self.ids.order_by()[: COUNT_LIMIT + 1].count()
+
+    @property
+    def among(self) -> Any:
+        """The certificates of `ids`, as what a query is planned by."""
+        return Q(pk__in=self.few) if self.few is not None else _is_among(self.ids)
 
 
 class _Search:
@@ -127,7 +145,9 @@ class _Search:
         self._descending = filters.sort.startswith("-")
         self._column, self._nullable = _SORTS[self._sort]
         now = clock.now()
-        self._conditions = [_of_rows(certificates_visible_to(actor)), *_conditions(filters, now)]
+        self._scope = _of_rows(certificates_visible_to(actor))
+        self._sees_all = not visible(actor)
+        self._conditions = _conditions(filters, now)
         span = _span(filters, now)
         self._range = Q()
         if span and self._sort == "expiry":
@@ -138,15 +158,20 @@ class _Search:
     @cached_property
     def _driver(self) -> _Condition | None:
         """The condition that lets the fewest through, None where all let too many through."""
-        fewest = min(self._conditions, key=lambda each: each.count)
-        return fewest if fewest.count <= COUNT_LIMIT else None
+        for each in self._conditions:
+            if each.few is not None:
+                return each
+        narrow = self._conditions if self._sees_all else [*self._conditions, self._scope]
+        fewest = min(narrow, key=lambda each: each.count, default=None)
+        return fewest if fewest is not None and fewest.count <= COUNT_LIMIT else None
 
     @cached_property
     def _filtered(self) -> QuerySet[Certificate]:
         found = Certificate.objects.filter(self._range)
         if self._driver is not None:
-            found = found.filter(_is_among(self._driver.ids))
-        return found.filter(*(each.holds for each in self._conditions if each is not self._driver))
+            found = found.filter(self._driver.among)
+        every = [*self._conditions, self._scope]
+        return found.filter(*(each.holds for each in every if each is not self._driver))
 
     def keys(self, cursor: "_Cursor | None", limit: int) -> list[tuple[UUID, Any]]:
         """Ids with the value that they are sorted by, in the direction of the cursor."""
@@ -176,14 +201,17 @@ class _Search:
         return found
 
     def total(self) -> Total:
-        if self._driver is not None or self._range:
-            number = self._filtered.order_by()[: COUNT_LIMIT + 1].count()
-            return Total(min(number, COUNT_LIMIT), number <= COUNT_LIMIT)
-        if len(self._conditions) == 1:
-            return Total(COUNT_LIMIT, is_exact=False)
-        # All let many through: of the first of one, those that meet the others too.
-        first, *others = sorted(self._conditions, key=lambda each: each.count)
-        some = Certificate.objects.filter(_is_among(first.ids.order_by()[: COUNT_LIMIT + 1]))
+        if self._driver is not None:
+            return Total(self._filtered.order_by().count(), is_exact=True)
+        if self._range:
+            number = self._filtered.order_by()[: FEW + 1].count()
+            return Total(min(number, FEW), is_exact=number <= FEW)
+        if not self._conditions:
+            number = self._scope.count
+            return Total(min(number, COUNT_LIMIT), is_exact=number <= COUNT_LIMIT)
+        # All let many through: of a sample of one, those that meet the others too.
+        first, *others = self._conditions
+        some = Certificate.objects.filter(_is_among(first.ids.order_by()[:FEW])).filter(self._scope.holds)
         return Total(some.filter(*(each.holds for each in others)).count(), is_exact=False)
 
     def _order(self, column: str, *, descending: bool) -> Any:
@@ -253,11 +281,11 @@ def _is_among(ids: QuerySet[Any, Any]) -> Any:
 
 
 def _conditions(filters: Filters, now: datetime) -> list[_Condition]:
-    found = [_of_names(_with_text(part)) for part in [filters.text] if part]
+    found = [_with_text(filters.text)] if filters.text else []
     if filters.domain:
-        found.append(_of_names(_Names(_below(filters.domain))))
+        found.append(_of_names(_below(filters.domain)))
     if filters.name:
-        found.append(_of_names(_Names(Q(kind=CertificateName.Kind.SAN, name=filters.name))))
+        found.append(_of_names(Q(kind=CertificateName.Kind.SAN, name=filters.name)))
     found += [_of_related(CertificateTag.objects.filter(tag=tag)) for tag in filters.tags]
     if filters.fingerprint:
         found.append(_of_related(CertificateVersion.objects.filter(fingerprint_sha256=filters.fingerprint)))
@@ -269,33 +297,50 @@ def _conditions(filters: Filters, now: datetime) -> list[_Condition]:
         "authority": filters.authority,
     }
     columns = [Q(**{column: value}) for column, value in exactly.items() if value]
+    found += [_of_rows(Certificate.objects.filter(each)) for each in columns]
     if filters.key_type:
-        columns.append(Q(current__key_type=filters.key_type) | Q(current=None, key_type=filters.key_type))
-    columns += [each for each in (_of_state(filters.state), _of_kind(filters.kind)) if each]
-    return found + [_of_rows(Certificate.objects.filter(each)) for each in columns]
+        found.append(_of_versions(Q(current=None, key_type=filters.key_type), key_type=filters.key_type))
+    found += [_STATES[filters.state]()] if filters.state in _STATES else []
+    return found + ([_KINDS[filters.kind]()] if filters.kind else [])
 
 
-def _of_state(state: str) -> Q:
-    """What is not a matter of dates."""
-    revoked = CertificateVersion.objects.filter(revoked_at__isnull=False)
-    return {
-        "valid": Q(current__revoked_at=None, current__isnull=False),
-        "revoked": Q(current__in=revoked),
-        "failing": Q(failures__gt=0),
-        "pending": Q(current=None, key=None),
-        "waiting": Q(current=None) & ~Q(request_pem=""),
-        "test": Q(current__is_test=True),
-    }.get(state, Q())
+def _of_versions(beside: Q | None = None, **fields: Any) -> _Condition:
+    """By the current version, or by what stands beside: by the index of versions where few fit, else by a join."""
+    versions = CertificateVersion.objects.filter(**fields).order_by()
+    is_wide = versions[: COUNT_LIMIT + 1].count() > COUNT_LIMIT
+    joined = {f"current__{name}": value for name, value in fields.items()}
+    condition = Q(current__isnull=False, **joined) if is_wide else Q(current__in=versions.values("pk"))
+    return replace(_of_rows(Certificate.objects.filter(condition | beside if beside else condition)), is_wide=is_wide)
 
 
-def _of_kind(kind: str) -> Q:
-    return {
-        "ca": Q(current__is_ca=True),
-        "client": Q(current__is_client=True),
-        "trusted": Q(current__isnull=False, current__key=None),
-        "key-pair": Q(current=None, key__isnull=False, request_pem=""),
-        "exposed": Q(exposed=True),
-    }.get(kind, Q())
+def _unrevoked() -> _Condition:
+    return replace(_of_rows(Certificate.objects.filter(current__isnull=False, current__revoked_at=None)), is_wide=True)
+
+
+def _where(**fields: Any) -> Callable[[], _Condition]:
+    return lambda: _of_rows(Certificate.objects.filter(**fields))
+
+
+def _where_version(**fields: Any) -> Callable[[], _Condition]:
+    return lambda: _of_versions(**fields)
+
+
+# What is not a matter of dates.
+_STATES: dict[str, Callable[[], _Condition]] = {
+    "valid": _unrevoked,
+    "revoked": _where_version(revoked_at__isnull=False),
+    "failing": _where(failures__gt=0),
+    "pending": _where(current=None, key=None),
+    "waiting": lambda: _of_rows(Certificate.objects.filter(current=None).exclude(request_pem="")),
+    "test": _where_version(is_test=True),
+}
+_KINDS: dict[str, Callable[[], _Condition]] = {
+    "ca": _where_version(is_ca=True),
+    "client": _where_version(is_client=True),
+    "trusted": _where_version(key=None),
+    "key-pair": _where(current=None, key__isnull=False, request_pem=""),
+    "exposed": _where(exposed=True),
+}
 
 
 def _span(filters: Filters, now: datetime) -> Q:
@@ -316,32 +361,37 @@ def _span(filters: Filters, now: datetime) -> Q:
     return span
 
 
-@dataclass(frozen=True)
-class _Names:
-    """Rows of names: `found` says how they are looked up, `holds` the same of one of them, without an index."""
-
-    holds: Q
-    found: Q | None = None
-
-
-def _with_text(text: str) -> _Names:
-    words = dict.fromkeys([text.lower(), name_stored(text)])
-    holds, found = Q(), Q()
-    for word in filter(None, words):
+def _with_text(text: str) -> _Condition:
+    words = dict.fromkeys(filter(None, [text.lower(), name_stored(text)]))
+    holds, found, is_wide = Q(), Q(), False
+    for word in words:
         holds |= Q(name__contains=word)
-        found |= Q(name__contains=word) & _trigrams(word)
-    return _Names(holds, found)
+        rows = _trigram_rows(word)
+        is_wide = is_wide or (rows is not None and len(rows) > COUNT_LIMIT)
+        found |= Q(name__contains=word) & (Q() if rows is None else Q(pk__in=rows))
+    condition = _of_names(holds if is_wide else found)
+    return replace(condition, holds=_of_names(holds).holds, is_wide=is_wide)
 
 
-def _trigrams(word: str) -> Q:
-    """Those that SQLite's index finds; PostgreSQL takes its own by itself."""
-    if connection.vendor != "sqlite" or len(word) < 3 or not substring_index():
-        return Q()
-    parts = dict.fromkeys(word[start : start + 3] for start in range(len(word) - 2))
-    query = " ".join('"' + part.replace('"', '""') + '"' for part in parts)
-    statement = f"SELECT rowid FROM {TRIGRAM_INDEX} WHERE {TRIGRAM_INDEX} MATCH %s"  # noqa: S608 (a name of ours)
-    rows = RawSQL(statement, [query])  # noqa: S611 (what was typed is a parameter)
-    return Q(pk__in=rows)
+def _trigram_rows(word: str) -> list[int] | None:
+    """Of SQLite's index, up to one more than COUNT_LIMIT; they hold the word's parts, in any order. None where it has
+    none to ask. PostgreSQL takes its own index by itself."""
+    if connection.vendor != "sqlite" or len(word) < _GRAM or not substring_index():
+        return None
+    parts = dict.fromkeys(word[start : start + _GRAM] for start in range(len(word) - _GRAM + 1))
+    match = f"SELECT rowid FROM {TRIGRAM_INDEX} WHERE {TRIGRAM_INDEX} MATCH %s"  # noqa: S608 (a name of ours)
+    with connection.cursor() as cursor:
+
+        def rows(query: str, limit: int, offset: int = 0) -> list[int]:
+            cursor.execute(f"{match} LIMIT {limit} OFFSET {offset}", [query])
+            return [row for (row,) in cursor.fetchall()]
+
+        quoted = ['"' + part.replace('"', '""') + '"' for part in list(parts)[:_GRAMS_WEIGHED]]
+        if len(quoted) > _GRAMS:
+            # The further the first few reach, the rarer it is; frequent ones cost much and sort out little.
+            reach = {part: next(iter(rows(part, 1, _REACH)), math.inf) for part in quoted}
+            quoted = sorted(quoted, key=lambda part: -reach[part])[:_GRAMS]
+        return rows(" ".join(quoted), COUNT_LIMIT + 1)
 
 
 def _below(domain: str) -> Q:
@@ -351,20 +401,18 @@ def _below(domain: str) -> Q:
     return within & (Q(reversed=root) | Q(reversed__gte=f"{root}."))
 
 
-def _of_names(names: _Names) -> _Condition:
-    rows = CertificateName.objects.filter(names.holds if names.found is None else names.found)
-    one = CertificateName.objects.filter(names.holds, certificate=OuterRef("pk"))
-    return _Condition(rows.values("certificate"), Exists(one))
+def _of_names(condition: Q) -> _Condition:
+    return _of_related(CertificateName.objects.filter(condition))
 
 
 def _of_related(rows: QuerySet[Any, Any]) -> _Condition:
-    return _Condition(rows.values("certificate"), Exists(rows.filter(certificate=OuterRef("pk"))))
+    return _Condition(rows.values_list("certificate", flat=True), Exists(rows.filter(certificate=OuterRef("pk"))))
 
 
 def _of_rows(rows: QuerySet[Certificate]) -> _Condition:
     """Of the certificate's own columns. Asked by its key, so that no other index keeps SQLite from the walk."""
     rows = rows.select_related(None).order_by()
-    return _Condition(rows.values("pk"), Exists(rows.filter(pk=OuterRef("pk"))))
+    return _Condition(rows.values_list("pk", flat=True), Exists(rows.filter(pk=OuterRef("pk"))))
 
 
 def _load(keys: Iterable[UUID]) -> list[Certificate]:

@@ -198,8 +198,9 @@ def compare_many(seed: int, rounds: int, *, rows: int = 60, few: int = 10_000) -
     dice = random.Random(seed)
     if not Certificate.objects.exists():
         fill(rows, seed)
-    before, search.COUNT_LIMIT = search.COUNT_LIMIT, few
+    before = search.COUNT_LIMIT, search.FEW
+    search.COUNT_LIMIT, search.FEW = few, min(search.FEW, few // 3)
     try:
         return sum(compare(filters_random(dice)) for _ in range(rounds))
     finally:
-        search.COUNT_LIMIT = before
+        search.COUNT_LIMIT, search.FEW = before
