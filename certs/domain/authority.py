@@ -190,7 +190,7 @@ def certificate_plan(wish: Wish, profile: Profile, issuer: Issuer | None, *, now
     is_ca = wish.is_ca or profile.is_ca
     hosts = hosts_parse(wish.hosts)
     _check_profile(wish, profile, hosts, is_ca)
-    subject = _subject(wish, profile, hosts, is_ca)
+    subject = _subject(wish, profile, hosts, is_ca, bare=bool(issuer and issuer.constraints))
     not_before, not_after = _validity(wish, profile, issuer, now)
     if is_ca and issuer is not None:
         _check_room(wish, issuer)
@@ -405,10 +405,12 @@ def _check_hosts(profile: Profile, hosts: Sequence[Host], refuse: Callable[[str,
             raise refuse(f"does not allow {host}.", f"Allowed is {', '.join(profile.hosts)}.")
 
 
-def _subject(wish: Wish, profile: Profile, hosts: Sequence[Host], is_ca: bool) -> x509.Name:
+def _subject(wish: Wish, profile: Profile, hosts: Sequence[Host], is_ca: bool, *, bare: bool) -> x509.Name:
+    """`bare`: no address becomes the common name, since openssl holds it for a DNS name that constraints exclude."""
     subject = subject_parse(wish.subject)
     if not subject.rdns and profile.common_name:
-        first = next((host for host in hosts if host.kind in (HostKind.DNS, HostKind.IP, HostKind.EMAIL)), None)
+        kinds = (HostKind.DNS, HostKind.EMAIL) if bare else (HostKind.DNS, HostKind.EMAIL, HostKind.IP)
+        first = next((host for host in hosts if host.kind in kinds), None)
         subject = common_name(first.value if first else "")
     for fixed in profile.subject_fixed:
         subject = _with_fixed(subject, subject_parse(fixed), profile)

@@ -19,6 +19,8 @@ from certs.domain.hosts import Host, HostKind, host_parse
 from certs.domain.names import SELF_SIGNED, address_canonical, name_parse
 from certs.domain.subjects import subject_text, subject_values
 
+# What openssl takes for a DNS name, addresses too (crypto/x509/v3_ncons.c).
+_LIKE_DNS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _PREFIX = re.compile(r"(?P<kind>dns|ip|email|uri):", re.IGNORECASE)
 
 
@@ -177,13 +179,8 @@ def _of_subject(subject: x509.Name, hosts: Sequence[Host]) -> list[Host]:
     found: list[Host] = []
     found += [Host(HostKind.EMAIL, value) for value in subject_values(subject, "E")]
     if not any(host.kind == HostKind.DNS for host in hosts):
-        for value in subject_values(subject, "CN"):
-            try:
-                host = host_parse(f"dns:{value}")
-            except NameRefused:
-                continue
-            if "." in host.value:
-                found.append(host)
+        names = (value for value in subject_values(subject, "CN") if _LIKE_DNS.fullmatch(value))
+        found += [Host(HostKind.DNS, value) for value in names]
     return found
 
 

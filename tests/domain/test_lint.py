@@ -1,0 +1,84 @@
+"""The lint that we ask faster finds what pkilint finds."""
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from pkilint import loader, validation
+from pkilint.pkix import certificate, extension, name
+
+from certs.domain.authority import SKEW, Wish
+from certs.domain.lint import LintRefused, lint, lint_refuse, throwaway
+from tests.domain.test_authority import BELOW, NOW, ROOT, made
+
+
+def untouched(given: x509.Certificate) -> set[str]:
+    """Codes of pkilint as it comes, from notices upwards."""
+    rules = [
+        certificate.create_issuer_validator_container([]),
+        certificate.create_validity_validator_container(),
+        certificate.create_subject_validator_container([]),
+        certificate.create_extensions_validator_container([]),
+        certificate.create_spki_validator_container([]),
+    ]
+    decoding = certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS)
+    container = certificate.create_pkix_certificate_validator_container(decoding, rules)
+    results = container.validate(loader.load_certificate(given.public_bytes(Encoding.DER), "x").root)
+    return {
+        found.finding.code
+        for result in results
+        for found in result.finding_descriptions
+        if found.finding.severity <= validation.ValidationFindingSeverity.NOTICE
+    }
+
+
+def broken(*extensions: tuple[x509.ExtensionType, bool], serial: int = 5, common: str = "x") -> x509.Certificate:
+    key = throwaway("ec-p256")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)]))
+        .issuer_name(BELOW.name)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(NOW - SKEW)
+        .not_valid_after(NOW)
+    )
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical)
+    return builder.sign(key, hashes.SHA256())
+
+
+SAMPLES = (
+    ROOT.certificate,
+    BELOW.certificate,
+    made(Wish(profile="server", hosts=("a.example.com", "10.0.0.1")), BELOW),
+    made(Wish(profile="custom", subject="CN=x", hosts=("me@example.com",), usages=("email",)), BELOW),
+    broken(),
+    broken((x509.BasicConstraints(False, None), False)),
+    broken((x509.SubjectAlternativeName([x509.DNSName("a_b..c")]), False)),
+    broken((x509.SubjectAlternativeName([x509.UniformResourceIdentifier("no uri")]), True)),
+    broken((x509.NameConstraints([x509.DNSName("a")], None), False)),
+    broken((x509.SubjectKeyIdentifier(b"x"), True), (x509.KeyUsage(*[False] * 9), False)),
+)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=range(len(SAMPLES)))
+def test_the_index_loses_no_finding(sample: x509.Certificate) -> None:
+    assert {finding.code for finding in lint(sample)} == untouched(sample)
+
+
+def test_a_violation_stops_with_its_explanation() -> None:
+    found = lint(broken())
+    with pytest.raises(LintRefused) as caught:
+        lint_refuse(found)
+    assert "Authority key identifier extension absent" in caught.value.message
+    assert caught.value.findings == found
+
+
+def test_a_wildcard_is_no_violation_and_a_broken_one_is() -> None:
+    good = broken((x509.SubjectAlternativeName([x509.DNSName("*.example.com")]), False))
+    assert "pkix.invalid_domain_name_syntax" not in {finding.code for finding in lint(good)}
+    for name_ in ("a.*.example.com", "*.a_b.com", "*"):
+        bad = broken((x509.SubjectAlternativeName([x509.DNSName(name_)]), False))
+        assert "pkix.invalid_domain_name_syntax" in {finding.code for finding in lint(bad)}
