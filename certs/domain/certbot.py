@@ -326,7 +326,7 @@ def _webroot(conf: Conf) -> Proof:
 def _dns(how: str, content: bytes | str) -> Proof:
     plugin = how.removeprefix("dns-")
     if plugin != "rfc2136" and plugin not in CERTBOT:
-        return Proof(None, was=how, advice="There is no method of ours for this plugin. Choose another one for it.")
+        return Proof(None, was=how, advice="Choose a challenge method for it.")
     if isinstance(content, str):
         return Proof(None, was=how, advice=f"Its credentials were not read: {content}. Set up a challenge method.")
     prefix = f"dns_{plugin}_"

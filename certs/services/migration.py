@@ -347,7 +347,7 @@ def proof_settled(found: FoundLineage) -> tuple[Proof, bool, str]:
     if proof.kind is not None:
         return proof, found.auto_renew, _proof_advice(proof) if found.auto_renew else "It was not renewed there either."
     by_hand = wildcard or proof.was.startswith("dns") or proof.was == "manual"
-    advice = f"{proof.was} has no counterpart here, so automatic renewal is off. {why or proof.advice}"
+    advice = f"Nothing here does what {proof.was} did, so automatic renewal is off. {why or proof.advice}"
     return replace(proof, kind=BY_HAND if by_hand else "", given={}), False, advice.strip()
 
 
@@ -365,12 +365,12 @@ def _wildcards(kind: str) -> bool:
 
 def _proof_advice(proof: Proof) -> str:
     if proof.kind == _WEBROOT:
-        return f"The portal's user has to be able to write below {proof.given['webroot']}: Test under Challenges tells."
+        place = proof.given["webroot"]
+        return f"The portal's user has to be able to write below {place}: Configuration ➜ Challenges ➜ Test tells."
     return proof.advice
 
 
 def _proof_words(proof: Proof, auto_renew: bool) -> str:
     way = solver_kinds()[proof.kind].label if proof.kind else "HTTP by the portal"
-    return (
-        f"Proven by {way}{f' (was {proof.was})' if proof.was else ''}{'' if auto_renew else '; not renewed by itself'}."
-    )
+    was = f", there {proof.was}" if proof.was else ""
+    return f"Proven by {way}{was}{'' if auto_renew else '; not renewed by itself'}."
