@@ -142,7 +142,7 @@ def certificate_find(word: str) -> Certificate:
     ):
         found = found or list(rows.filter(condition)[:10])
     if not found:
-        raise InputError(f"No certificate is called “{word}”.", advice="`manage.py check_certificates` lists them.")
+        raise InputError(f"No certificate is called “{word}”.", advice="`manage.py certs list` lists them.")
     if len(found) > 1:
         several = ", ".join(f"{certificate.name} ({certificate.pk})" for certificate in found)
         raise InputError(f"“{word}” fits several certificates: {several}.", advice="Give the id of the one you mean.")
