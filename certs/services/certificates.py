@@ -8,7 +8,7 @@ from uuid import UUID
 from cryptography import x509
 from django.db import IntegrityError, transaction
 
-from certs.domain.certinfo import CertInfo, certificate_info, covers
+from certs.domain.certinfo import CertInfo, certificate_info, common_name_of, covers
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
 from certs.domain.keys import key_from_pem, key_kind, spki_sha256
 from certs.domain.names import name_reversed
@@ -197,7 +197,7 @@ def certificate_take(
     key_fits(chain.leaf, key)
     if not allow_expired:
         refuse_expired(info)
-    fields = _fields_of(given, actor, fallback=_name_from(info))
+    fields = _fields_of(given, actor, fallback=_name_from(chain.leaf, info))
     known = _known_version(info, fields.organization_id)
     if known is not None:
         _same_id(known.certificate, given.api_id)
@@ -343,7 +343,7 @@ def certificates_add_many(
     cannot be stored, ConflictError where an id is taken; then none is stored.
     """
     given = [(one, certificate_info(one.leaf)) for one in fresh]
-    fields = [_fields_of(one.properties, actor, fallback=_name_from(info)) for one, info in given]
+    fields = [_fields_of(one.properties, actor, fallback=_name_from(chain.leaf, info)) for one, info in given]
     pem, rows, versions, names, tags = chain_pem(chain), [], [], [], []
     for (one, info), own in zip(given, fields, strict=True):
         row = Certificate(
@@ -608,8 +608,8 @@ def _printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in name)[:NAME_LIMIT].strip() or "unnamed"
 
 
-def _name_from(info: CertInfo) -> str:
-    return info.names[0] if info.names else info.subject or info.fingerprint_sha256[:12]
+def _name_from(leaf: x509.Certificate, info: CertInfo) -> str:
+    return info.names[0] if info.names else common_name_of(leaf.subject) or info.subject or info.fingerprint_sha256[:12]
 
 
 def version_make_current(certificate: Certificate, version: CertificateVersion) -> None:
