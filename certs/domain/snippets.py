@@ -39,6 +39,7 @@ class Facts:
     names: tuple[str, ...]
     key_type: str
     acme: AcmeFacts | None = None
+    is_ca: bool = False
 
     @property
     def dns_names(self) -> list[str]:
@@ -76,7 +77,9 @@ class Snippet:
 
 
 def snippets_for(facts: Facts) -> list[Snippet]:
-    return [snippet for make in _SNIPPETS if (snippet := make(facts)) is not None]
+    """A CA serves nothing itself: of one it is how others come to trust it."""
+    makers = _OF_AUTHORITIES if facts.is_ca else _SNIPPETS
+    return [snippet for make in makers if (snippet := make(facts)) is not None]
 
 
 def _nginx(facts: Facts) -> Snippet:
@@ -212,12 +215,12 @@ def _micronaut(facts: Facts) -> Snippet:
     )
 
 
-def _java(_facts: Facts) -> Snippet:
+def _java(facts: Facts) -> Snippet:
     file = File("truststore-jks", "/app/ssl/truststore.jks")
     text = f'JAVA_OPTS: "-Djavax.net.ssl.trustStore={file.path} -Djavax.net.ssl.trustStorePassword=PASSWORD"\n'
     return Snippet(
         "java-client",
-        "Java programs that call this server",
+        "Java programs that trust it" if facts.is_ca else "Java programs that call this server",
         text,
         "In the environment of the program, of Kestra beside KESTRA_CONFIGURATION. The trust store takes the place of "
         "Java's own: what the program calls besides must be trusted by it too.",
@@ -307,6 +310,34 @@ def _cert_manager(facts: Facts) -> Snippet | None:
     )
 
 
+def _system(facts: Facts) -> Snippet:
+    file = File("trust-pem", f"/usr/local/share/ca-certificates/{facts.stem}.crt")
+    return Snippet(
+        "system-trust",
+        "Debian and Ubuntu trust it",
+        "sudo update-ca-certificates\n",
+        "Once the file is in place, everything on the machine that asks the system's store trusts what this CA signed. "
+        "Firefox and Java have stores of their own.",
+        "https://manpages.debian.org/bookworm/ca-certificates/update-ca-certificates.8.en.html",
+        (file,),
+    )
+
+
+def _nginx_clients(facts: Facts) -> Snippet:
+    file = File("trust-pem", f"{_PLACE}/{facts.stem}.ca.pem")
+    return Snippet(
+        "nginx-clients",
+        "nginx asks clients for its certificates",
+        f"ssl_client_certificate {file.path};\nssl_verify_client on;\nssl_verify_depth 3;\n",
+        "In the server block. optional instead of on lets others in too; $ssl_client_verify tells them apart. "
+        "The depth is for intermediates between the CA and the clients.",
+        "https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_verify_client",
+        (file,),
+        "sudo nginx -t && sudo systemctl reload nginx",
+    )
+
+
+_OF_AUTHORITIES: tuple[Callable[[Facts], Snippet], ...] = (_system, _java, _nginx_clients)
 _SNIPPETS: tuple[Callable[[Facts], Snippet | None], ...] = (
     _nginx,
     _apache,

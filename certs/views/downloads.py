@@ -146,5 +146,7 @@ def _authorities(actor: User) -> QuerySet[Certificate]:
 def _facts(row: Certificate) -> Facts:
     account = row.account
     acme = AcmeFacts(account.directory_url, account.email, account.eab_kid, account.ca_bundle) if account else None
-    names = tuple(row.current.names) if row.current else ()
-    return Facts(file_base(row), names, row.current.key_type if row.current else "", acme)
+    version = row.current
+    if version is None:
+        return Facts(file_base(row), (), "", acme)
+    return Facts(file_base(row), tuple(version.names), version.key_type, acme, version.is_ca)

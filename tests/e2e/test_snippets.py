@@ -10,6 +10,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import requests
 import yaml
 
 from certs.domain.formats.base import Material, format_find
@@ -133,6 +134,36 @@ def test_tomcat_serves_it(need: Callable[..., Any]) -> None:
     need("tomcat")
     with Tomcat(snippet("tomcat")) as server:
         assert served_fingerprint(server.port, "shop.example.com") == LEAF.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_nginx_lets_in_who_has_a_certificate_of_the_ca(need: Callable[..., Any], tmp_path: Path) -> None:
+    need("nginx", "openssl")
+    tmp_path.chmod(0o755)
+    clients = {
+        "own": pki.leaf(MIDDLE, ["client.example"]),
+        "strange": pki.leaf(pki.authority("Other"), ["client.example"]),
+    }
+    asking = next(
+        each for each in snippets_for(Facts("root_ca", (), "ec-p256", is_ca=True)) if each.id == "nginx-clients"
+    )
+    (tmp_path / "root_ca.ca.pem").write_text(ROOT.pem)
+    port = free_port()
+    lines = asking.text.replace("/etc/ssl/bindery", str(tmp_path)) + "return 200 hello;\n"
+    site = placed(snippet("nginx"), tmp_path, port).replace("    ssl_protocols", f"{lines}    ssl_protocols")
+    statuses = {}
+    with Nginx(site, (port,)):
+        for name, pair in clients.items():
+            (tmp_path / name).write_text(pair.pem + MIDDLE.pem + pair.key_pem)
+            got = requests.get(f"https://{LOOPBACK}:{port}/", cert=str(tmp_path / name), verify=False, timeout=10)
+            statuses[name] = got.status_code
+    assert statuses == {"own": 200, "strange": 400}
+
+
+def test_of_a_ca_it_is_how_others_trust_it() -> None:
+    found = snippets_for(Facts("root_ca", (), "ec-p256", AcmeFacts("https://acme.example"), is_ca=True))
+    assert [each.id for each in found] == ["system-trust", "java-client", "nginx-clients"]
+    assert {file.format for each in found for file in each.files} == {"trust-pem", "truststore-jks"}
 
 
 def test_what_an_imported_certificate_says_cannot_write_configuration() -> None:
