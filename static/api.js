@@ -6,7 +6,7 @@ SwaggerUIBundle({
   url: place.dataset.schema,
   deepLinking: true,
   filter: true,
-  docExpansion: "none",
+  docExpansion: "list",
   defaultModelsExpandDepth: -1,
   validatorUrl: null,
   requestInterceptor: (request) => {

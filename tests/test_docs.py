@@ -25,6 +25,7 @@ READERS = {
     "servers",
     "addresses",
     "proxies",
+    "rate",
     "certificates",
 }
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTILINE)

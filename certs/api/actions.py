@@ -25,11 +25,13 @@ from certs.services.access import Actor
 from certs.services.deletion import certificate_restore
 from certs.services.downloads import Download, download_make, downloads_offered
 from certs.services.issuing import certificate_renew
+from certs.services.reissue import certificate_reissue, is_signed_here
 from certs.services.revocations import version_release, version_revoke
 
 
 class Renewing(Strict):
     useLast = Flag(required=False, help_text="It may spend the last that a limit of the CA leaves.")
+    passphrase = Text(required=False, max_length=1024, help_text="Of an offline CA of our own.")
 
 
 class Revoking(Strict):
@@ -62,13 +64,18 @@ class RenewOne(Endpoint):
         "certificate_renew",
         "Renew a certificate now",
         body=Renewing,
-        answers={202: JobDocument},
-        description="Within the same limits as the schedule, but before it is due. 409 says why it does not go now.",
+        answers={200: CertificateDocument, 202: JobDocument},
+        description="Within the same limits as the schedule, but before it is due. What a CA of our own signed, or "
+        "what signs itself, is renewed at once (200); a CA outside is asked by a job (202). 409 says why it does not go "
+        "now.",
     )
     @idempotent
     def post(self, request: Request, id: str) -> Response:
         given = body_read(request.data or {}, Renewing)
         row = certificate_visible(self.actor, id)
+        if is_signed_here(row):
+            certificate_reissue(row, passphrase=given.get("passphrase", ""), actor=self.actor)
+            return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
         return job_answer(order_job(certificate_renew(row, actor=self.actor, use_last=given.get("useLast", False))))
 
 

@@ -37,6 +37,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+BEFORE_US = {414, 431}  # of the HTTP server: a line or a header longer than any of ours
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -60,6 +61,11 @@ class Fuzz:
             for mode in MODES:
                 self._one(operation, mode, examples, seed)
 
+    def run_quickly(self) -> None:
+        """What is allowed and what is forbidden by turns, one request to each operation, the same each time."""
+        for number, operation in enumerate(self.operations()):
+            self._one(operation, MODES[number % 2], 1, 0)
+
     def _one(self, operation: Any, mode: GenerationMode, examples: int, seed: int) -> None:
         @settings(
             max_examples=examples,
@@ -76,7 +82,8 @@ class Fuzz:
             response = case.call(base_url=self.base, headers=self.headers, timeout=30)
             self.asked += 1
             self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
-            case.validate_response(response, checks=CHECKS)
+            if response.status_code not in BEFORE_US:
+                case.validate_response(response, checks=CHECKS)
 
         try:
             ask()

@@ -1,0 +1,188 @@
+"""Work on many certificates: told before it is done, done once, whatever happens to who does it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django_q.models import OrmQ
+
+from certs.domain.errors import InputError, NotAllowed
+from certs.models import AuditEvent, BulkJob, Certificate, User
+from certs.services import bulk
+from certs.services.access import TokenActor
+from certs.services.bindings import binding_set
+from certs.services.bulk import bulk_ask, bulk_preview, bulk_requeue_lapsed, bulk_run
+from certs.services.certificates import certificate_tags
+from certs.services.tokens import token_create, token_revoke
+from portal import clock
+from tests import stock
+from tests.harness import pki
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def document(number: int, **more: Any) -> dict[str, Any]:
+    pair = pki.leaf(stock.CA, [f"{number}.example"])
+    return {"id": f"c{number}", "chain": pair.pem, "privateKey": pair.key_pem, **more}
+
+
+def _person() -> User:
+    return User.objects.filter(is_superuser=True).first() or stock.administrator()
+
+
+def three() -> list[Certificate]:
+    return [stock.uploaded(f"{number}.example") for number in range(3)]
+
+
+@pytest.mark.django_db
+def test_a_preview_tells_what_would_happen_and_changes_nothing() -> None:
+    rows = three()
+    binding_set("", rows[0], actor="test")
+    events = AuditEvent.objects.count()
+    keys = [row.pk for row in rows]
+    lines = bulk_preview("delete", keys, options={}, actor="test")
+    assert [(line.ok, line.code) for line in lines] == [(False, "in-use"), (True, "ok"), (True, "ok")]
+    lines = bulk_preview("tag", keys, options={"add": ["B", "a"]}, actor="test")
+    assert lines[0].message == "Its tags would be: a, b."
+    lines = bulk_preview("revoke", keys, options={"reason": "superseded"}, actor="test")
+    assert "although it is bound: default" in lines[0].message
+    lines = bulk_preview("renew", keys, options={}, actor="test")
+    assert not any(line.ok for line in lines)  # nobody renews what was uploaded
+    lines = bulk_preview("import", [document(1), {"chain": "x"}], options={}, actor="test")
+    assert [(line.ok, line.id) for line in lines] == [(True, "c1"), (False, "")]
+    assert AuditEvent.objects.count() == events
+    assert Certificate.objects.count() == 3
+    assert not BulkJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_one_item_that_fails_does_not_stop_the_others() -> None:
+    rows = three()
+    binding_set("", rows[1], actor="test")
+    job = bulk_ask("delete", [row.pk for row in rows], options={}, actor=_person())
+    assert bulk_run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.done, job.failed) == ("done", 2, 1)
+    assert [line["ok"] for line in job.results] == [True, False, True]
+    assert [row.pk for row in Certificate.objects.filter(deleted_at=None)] == [rows[1].pk]
+    assert bulk_run(job.pk) is False  # nothing is left to do
+
+
+@pytest.mark.django_db
+def test_an_import_brings_its_keys_sealed_and_leaves_none_behind() -> None:
+    given = [document(1, tags=["a"]), document(2), document(1)]
+    given[2]["id"] = "c1"
+    job = bulk_ask("import", given, options={}, actor=_person())
+    assert "PRIVATE" not in f"{job.sealed}{job.options}"
+    assert not any("PRIVATE" in str(task.payload) for task in OrmQ.objects.all())
+    assert bulk_run(job.pk)
+    job.refresh_from_db()
+    assert (job.done, job.failed, job.sealed) == (2, 1, "")  # the third has another key under the id of the first
+    assert certificate_tags(Certificate.objects.get(api_id="c1")) == ["a"]
+
+
+@pytest.mark.django_db
+def test_who_lost_the_right_meanwhile_changes_nothing_more() -> None:
+    rows = three()
+    stock.administrator()
+    token, _ = token_create("bulk", "operator", actor="test")
+    job = bulk_ask("delete", [row.pk for row in rows], options={}, actor=TokenActor(token))
+    token_revoke(token, actor="test")
+    assert bulk_run(job.pk)
+    job.refresh_from_db()
+    assert (job.done, job.failed) == (0, 3)
+    assert Certificate.objects.filter(deleted_at=None).count() == 3
+
+
+@pytest.mark.django_db
+def test_what_is_asked_wrongly_is_refused_at_once() -> None:
+    key = stock.uploaded("a.example").pk
+    wrong: list[tuple[str, list[Any], dict[str, Any]]] = [
+        ("paint", [key], {}),
+        ("delete", [], {}),
+        ("import", [{}] * 1001, {}),
+        ("revoke", [key], {"reason": "bored"}),
+        ("tag", [key], {"add": [], "remove": []}),
+    ]
+    for action, items, options in wrong:
+        with pytest.raises(InputError):
+            bulk_ask(action, items, options=options, actor=_person())
+    viewer, _ = token_create("looks", "viewer", actor="test")
+    with pytest.raises(NotAllowed):
+        bulk_ask("delete", [key], options={}, actor=TokenActor(viewer))
+    with pytest.raises(NotAllowed):
+        bulk_ask("delete", [key], options={}, actor="command line")
+    assert not BulkJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_job_is_one_workers_and_comes_back_when_its_lease_lapses() -> None:
+    job = bulk_ask("tag", [stock.uploaded("a.example").pk], options={"add": ["x"]}, actor=_person())
+    BulkJob.objects.update(state="running", lease_until=clock.real() + timedelta(seconds=30))
+    assert bulk_run(job.pk) is False
+    assert bulk_requeue_lapsed() == 0
+    BulkJob.objects.update(lease_until=clock.real() - timedelta(seconds=1))
+    assert bulk_requeue_lapsed() == 1
+    assert bulk_run(job.pk)
+
+
+@pytest.mark.django_db
+def test_who_lost_the_lease_writes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = three()
+    job = bulk_ask("tag", [row.pk for row in rows], options={"add": ["x"]}, actor=_person())
+    monkeypatch.setattr(bulk, "_WRITE_SECONDS", 0.0)
+    told = bulk._line
+
+    def steal(*given: Any) -> Any:
+        BulkJob.objects.update(lease_until=clock.real() + timedelta(minutes=5))
+        return told(*given)
+
+    monkeypatch.setattr(bulk, "_line", steal)
+    assert bulk_run(job.pk) is False
+    job.refresh_from_db()
+    assert (job.state, job.results) == ("running", [])
+
+
+@pytest.mark.django_db
+def test_a_long_job_is_carried_on_by_another_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "TURN_SECONDS", 0.0)
+    job = bulk_ask("tag", [row.pk for row in three()], options={"add": ["x"]}, actor=_person())
+    assert [bulk_run(job.pk) for _ in range(3)] == [False, False, True]
+    job.refresh_from_db()
+    assert (job.state, job.done) == ("done", 3)
+
+
+RUN = "import django; django.setup(); from certs.services.bulk import bulk_run; bulk_run({!r})"
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_worker_killed_in_the_middle_loses_nothing_and_does_nothing_twice() -> None:
+    job = bulk_ask("import", [document(number) for number in range(40)], options={}, actor=_person())
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.api.kill_settings"}
+    environment["BINDERY_TEST_DATABASE"] = str(connection.settings_dict["NAME"])
+    worker = subprocess.Popen([sys.executable, "-c", RUN.format(str(job.pk))], cwd=ROOT, env=environment)
+    try:
+        until = time.monotonic() + 30
+        while Certificate.objects.count() < 10 and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    came = Certificate.objects.count()
+    assert 10 <= came < 40
+    until = time.monotonic() + 15
+    while not bulk_requeue_lapsed() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert bulk_run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.done, job.failed, len(job.results)) == ("done", 40, 0, 40)
+    assert [line["id"] for line in job.results] == [f"c{number}" for number in range(40)]
+    assert Certificate.objects.count() == 40
+    assert AuditEvent.objects.filter(action="certificate.import").count() == 40
