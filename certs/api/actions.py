@@ -66,8 +66,8 @@ class RenewOne(Endpoint):
         body=Renewing,
         answers={200: CertificateDocument, 202: JobDocument},
         description="Within the same limits as the schedule, but before it is due. What a CA of our own signed, or "
-        "what signs itself, is renewed at once (200); a CA outside is asked by a job (202). 409 says why it does not go "
-        "now.",
+        "what signs itself, is renewed at once (200); a CA outside is asked by a job (202). 409 says why it does not "
+        "go now.",
     )
     @idempotent
     def post(self, request: Request, id: str) -> Response:
