@@ -51,6 +51,8 @@ PATHS = (
     "/activity/changes/",
     "/help/",
     "/go/",
+    "/tokens/",
+    "/configuration/people/",
     "/accounts/password/change/",
     "/nowhere/",
 )
