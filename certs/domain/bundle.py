@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from asn1crypto import cms
 from cryptography import x509
@@ -95,7 +96,7 @@ class Item:
     missing: str = ""  # the name of the issuer that is not there; "" where the chain ends at a root
     wanted: bool = True  # whether saving all would save it
 
-    @property
+    @cached_property
     def info(self) -> CertInfo | None:
         return certificate_info(self.chain.leaf) if self.chain else None
 
@@ -529,11 +530,16 @@ class _Sorter:
         self._keys = {spki_sha256(each.key.public_key()): each for each in reversed(heap.keys)}
         self._spki = {certificate: spki_sha256(certificate.public_key()) for certificate in self._all}
         self._subjects = by_subject(self._all)
+        self._issuers: dict[x509.Name, list[x509.Certificate]] = {}
+        for certificate in self._all:
+            self._issuers.setdefault(certificate.issuer, []).append(certificate)
         self._issued: dict[tuple[x509.Certificate, x509.Certificate], bool] = {}
 
     def bundle(self) -> Bundle:
         items = [self._item(certificate) for certificate in self._all if self._stands_alone(certificate)]
-        items = _superseded([self._without_company(item, items) for item in items])
+        if any(item.info and not item.info.is_ca for item in items):
+            items = [self._without_company(item) for item in items]
+        items = _superseded(items)
         alone = [self._key_item(key) for spki, key in self._keys.items() if spki not in self._spki.values()]
         if alone:
             items = [_without_key(item) for item in items]
@@ -560,8 +566,8 @@ class _Sorter:
             other != certificate and self.issued_by(other, certificate) for other in self._below(certificate)
         )
 
-    def _below(self, certificate: x509.Certificate) -> Iterator[x509.Certificate]:
-        return (other for other in self._all if other.issuer == certificate.subject)
+    def _below(self, certificate: x509.Certificate) -> Sequence[x509.Certificate]:
+        return self._issuers.get(certificate.subject, ())
 
     def _item(self, certificate: x509.Certificate) -> Item:
         given, stored = self._first[certificate], self._keys.get(self._spki[certificate])
@@ -587,12 +593,10 @@ class _Sorter:
         remarks = (Remark("key-alone", text),)
         return Item(ItemKind.KEY, key=key.key, alias=key.alias, file=key.file, remarks=remarks, wanted=not self._all)
 
-    def _without_company(self, item: Item, items: Sequence[Item]) -> Item:
-        """A CA that belongs to no other certificate of the upload is most often there by mistake."""
+    def _without_company(self, item: Item) -> Item:
+        """A CA that belongs to none of the other certificates of the upload is most often there by mistake."""
         info = item.info
         if info is None or not info.is_ca or item.kind == ItemKind.PAIR or self._first[_leaf(item)].trusted:
-            return item
-        if not any(other.info and not other.info.is_ca for other in items):
             return item
         remark = Remark("companion", "None of the other certificates was issued by it.")
         return replace(item, remarks=(*item.remarks, remark), wanted=False)

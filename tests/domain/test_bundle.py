@@ -254,6 +254,13 @@ def test_ten_thousand_names_are_a_sentence_in_good_time() -> None:
     assert "10000 names" in only(read(data)).refused
 
 
+def test_a_whole_trust_store_is_read_in_good_time() -> None:
+    roots = [pki.authority(f"Root {number}").pem for number in range(150)]
+    started = time.monotonic()
+    assert len(read("".join(roots), bundles.chain()[2].pem).items) == 151
+    assert time.monotonic() - started < SECONDS
+
+
 def test_a_damaged_p12_is_told_from_a_wrong_password() -> None:
     data = bytearray(bundles.p12())
     data[len(data) // 2] ^= 1
