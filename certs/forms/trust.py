@@ -48,5 +48,5 @@ class ClientAuthForm(PortalForm):
     error_fields: ClassVar[dict[str, str]] = {"no-authority": "mode", "arrival": "mode"}
 
     mode = forms.ChoiceField(
-        label="Client certificates", choices=[(mode.value, _MODES[mode]) for mode in Mode], widget=forms.RadioSelect
+        label="Ask clients", choices=[(mode.value, _MODES[mode]) for mode in Mode], widget=forms.RadioSelect
     )

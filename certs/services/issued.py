@@ -42,6 +42,7 @@ from certs.services.keys import key_new, key_open
 from certs.services.lint_pool import LintPool
 from certs.services.pki import pki_urls
 from certs.services.profiles import profile_get
+from certs.services.trusted import log_in_guard
 from portal import clock
 
 BATCH = 100
@@ -228,6 +229,7 @@ def _build_new(
 
 def _issuer_for(authority: Authority, actor: Actor, passphrase: str) -> Issuer:
     require(actor, Right.READ, authority)
+    log_in_guard(authority.certificate, actor=actor)
     return authority_issuer(authority, passphrase)
 
 

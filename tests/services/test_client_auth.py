@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.domain.authority import Wish
 from certs.domain.client_auth import Mode
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.pem import Chain
+from certs.domain.roles import Role
 from certs.models import (
     AuditEvent,
     Authority,
@@ -15,6 +17,7 @@ from certs.models import (
     CertificateVersion,
     IssuedCertificate,
     PortalState,
+    RoleGrant,
     TrustedAuthority,
     User,
 )
@@ -31,11 +34,12 @@ from certs.services.client_auth import (
     client_still_logs_in,
 )
 from certs.services.deletion import certificate_delete
+from certs.services.issued import Item, authority_issue, authority_issue_many
 from certs.services.portal_state import generation_wanted, state_get
 from certs.services.trusted import trusted_candidates, trusted_pem, trusted_set
 from certs.transports import roots
 from portal import clock
-from tests.harness import pki
+from tests.harness import own_ca, pki
 
 pytestmark = pytest.mark.django_db
 
@@ -223,3 +227,20 @@ def test_what_the_store_knows_to_be_revoked_ends_it(people: Certificate, root: p
     CertificateVersion.objects.filter(certificate=certificate).update(revoked_at=clock.now())
     with pytest.raises(NotAllowed, match="revoked"):
         client_log_in(mine)
+
+
+def test_who_is_no_administrator_issues_nothing_that_logs_in(alice: User) -> None:
+    """An operator could ask for a certificate with the administrator's address."""
+    authority = own_ca.root()
+    operator = User.objects.create_user("operator@example.com", "x")
+    RoleGrant.objects.filter(user=operator).update(role=Role.OPERATOR)
+    wish = Wish(profile="client", subject="CN=alice", hosts=("alice@example.com",))
+    assert authority_issue(authority, wish, actor=operator)
+    trusted_set(authority.certificate, clients=True, actor="test")
+    assert authority_issue(authority, wish, actor=operator)
+    trusted_set(authority.certificate, clients=True, log_in=True, actor="test")
+    with pytest.raises(NotAllowed, match="Administrator"):
+        authority_issue(authority, wish, actor=operator)
+    with pytest.raises(NotAllowed, match="Administrator"):
+        list(authority_issue_many(authority, [Item(wish)], actor=operator))
+    assert authority_issue(authority, wish, actor="command line")
