@@ -33,6 +33,13 @@ def test_a_person_makes_cas_and_a_certificate() -> None:
             expect(alice.page.locator("body")).to_contain_text("What stops when")
             _fits(alice, width)
             alice.shot(f"authority-{name}")
+            alice.page.get_by_role("link", name="Revocation list and OCSP").click()
+            expect(alice.page.locator("h1")).to_contain_text("Revocation by Offline Issuing")
+            _fits(alice, width)
+            alice.shot(f"publication-{name}")
+            alice.go(f"{portal.http_url}/configuration/pki/")
+            _fits(alice, width)
+            alice.shot(f"pki-{name}")
 
 
 def _make(alice: Visitor, portal: Portal) -> None:

@@ -38,6 +38,7 @@ PATHS = (
     "/configuration/challenges/new/?kind=dns01_provider",
     "/configuration/on-demand/",
     "/configuration/export/",
+    "/configuration/pki/",
     "/configuration/public-keys/",
     "/certificates/trust-store/",
     "/configuration/accounts/",
@@ -206,6 +207,7 @@ def test_a_person_takes_a_key_store_and_a_service_reads_the_public_key(
         if page.get_by_role("button", name="Expose its public key").is_visible():
             page.get_by_role("button", name="Expose its public key").click()
         expect(page.locator("#export").locator("..")).to_contain_text("Its public key is in /.well-known/jwks.json")
+        alice.shot("certificate")
         page.get_by_role("link", name="Export", exact=True).click()
         page.locator("#pkcs12 > summary").click()
         password = page.locator("#pkcs12-suggestion").input_value()
