@@ -343,7 +343,7 @@ def certificates_add_many(
     cannot be stored, ConflictError where an id is taken; then none is stored.
     """
     given = [(one, certificate_info(one.leaf)) for one in fresh]
-    fields = [_fields_of(one.properties, actor, fallback=_name_from(chain.leaf, info)) for one, info in given]
+    fields = [_fields_of(one.properties, actor, fallback=_name_from(one.leaf, info)) for one, info in given]
     pem, rows, versions, names, tags = chain_pem(chain), [], [], [], []
     for (one, info), own in zip(given, fields, strict=True):
         row = Certificate(

@@ -281,3 +281,36 @@ def test_a_running_node_says_that_its_code_is_older(portal: Portal) -> None:
     assert "9999_later" in answer.text
     assert portal.get("/healthz").status_code == 200
     assert served_fingerprint(portal.https_port, "any.test") == fingerprint
+
+
+_STORE = """
+from certs.models import Certificate, CertificateName, CertificateVersion, RoleGrant, User
+from certs.services.filters import Filters
+from certs.services.search import certificates_search
+versions = CertificateVersion.objects.all()
+result = {
+    "unread": [row.subject for row in versions if not row.key_type],
+    "issuers": sorted(set(versions.values_list("issuer_name", flat=True))),
+    "late": [row.name for row in Certificate.objects.exclude(current=None) if row.expires_at != row.current.not_after],
+    "labels": sorted(CertificateName.objects.filter(kind="label").values_list("name", flat=True)),
+    "found": sorted({row.name for row in certificates_search("test", Filters(text="own")).rows}),
+    "viewers": RoleGrant.objects.filter(role="viewer", organization__isnull=False).count(),
+    "people": User.objects.filter(is_superuser=False).count(),
+}
+"""
+
+
+def test_what_a_release_stored_can_be_searched_and_taken_back(tmp_path: Path) -> None:
+    expected = load("0.1.0", tmp_path)
+    portal = Portal(home=tmp_path)
+    for target in ([], ["certs", "0004"], []):  # the second time on what the way back left
+        portal.manage("migrate", *target, "--verbosity", "0")
+    try:
+        found = portal.run(_STORE)
+    finally:
+        portal._close_shell()
+    assert (found["unread"], found["late"]) == ([], [])
+    assert "" not in found["issuers"]
+    assert found["labels"] == sorted(name.lower() for name in expected["certificates"])
+    assert found["found"] == [name for name in expected["certificates"] if "own" in name.lower()] != []
+    assert found["viewers"] == found["people"]
