@@ -34,8 +34,9 @@ class TestList:
         for name, days in (("late.example", 90), ("soon.example", 10), ("middle.example", 50)):
             stock.uploaded(name, days=days)
         lines = certs("list").out.splitlines()
-        assert lines[0].split() == ["EXPIRES", "STATE", "KEY", "ISSUER", "ID", "NAME"]
-        assert [line.split()[-1] for line in lines[1:4]] == ["soon.example", "middle.example", "late.example"]
+        assert lines[0].split() == ["EXPIRES", "STATE", "NAME", "KEY", "ISSUER", "TAGS", "ID"]
+        named = [next(word for word in line.split() if word.endswith(".example")) for line in lines[1:4]]
+        assert named == ["soon.example", "middle.example", "late.example"]
         assert names(certs("list", "--sort", "name", "--json")) == ["late.example", "middle.example", "soon.example"]
 
     def test_filters_are_those_of_the_pages(self) -> None:
@@ -100,6 +101,15 @@ class TestShow:
         assert "names" not in differing
         assert certs("show", "a.example", "--compare", one, one).out.strip() == "They are the same."
         assert certs("show", "a.example", "--of-version", "ffff").code == 4
+
+    def test_a_narrow_terminal_keeps_the_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from certs.management.store import listing
+
+        stock.uploaded("a.example", "b.example")
+        monkeypatch.setattr(listing, "terminal_width", lambda: 60)
+        lines = certs("list").out.splitlines()
+        assert all(len(line) <= 60 for line in lines)
+        assert "a.example +1" in lines[1]
 
     def test_what_a_certificate_says_moves_no_cursor(self) -> None:
         row = stock.uploaded("a.example")

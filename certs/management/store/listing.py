@@ -96,19 +96,18 @@ def _whole(rows: list[Certificate]) -> Iterator[Certificate]:
         yield from (whole[row.pk] for row in some if row.pk in whole)
 
 
-_HEAD = ("EXPIRES", "STATE", "KEY", "ISSUER", "ID", "NAME")
+_HEAD = ("EXPIRES", "STATE", "NAME", "KEY", "ISSUER", "TAGS", "ID")
 
 
 def _row(row: Certificate) -> tuple[str, ...]:
     version = row.current
-    names = version.names if version else row.names
-    more = ", ".join(name_display(name) for name in names if name != row.name)
-    tags = " ".join(f"#{each.tag}" for each in row.tag_rows.all())
+    others = len(version.names if version else row.names) - 1
     return (
         f"{version.not_after:%Y-%m-%d}" if version else "-",
         certificate_shown(row).words,
+        name_display(row.name) + (f" +{others}" if others > 0 else ""),
         (version.key_type if version else row.key_type) or "-",
         row.issuer_name or "-",
+        " ".join(each.tag for each in row.tag_rows.all()) or "-",
         row.api_id or str(row.pk),
-        " ".join(part for part in (row.name, f"({more})" if more else "", tags) if part),
     )
