@@ -69,7 +69,7 @@ def entries(draw: st.DrawFn) -> list[Entry]:
 
 
 @given(entries(), passwords, st.one_of(st.just(""), passwords))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_is_written_is_read_back(given_entries: list[Entry], password: str, key_password: str) -> None:
     store = jks_write(given_entries, password, key_password)
     read = jks_read(store, password, [key_password] if key_password else [])

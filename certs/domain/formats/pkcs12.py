@@ -38,7 +38,7 @@ class Options:
         default=MODERN,
         choices=(
             (MODERN, "modern: AES-256 with SHA-256"),
-            (LEGACY, "legacy: 3DES with SHA-1, for Windows Server 2016 and older, macOS 14 and older, Java 8"),
+            (LEGACY, "legacy: 3DES with SHA-1, for Windows Server 2016 and older, older macOS, Java before 8u301"),
             (NONE, "none, without a password; Java does not read it"),
         ),
     )
@@ -98,7 +98,7 @@ PKCS12 = Format(
 TRUST_STORE = Format(
     "truststore-p12",
     "PKCS#12 trust store",
-    "The CAs to trust, for Java 8 and newer. It holds no key.",
+    "The CAs to trust, for Java from 8u301 on. It holds no key.",
     Group.TRUST,
     ".truststore.p12",
     "application/x-pkcs12",
