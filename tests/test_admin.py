@@ -13,6 +13,7 @@ from django.urls import reverse
 from certs.domain.alarms import Level, Trouble
 from certs.domain.budget import Event, Limit, Scope
 from certs.models import (
+    ApiToken,
     AuditEvent,
     Binding,
     Certificate,
@@ -32,6 +33,7 @@ from certs.services.channels import channel_create
 from certs.services.ledger import ledger_order, limits_set
 from certs.services.methods import method_create
 from certs.services.orders import order_create
+from certs.services.tokens import token_create
 from tests import stock
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +49,7 @@ SHOWN += [
     "acmedirectory",
     "ledgerentry",
     "challengemethod",
+    "apitoken",
 ]
 INLINE_CODE = re.compile(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|<style", re.IGNORECASE)
 
@@ -77,6 +80,7 @@ def stocked() -> Certificate:
     method_create(kind="dns01_rfc2136", name="Own DNS", given=tsig, actor="test")
     alarm_raise(Trouble("sweep", Level.NOTICE, "Check: overdue", "The CA is away."))
     stock.issued("gone.example", age=91)
+    token_create("Of a program at example.com", "viewer", actor="test")
     return certificate
 
 
@@ -100,6 +104,7 @@ def test_every_list_and_page_opens_and_holds_no_secret(model: str, browser: Clie
         "T0P-of-this-webhook",
         "VDBQVDBQ",
     ]
+    secrets += ApiToken.objects.values_list("digest", flat=True)
     secrets += ChallengeMethod.objects.values_list("sealed", flat=True)
     pages = [reverse(f"admin:certs_{model}_changelist")]
     pages += [f"{pages[0]}?q=example"]

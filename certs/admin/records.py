@@ -21,6 +21,17 @@ class AuditEventAdmin(LookOnly):
         return selectors.audit_visible_to(actor_of(request))
 
 
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(LookOnly):
+    list_display = ("name", "role", "owner", "hint", "can_export", "made", "expires", "last_used", "last_used_from")
+    list_filter = ("role", "can_export")
+    search_fields = ("name", "owner__email")
+    hidden = ("digest",)
+    made = staticmethod(shown_moment("created_at", "made"))
+    expires = staticmethod(shown_moment("expires_at", "expires"))
+    last_used = staticmethod(shown_moment("last_used_at", "last used"))
+
+
 @admin.register(models.JobEvent)
 class JobEventAdmin(LookOnly):
     list_display = ("moment", "level", "step", "message", "job")

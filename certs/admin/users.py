@@ -10,6 +10,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -56,7 +57,7 @@ class PasswordForm(BasePasswordForm):
 
 @admin.register(models.User)
 class UserAdmin(LookOnly, BaseUserAdmin):
-    """Name and state by `user_update`, the password by `user_set_password`; accounts are made by the one-time link."""
+    """Name and state by `user_update`, the password by `user_set_password`; accounts and roles: on the pages."""
 
     form = UserForm
     list_display = ("email", "name", "is_active", "is_superuser", "joined", "last_seen")
@@ -65,7 +66,7 @@ class UserAdmin(LookOnly, BaseUserAdmin):
     ordering = ("email",)
     filter_horizontal = ()
     fieldsets = (
-        (None, {"fields": ("email", "name", "is_active", "password_link")}),
+        (None, {"fields": ("email", "name", "is_active", "roles", "password_link")}),
         ("Known", {"fields": ("is_superuser", "last_login", "date_joined")}),
     )
     joined = staticmethod(shown_moment("date_joined", "since"))
@@ -75,7 +76,15 @@ class UserAdmin(LookOnly, BaseUserAdmin):
         return self.has_view_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return ("email", "password_link", "is_superuser", "last_login", "date_joined")
+        return ("email", "roles", "password_link", "is_superuser", "last_login", "date_joined")
+
+    @admin.display(description="roles")
+    def roles(self, row: models.User) -> SafeString:
+        """To look at; Configuration ➜ People gives and takes them."""
+        grants = row.grants.select_related("organization", "department__organization")
+        held = [f"{grant.role} ({grant.department or grant.organization or 'everywhere'})" for grant in grants]
+        link = reverse("person", args=[row.pk])
+        return format_html('{} <a href="{}">People</a>', ", ".join(held) or "none of their own", link)
 
     @admin.display(description="password")
     def password_link(self, row: models.User) -> SafeString:
