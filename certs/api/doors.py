@@ -26,16 +26,17 @@ from certs.domain.bundle import GivenFile
 from certs.domain.csr import Subject, csr_read
 from certs.domain.errors import ConflictError
 from certs.domain.keys import OWN_KEY_TYPES
-from certs.domain.names import SELF_SIGNED, name_parse
+from certs.domain.names import name_parse
 from certs.domain.profiles import CLIENT, USAGES
 from certs.models import Authority, Certificate, Order
 from certs.services.access import Actor
 from certs.services.authorities import authority_issue
-from certs.services.certificates import api_id_refuse_taken, certificate_self_sign, certificate_update
+from certs.services.certificates import Properties, api_id_refuse_taken, certificate_update
 from certs.services.intake import Outcome, Preview, Proposal, intake_read, intake_save
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
 from certs.services.issuing import CaChoice, account_for, certificate_order, directory_usual
 from certs.services.posting import properties_read
+from certs.services.self_issued import certificate_self_issue
 from certs.services.signing_requests import keypair_create, request_answer, request_create
 
 FILES_MOST = 20
@@ -260,11 +261,14 @@ class CreateSelfSigned(Endpoint):
     @idempotent
     def post(self, request: Request) -> Response:
         given = body_read(request.data, SelfSigned)
-        row = certificate_self_sign(
-            name=given.get("name", ""),
-            names=list(dict.fromkeys(name_parse(host, SELF_SIGNED) for host in given["hosts"])),
-            days=given.get("days", 365),
-            key_type=given.get("keyType", "ec-p256"),
+        row = certificate_self_issue(
+            Wish(
+                profile="server",
+                hosts=tuple(given["hosts"]),
+                days=given.get("days", 365),
+                key_type=given.get("keyType", "ec-p256"),
+            ),
+            properties=Properties(name=given.get("name", "")),
             actor=self.actor,
         )
         return _created(self.actor, row)

@@ -102,8 +102,7 @@ BUILT_IN: dict[str, Profile] = {
         Profile(
             "public",
             "TLS server, public style",
-            "Held to the CA/Browser Forum's rules, as public CAs are: DNS names and addresses only, 47 days at most "
-            "from 2029 and fewer days before than most ask for.",
+            "For names below public domains, held to the CA/Browser Forum's rules as public CAs are.",
             usages=(SERVER,),
             usual_days=47,
             longest_days=200,

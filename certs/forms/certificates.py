@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from django import forms
 
 from certs.domain.errors import NameRefused
-from certs.domain.keys import KEY_TYPES
+from certs.domain.keys import KEY_TYPES, OWN_KEY_TYPES
 from certs.domain.names import SELF_SIGNED, names_parse
+from certs.domain.profiles import BUILT_IN
 from certs.forms.base import PortalForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.forms.volume import VolumeForm
@@ -21,6 +22,14 @@ def _key_choices() -> list[tuple[str, str]]:
     return [(kind, f"{key_type.label} — {key_type.help}") for kind, key_type in KEY_TYPES.items()]
 
 
+def _own_key_choices() -> list[tuple[str, str]]:
+    return [(kind, f"{key_type.label} — {key_type.help}") for kind, key_type in OWN_KEY_TYPES.items()]
+
+
+def _profile_choices() -> list[tuple[str, str]]:
+    return [(name, BUILT_IN[name].label) for name in ("server", "client", "both")]
+
+
 class SelfSignedForm(PortalForm):
     error_fields: ClassVar[dict[str, str]] = {"name-refused": "names"}
 
@@ -31,7 +40,12 @@ class SelfSignedForm(PortalForm):
         widget=forms.Textarea(attrs={**_AREA, "rows": 3}),
     )
     days = forms.IntegerField(label="Valid for (days)", min_value=1, max_value=MAX_DAYS, initial=365)
-    key_type = forms.ChoiceField(label="Key", initial="rsa-2048", choices=_key_choices)
+    key_type = forms.ChoiceField(label="Key", initial="rsa-2048", choices=_own_key_choices)
+    profile = forms.ChoiceField(label="For", initial="server", required=False, choices=_profile_choices)
+    auto_renew = forms.BooleanField(label="Renew it by itself", required=False)
+
+    def clean_profile(self) -> str:
+        return str(self.cleaned_data["profile"]) or "server"
 
     def clean_names(self) -> list[str]:
         try:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from certs import selectors
 from certs.domain.ari import Suggestion
+from certs.domain.authority import Wish
 from certs.domain.names import is_address
 from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
@@ -20,7 +21,7 @@ from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_options_change, certificate_self_sign, certificate_tags
+from certs.services.certificates import certificate_options_change, certificate_tags
 from certs.services.deletion import KEPT, certificate_delete, certificate_uses
 from certs.services.filters import Filters
 from certs.services.issue_options import issue_options_of
@@ -31,6 +32,7 @@ from certs.services.portal_state import state_get
 from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.reissue import is_signed_here
 from certs.services.search import certificates_search, substring_index
+from certs.services.self_issued import certificate_self_issue
 from certs.services.versions import version_use
 from certs.views.access import actor_of, may_use_last, right_required
 
@@ -95,12 +97,15 @@ def self_signed(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         given = form.cleaned_data
         made = form.attempt(
-            lambda: certificate_self_sign(
-                name=given["names"][0],
-                names=given["names"],
+            lambda: certificate_self_issue(
+                Wish(
+                    profile=given["profile"],
+                    hosts=tuple(given["names"]),
+                    days=given["days"],
+                    key_type=given["key_type"],
+                ),
+                auto_renew=given["auto_renew"],
                 actor=actor_of(request),
-                days=given["days"],
-                key_type=given["key_type"],
             )
         )
         if made is not None:

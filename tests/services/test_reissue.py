@@ -15,6 +15,7 @@ from certs.services import sweeps
 from certs.services.authorities import authority_create, authority_issue, authority_renew, authority_retire
 from certs.services.certificates import certificate_self_sign
 from certs.services.reissue import certificate_reissue
+from certs.services.self_issued import certificate_self_issue
 from certs.services.sweeps import renewal_decision, sweep_run
 from portal import clock
 from tests.harness import own_ca
@@ -221,3 +222,16 @@ def test_a_self_signed_one_renews_itself() -> None:
     assert new.current.names == ["own.example.com"]
     assert new.current.key_type == "ec-p256"
     assert 89 <= new.current.lifetime.days <= 90
+
+
+def test_a_self_issued_one_keeps_its_wish(tmp_path: Path) -> None:
+    wish = Wish(profile="both", hosts=("own.example.com",), key_type="ec-p521", days=30)
+    made = certificate_self_issue(wish, auto_renew=True, actor="test")
+    assert own_ca.openssl_verify(tmp_path, made, own_ca.pem_of(made)) == "ok"
+    sweep_run()
+    made = aged(made, 20)
+    sweep_run()
+    new = Certificate.objects.get(pk=made.pk)
+    assert new.versions.count() == 2
+    assert new.current is not None
+    assert (new.current.key_type, new.current.is_client, new.current.self_signed) == ("ec-p521", True, True)
