@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from django import forms
-from django.conf import settings
 from django.http import QueryDict
 
 from certs.domain.revocation import OWN_REASONS
@@ -29,9 +28,6 @@ class PkiAddressForm(PortalForm):
 
     def __init__(self, data: QueryDict | None = None, *, url: str, living: bool) -> None:
         super().__init__(data, initial={"url": url})
-        if settings.PKI_BASE_URL:
-            self.fields["url"].disabled = True
-            self.fields["url"].help_text = "Set by BINDERY_PKI_BASE_URL in the environment of the portal."
         if not living:
             del self.fields["although_living"]
 

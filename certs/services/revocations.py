@@ -247,6 +247,7 @@ def _due(moment: datetime) -> list[CertificateVersion]:
         revoked_at=None,
         self_signed=False,
         not_after__gt=moment,
+        certificate__authority=None,  # what our own CAs have revoked is known from their registers
     )
     return list(due.select_related("certificate__account").order_by("revocation_checked_at", "pk")[:MOST])
 
