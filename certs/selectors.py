@@ -39,6 +39,7 @@ from portal import clock
 Viewer = Actor | AnonymousUser
 _NOTHING = Q(pk__in=[])
 
+KEYED = (Certificate.Source.ACME, Certificate.Source.SELF_SIGNED)  # made here, with their keys
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
 
 
@@ -288,7 +289,7 @@ def key_is_missing(certificate: Certificate, key: PrivateKey | None) -> bool:
     """One that was uploaded without a key is only trusted, and one that our CA signed for a request has its key
     elsewhere; what we made ourselves has one, and so has what is said to be here."""
     if key is None:
-        return certificate.source in (Certificate.Source.ACME, Certificate.Source.SELF_SIGNED)
+        return certificate.source in KEYED
     return key.held == PrivateKey.Held.HERE and not key.sealed
 
 

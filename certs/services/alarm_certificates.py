@@ -30,12 +30,11 @@ from certs.domain.explanation import Explanation
 from certs.domain.names import name_display
 from certs.domain.revocation import HOLD
 from certs.models import Authority, Certificate, CertificateVersion, Order
-from certs.selectors import certificates_all
+from certs.selectors import KEYED, certificates_all, key_is_missing
 from certs.services.alarms import alarms_open
 from certs.services.authority_renewals import above_of
 from certs.services.challenges import solver_kinds
 from certs.services.explanations import order_explain
-from certs.services.keys import key_is_here
 from certs.services.order_proofs import orders_not_served
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import ASKED
@@ -93,8 +92,9 @@ def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate
     versions = CertificateVersion.objects.order_by()
     nearing = versions.filter(not_after__range=(moment - EXPIRED_LATELY, moment + BY_HAND_BEFORE))
     some = Q(failures__gt=0) | Q(pk__in=[*stuck, *_alarmed()])
-    for each in (nearing, versions.filter(revoked_at__isnull=False), versions.filter(key=None)):
+    for each in (nearing, versions.filter(revoked_at__isnull=False)):
         some |= Q(current__in=each.values("pk"))
+    some |= Q(source__in=KEYED, current__in=versions.filter(key=None).values("pk"))
     return (
         certificates_all()
         .filter(some)
@@ -268,7 +268,7 @@ def _standing(not_after: datetime | None, moment: datetime) -> str:
 
 
 def _key(row: Certificate, facts: _Facts) -> Trouble | None:
-    if row.current is None or key_is_here(row.current.key):
+    if row.current is None or not key_is_missing(row, row.current.key):
         return None
     renews = _renews(row)
     return Trouble(

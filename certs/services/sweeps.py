@@ -17,7 +17,7 @@ from certs.domain.errors import BinderyError, ConflictError
 from certs.domain.renewal import HOUR, URGENCY, USELESS, Code, Decision, RenewalInput, decide
 from certs.domain.revocation import HOLD
 from certs.models import Certificate, CertificateVersion, Order, PortalState, PrivateKey
-from certs.selectors import certificates_all, certificates_due_for_check
+from certs.selectors import certificates_all, certificates_due_for_check, key_is_missing
 from certs.services.access import Actor
 from certs.services.asking import asking_held
 from certs.services.authority_renewals import above_of
@@ -246,7 +246,7 @@ def _given(row: Certificate, facts: _Facts) -> RenewalInput:
         now=facts.moment,
         not_before=version.not_before if version else None,
         not_after=version.not_after if version else None,
-        key_here=version is not None and key_is_here(version.key),
+        key_here=version is not None and not key_is_missing(row, version.key),
         renewable=from_ca and row.auto_renew,
         can_ask=from_ca,
         renew_before_days=row.renew_before_days or facts.settings.renew_before_days,

@@ -30,6 +30,7 @@ from certs.models import (
 from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.selectors import certificate_find, certificate_shown, certificates_due_for_check
 from certs.services.access import TokenActor
+from certs.services.alarm_certificates import certificates_troubles
 from certs.services.bindings import binding_set
 from certs.services.certificates import (
     Properties,
@@ -44,6 +45,7 @@ from certs.services.keys import key_import
 from certs.services.orders import order_create
 from certs.services.portal_state import state_update
 from certs.services.prune import prune_run
+from certs.services.sweeps import sweep_run
 from certs.services.versions import version_compare
 from portal import clock
 from tests import stock
@@ -336,3 +338,13 @@ def test_the_index_of_parts_of_names_is_kept_by_the_database() -> None:
         cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'certs_certificatename'")
         assert len(cursor.fetchall()) == 3
         cursor.execute("INSERT INTO certs_name_trigram(certs_name_trigram, rank) VALUES ('integrity-check', 1)")
+
+
+def test_what_is_only_trusted_raises_no_alarm_and_a_lost_key_does() -> None:
+    take(stock.CA, with_key=False)
+    lost = stock.issued("a.example")
+    sweep_run(actor="test")
+    assert {row.last_decision for row in Certificate.objects.filter(source="uploaded")} == {"not-due"}
+    assert not [trouble.key for trouble in certificates_troubles(clock.now())]
+    CertificateVersion.objects.filter(certificate=lost).update(key=None)
+    assert [trouble.key for trouble in certificates_troubles(clock.now())] == [f"key:{lost.pk}"]

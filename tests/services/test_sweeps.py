@@ -150,10 +150,8 @@ def test_the_most_urgent_come_first() -> None:
 
 def test_expired_and_keyless_are_never_fine() -> None:
     stock.issued("gone.example", age=91)
-    lost = stock.issued("lost.example")
-    PrivateKey.objects.filter(versions__certificate=lost).update(sealed="")
-    own = stock.uploaded("own.example")
-    CertificateVersion.objects.filter(certificate=own).update(key=None)
+    lost, own = stock.issued("lost.example"), stock.uploaded("own.example")
+    PrivateKey.objects.filter(versions__certificate__in=[lost, own]).update(sealed="")
     assert decisions() == {"gone.example": "expired", "lost.example": "key-missing", "own.example": "key-missing"}
     assert Order.objects.count() == 2
 
