@@ -8,6 +8,7 @@ from certs.management.store.importing import ImportVerb
 from certs.management.store.issuing import IssueVerb
 from certs.management.store.listing import ListVerb
 from certs.management.store.showing import ShowVerb
+from certs.management.store.trusting import TrustStoreVerb
 from certs.management.store.verifying import VerifyVerb
 
 
@@ -19,6 +20,7 @@ class Command(VerbCommand):
         "import": ImportVerb,
         "issue": IssueVerb,
         "export": ExportVerb,
+        "trust-store": TrustStoreVerb,
         "renew": renew.Command,
         "revoke": revoke.Command,
         "verify": VerifyVerb,
