@@ -60,6 +60,13 @@ def test_issue_several_and_tell_of_each(root: Authority) -> None:
     assert not Certificate.objects.get(name="c.internal").auto_renew
 
 
+def test_many_from_a_file(root: Authority, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("# ours\na.internal, b.internal\n\nc.internal # the third\n")
+    ran = run("certs", "issue", "--ca", "Root", "--file", tmp_path / "names", "--json")
+    assert [row["sans"] for row in ran.json["certificates"]] == [["a.internal", "b.internal"], ["c.internal"]]
+    assert "holds no names" in run("certs", "issue", "--ca", "Root", "--file", "/dev/null").err
+
+
 def test_a_request_is_signed_for_its_key(root: Authority, tmp_path: Path) -> None:
     from certs.domain.csr import csr_make
     from certs.domain.keys import key_generate

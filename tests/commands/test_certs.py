@@ -1,6 +1,7 @@
 """`manage.py certs`: find, show, import, export, change, verify; for people and for scripts."""
 
 import sys
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from portal import clock
 from tests import stock
 from tests.commands.running import Ran, run
 from tests.harness import pki
+from tests.harness.acmesh_tree import AcmeshTree, wrapped
 from tests.harness.certbot_tree import CertbotTree
 
 pytestmark = pytest.mark.django_db
@@ -159,6 +161,22 @@ class TestImport:
         (tmp_path / "passwords").write_text("wrong\npass phrase\n")
         assert certs("import", tmp_path / "new.p12", "--password-file", tmp_path / "passwords", "--json").code == 0
 
+    def test_one_is_asked_for_where_somebody_is_there(
+        self, pair: pki.Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from certs.management.store import importing
+
+        key: Any = pair.key
+        locked = BestAvailableEncryption(b"pass phrase")
+        data = pkcs12.serialize_key_and_certificates(b"x", key, pair.certificate, None, locked)
+        (tmp_path / "new.p12").write_bytes(data)
+        typed = iter(["wrong", "pass phrase"])
+        monkeypatch.setattr(importing, "can_ask", lambda: True)
+        monkeypatch.setattr(importing, "password_ask", lambda question: next(typed))
+        assert certs("import", tmp_path / "new.p12").code == 0
+        monkeypatch.setattr(importing, "password_ask", lambda question: "")
+        assert certs("import", tmp_path / "new.p12").code == 4
+
     def test_a_password_is_no_word_of_the_command(self) -> None:
         assert certs("import", "x.p12", "--password", "secret").code == 2
 
@@ -211,6 +229,24 @@ class TestTakeOver:
         assert "Stop it: mv /etc/cron.d/certbot /etc/cron.d/certbot.disabled" in ran.err
         (place,) = certs("import", "--certbot", tree.home, "--json").json["still_renewing"]
         assert (place["place"], place["state"]) == ("/etc/cron.d/certbot", "active")
+
+    def test_acme_sh_as_well(self, tmp_path: Path) -> None:
+        home = AcmeshTree(tmp_path / ".acme.sh")
+        home.certificate("a.example_ecc", "Le_Webroot='dns_cf'", f"Le_ReloadCmd='{wrapped('reload nginx')}'")
+        ran = certs("import", "--acmesh", home.home, "--json")
+        assert ran.code == 0, ran
+        assert ran.json["counts"] == {"left": 1, "take": 2}
+        row = Certificate.objects.get()
+        assert (row.name, row.challenge_method.options["provider"]) == ("a.example_ecc", "cloudflare")  # type: ignore[union-attr]
+        assert row.account is not None
+        assert row.account.account_url == "https://acme.example/acct/7"
+        assert "cf-token" not in ran.out
+        assert certs("import", "--acmesh", home.home).last == "Nothing to take: 2 here already, 1 not taken."
+
+    def test_an_archive_as_well(self, tree: CertbotTree, tmp_path: Path) -> None:
+        with tarfile.open(tmp_path / "le.tar.gz", "w:gz") as archive:
+            archive.add(tree.home, arcname="letsencrypt")
+        assert certs("import", "--certbot", tmp_path / "le.tar.gz").last.startswith("2 taken")
 
     def test_what_may_not_be_read_comes_with_what_to_do(self, tmp_path: Path) -> None:
         ran = certs("import", "--certbot", tmp_path / "missing")

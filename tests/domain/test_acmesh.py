@@ -1,6 +1,5 @@
 """acme.sh's directory read. Debian has no package of it: the files are laid out as its documentation says."""
 
-from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -11,39 +10,12 @@ from certs.domain.acmesh import acmesh_read, conf_read, credentials_named
 from certs.domain.dns_credentials import tsig_key_read
 from certs.domain.migration import Found, FoundLineage, Tree
 from certs.transports.trees import tree_read
-from tests.harness import pki
-from tests.harness.certbot_tree import CA
-
-API = "https://acme-v02.api.letsencrypt.org/directory"
+from tests.harness.acmesh_tree import API, AcmeshTree, wrapped
 
 
-def wrapped(text: str) -> str:
-    return f"__ACME_BASE64__START_{b64encode(text.encode()).decode()}__ACME_BASE64__END_"
-
-
-class Home:
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        account = place / "ca" / API.removeprefix("https://")
-        account.mkdir(parents=True)
-        (account / "account.key").write_text(pki.leaf(None, ["account.test"]).key_pem)
-        (account / "account.json").write_text('{"contact": ["mailto:ops@example.com"], "status": "valid"}')
-        (account / "ca.conf").write_text("ACCOUNT_URL='https://acme.example/acct/7'\nCA_KEY_HASH='x='\n")
-        (place / "account.conf").write_text("SAVED_CF_Token='cf-token'\nUPGRADE_HASH='x'\n")
-
-    def certificate(self, folder: str, *lines: str) -> None:
-        name = folder.removesuffix("_ecc")
-        place = self.place / folder
-        place.mkdir()
-        pair = pki.leaf(CA, [name])
-        conf = [f"Le_Domain='{name}'", "Le_Alt='no'", f"Le_API='{API}'", *lines]
-        (place / f"{name}.conf").write_text("\n".join(conf))
-        for suffix, text in ((".cer", pair.pem), (".key", pair.key_pem)):
-            (place / f"{name}{suffix}").write_text(text)
-        (place / "ca.cer").write_text(CA.pem)
-
+class Home(AcmeshTree):
     def read(self, credentials: dict[str, bytes | str] | None = None) -> Found:
-        return acmesh_read(tree_read(self.place), credentials)
+        return acmesh_read(tree_read(self.home), credentials)
 
     def only(self, credentials: dict[str, bytes | str] | None = None) -> FoundLineage:
         (found,) = self.read(credentials).lineages
@@ -97,7 +69,7 @@ def test_credentials_come_from_where_it_saved_them(home: Home) -> None:
 def test_dynamic_updates_are_signed_with_the_key_file_it_names(home: Home) -> None:
     lines = ["SAVED_NSUPDATE_KEY='/etc/ns.key'", "SAVED_NSUPDATE_SERVER='192.0.2.1'", "SAVED_NSUPDATE_ZONE='a.example'"]
     home.certificate("a.example", "Le_Webroot='dns_nsupdate'", *lines)
-    assert credentials_named(tree_read(home.place)) == ["/etc/ns.key"]
+    assert credentials_named(tree_read(home.home)) == ["/etc/ns.key"]
     key = b'key "acme" { algorithm hmac-sha256; secret "c2VjcmV0"; };'
     given_ = dict(home.only({"/etc/ns.key": key}).proof.given)
     wanted = {"server": "192.0.2.1", "key": "acme", "secret": "c2VjcmV0", "algorithm": "hmac-sha256"}
@@ -119,7 +91,7 @@ def test_what_it_ran_and_installed_is_told(home: Home) -> None:
 def test_what_is_missing_or_broken_is_told(home: Home, name: str) -> None:
     home.certificate("a.example", "Le_Webroot='no'")
     home.certificate("b.example", "Le_Webroot='no'")
-    file = home.place / "a.example" / name
+    file = home.home / "a.example" / name
     file.write_text("rubbish")
     found = home.read()
     assert [each.name for each in found.lineages] == ["b.example"]

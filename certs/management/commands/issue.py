@@ -117,12 +117,7 @@ class Command(RenewingCommand):
         return lines, failed
 
     def _wishes(self, arguments: list[str], file: str | None, rules: NameRules) -> list[list[str]]:
-        texts = list(arguments)
-        if file is not None:
-            lines = [line.split("#", 1)[0].strip() for line in _read(file).splitlines()]
-            texts += [line for line in lines if line]
-            if not texts:
-                raise InputError(f"{file} holds no names.", advice="Write one certificate per line: NAME[,NAME…].")
+        texts = texts_given(arguments, file)
         if not texts:
             raise InputError("No names were given.", advice="Write: manage.py issue portal.example.com")
         unique = dict.fromkeys(tuple(names_parse(text, rules)) for text in texts)
@@ -136,6 +131,17 @@ class Command(RenewingCommand):
             allow_private=options["allow_private_ca"],
             terms_accepted=options["accept_terms"],
         )
+
+
+def texts_given(arguments: list[str], file: str | None) -> list[str]:
+    """What stands on the command line, and in the lines of the file. Raises InputError for a file without any."""
+    texts = list(arguments)
+    if file is not None:
+        lines = [line.split("#", 1)[0].strip() for line in _read(file).splitlines()]
+        texts += [line for line in lines if line]
+        if not texts:
+            raise InputError(f"{file} holds no names.", advice="Write one certificate per line: NAME[,NAME…].")
+    return texts
 
 
 def _wanted(options: dict[str, Any]) -> dict[str, Any]:

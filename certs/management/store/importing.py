@@ -78,14 +78,16 @@ class ImportVerb(BinderyCommand):
         """Asks for a password where one is missing and somebody is there to type it."""
         passwords = [line for line in password_given(options, _PASSWORD).splitlines() if line]
         while True:
-            preview = intake_read(files, passwords, actor=ACTOR)
-            locked = [each for each in preview.left_over if "password" in each.text.lower()]
-            if not locked or not can_ask():
-                return preview
-            typed = password_ask(f"{locked[0].file}: {locked[0].text} Password (none: leave it out)")
-            if not typed or typed in passwords:
-                return preview
-            passwords.append(typed)
+            try:
+                return intake_read(files, passwords, actor=ACTOR)
+            except InputError as error:
+                if error.code not in {"password-needed", "password-wrong"} or not can_ask():
+                    raise
+                self.stderr.write(f"bindery: {error.message}")
+                typed = password_ask("Password (none: leave it)")
+                if not typed:
+                    raise
+                passwords.append(typed)
 
     def _report(self, preview: Preview, outcomes: list[Outcome], options: dict[str, Any]) -> int:
         saved = {outcome.proposal.number: outcome for outcome in outcomes}

@@ -7,17 +7,18 @@ from typing import Any, ClassVar
 from certs.api.documents import certificate_document
 from certs.domain.authority import DIGESTS, Wish
 from certs.domain.csr import CsrInfo, csr_read
-from certs.domain.errors import BinderyError, InputError
+from certs.domain.errors import InputError
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.profiles import USAGES
 from certs.management.authorities.finding import authority_find
 from certs.management.base import FAILED, PARTLY
 from certs.management.commands import issue
+from certs.management.commands.issue import texts_given
 from certs.management.passwords import password_argument, password_given
 from certs.management.progress import progress_bar
 from certs.management.reporting import ACTOR
-from certs.models import Authority, Certificate
-from certs.services.authorities import authority_issue
+from certs.models import Authority
+from certs.services.authorities import Item, Outcome, authority_issue_many
 from certs.services.certificates import Properties
 
 _PASSPHRASE = "--passphrase-file"  # noqa: S105 - the name of a flag
@@ -56,50 +57,45 @@ class IssueVerb(issue.Command):
             return super().run(*args, **options)
         authority = authority_find(options["ca"])
         csr = _csr(options["csr"]) if options["csr"] else None
-        wishes = [text.split(",") for text in options["names"]] or [[]]
-        if not (options["names"] or csr or options["subject"]):
+        texts = texts_given(options["names"], options["file"])
+        if not (texts or csr or options["subject"]):
             raise InputError("No names were given.", advice="Write: manage.py certs issue --ca CA app.example.com")
-        if (csr or options["name"]) and len(wishes) > 1:
+        if (csr or options["name"]) and len(texts) > 1:
             raise InputError("--csr and --name are for one certificate.", advice="Ask for the others by themselves.")
-        return self._sign(authority, wishes, csr, options)
-
-    def _sign(self, authority: Authority, wishes: list[list[str]], csr: CsrInfo | None, options: dict[str, Any]) -> int:
         plain = _wish(options)
-        passphrase = password_given(options, _PASSPHRASE)
         properties = Properties(name=options["name"], tags=tuple(options["tag"]))
-        made: list[Certificate] = []
-        errors: list[tuple[str, str]] = []
+        items = [
+            Item(replace(plain, hosts=_hosts(text)), properties, csr, auto_renew=not options["no_auto_renew"])
+            for text in texts or [""]
+        ]
+        passphrase = password_given(options, _PASSPHRASE)
+        outcomes: list[Outcome] = []
         with progress_bar("signing") as tell:
-            for hosts in wishes:
-                names = tuple(host.strip() for host in hosts if host.strip())
-                try:
-                    made.append(
-                        authority_issue(
-                            authority,
-                            replace(plain, hosts=names),
-                            actor=ACTOR,
-                            passphrase=passphrase,
-                            csr=csr,
-                            properties=properties,
-                            auto_renew=not options["no_auto_renew"],
-                        )
-                    )
-                except BinderyError as error:
-                    errors.append((",".join(names), str(error)))
-                tell(len(made) + len(errors), len(wishes))
+            for outcome in authority_issue_many(authority, items, actor=ACTOR, passphrase=passphrase):
+                outcomes.append(outcome)
+                tell(len(outcomes), len(items))
+        return self._tell(authority, outcomes, as_json=options["json"])
+
+    def _tell(self, authority: Authority, outcomes: list[Outcome], *, as_json: bool) -> int:
+        made = [each.certificate for each in outcomes if each.certificate]
+        errors = [each for each in outcomes if each.error]
         code = 0 if not errors else PARTLY if made else FAILED
-        if options["json"]:
+        if as_json:
             rows = [certificate_document(row) for row in made]
-            failed = [{"names": asked.split(","), "text": text} for asked, text in errors]
+            failed = [{"names": list(each.item.wish.hosts), "text": str(each.error)} for each in errors]
             document = {"exit_code": code, "certificates": rows, "failed": failed}
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
             return code
         for row in made:
             until = f"until {row.current.not_after:%Y-%m-%d}" if row.current else ""
             self.stdout.write(f"{row.name}: issued by {authority}, {until}. Its id is {row.pk}.")
-        for asked, text in errors:
-            self.stderr.write(f"bindery: {asked or 'the request'}: {text}")
+        for each in errors:
+            self.stderr.write(f"bindery: {', '.join(each.item.wish.hosts) or 'the request'}: {each.error}")
         return code
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(host.strip() for host in text.split(",") if host.strip())
 
 
 def _wish(options: dict[str, Any]) -> Wish:
