@@ -39,6 +39,7 @@ from certs.services.issued import (
 from certs.services.keys import key_import, key_new, key_open
 from certs.services.pki import pki_base_url_required
 from certs.services.profiles import profile_get, profiles_all
+from certs.services.renewal_claims import renewal_claim
 from portal import clock
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "authority_import",
     "authority_issue",
     "authority_issue_many",
+    "authority_of",
     "authority_preview",
     "authority_renew",
     "authority_retire",
@@ -139,7 +141,7 @@ def authority_import(
     issuer_check(found.leaf)
     info = certificate_info(found.leaf)
     refuse_expired(info)
-    parent = _parent_of(found.leaf)
+    parent = authority_of(found.leaf)
     row = _key_taken(private, passphrase)
     if found.root is not None and found.root != found.leaf:
         certificate_take(Chain(found.root), None, actor=actor, allow_expired=True)  # its constraints hold below it
@@ -176,6 +178,13 @@ def authority_renew(
 
     A root needs its own passphrase where it has one, an intermediate that of its parent. Raises as `authority_create`.
     """
+    with renewal_claim(authority.certificate, actor):
+        return _renewed(authority, actor, passphrase, parent_passphrase, days)
+
+
+def _renewed(
+    authority: Authority, actor: Actor, passphrase: str, parent_passphrase: str, days: int
+) -> CertificateVersion:
     certificate, today = authority.certificate, authority_certificate(authority)
     row = certificate.current.key if certificate.current else None
     if row is None:
@@ -273,7 +282,7 @@ def _profiles_check(names: Sequence[str]) -> None:
         raise InputError(f"No profile is called “{', '.join(unknown)}”.", code="profile")
 
 
-def _parent_of(certificate: x509.Certificate) -> Authority | None:
+def authority_of(certificate: x509.Certificate) -> Authority | None:
     """Which of ours signed it, if any."""
     rows = Authority.objects.filter(certificate__current__subject=certificate.issuer.rfc4514_string()[:500])
     for row in rows.select_related("certificate__current"):

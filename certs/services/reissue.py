@@ -1,22 +1,15 @@
-"""Renewing what is signed here: by one of our own CAs, or by itself. At once, in one step, and never twice.
-
-Whoever renews first claims the certificate by a compare-and-swap on `retry_after_at`, which no CA of ours asks for,
-while the version in use is still the one that was seen. A process that dies leaves the claim behind, which lapses.
-"""
+"""Renewing what is signed here: by one of our own CAs, or by itself. At once, in one step, and never twice."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
 
 from certs.domain.authority import PublicKey, Wish, public_key_of, wish_of
 from certs.domain.certinfo import certificate_info
-from certs.domain.errors import BinderyError, ConflictError, KeyRefused
+from certs.domain.errors import ConflictError, KeyRefused
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.pem import certificates_read
 from certs.domain.profiles import profile_for
-from certs.domain.renewal import backoff
 from certs.domain.roles import Right
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
 from certs.models.statements import row_update
@@ -27,17 +20,15 @@ from certs.services.certificates import version_add
 from certs.services.events import audit_record
 from certs.services.issued import authority_issuer, prepare, profile_of, register, sign
 from certs.services.keys import key_new, key_open
-from portal import clock
-
-_CLAIM = timedelta(minutes=5)
+from certs.services.renewal_claims import renewal_claim
 
 
 def is_signed_here(certificate: Certificate) -> bool:
     """Whether the portal can sign its successor itself."""
-    return certificate.authority_id is not None or certificate.source in (
-        Certificate.Source.SELF_SIGNED,
-        Certificate.Source.INTERNAL,
-    )
+    if certificate.source == Certificate.Source.SELF_SIGNED:
+        return True
+    # Without a wish it is an OCSP responder, which is signed again with the lists, or came from outside.
+    return certificate.source == Certificate.Source.INTERNAL and bool(certificate.wish)
 
 
 @needs(Right.CERTIFICATE_CHANGE)
@@ -52,12 +43,11 @@ def certificate_reissue(
     """
     if not is_signed_here(certificate):
         raise ConflictError(f"{certificate.name} is not signed by the portal.", advice="Have it renewed by its CA.")
-    _claim(certificate)
-    try:
-        version = _renewed(certificate, actor, passphrase)
-    except BinderyError as error:
-        _failed(certificate, error, actor)
-        raise
+    own = Authority.objects.filter(certificate=certificate).first()
+    if own is not None:
+        return authority_renew(own, actor=actor, passphrase=passphrase, parent_passphrase=passphrase)
+    with renewal_claim(certificate, actor):
+        version = _renewed(certificate, passphrase)
     audit_record(
         actor,
         "certificate.renew",
@@ -67,10 +57,7 @@ def certificate_reissue(
     return version
 
 
-def _renewed(certificate: Certificate, actor: Actor, passphrase: str) -> CertificateVersion:
-    own = Authority.objects.filter(certificate=certificate).first()
-    if own is not None:
-        return authority_renew(own, actor=actor, passphrase=passphrase, parent_passphrase=passphrase)
+def _renewed(certificate: Certificate, passphrase: str) -> CertificateVersion:
     authority = authority_today(certificate)
     wish = wish_now(certificate)
     profile = profile_of(authority, wish)
@@ -112,27 +99,6 @@ def wish_now(certificate: Certificate) -> Wish:
     name = profile_for(False, usages, has_issuer=certificate.authority_id is not None)
     found = wish_of(certificates_read(version.leaf_pem.encode())[0], name)
     return replace(found, hosts=(*info.names, *info.other_names), usages=usages)
-
-
-def _claim(certificate: Certificate) -> None:
-    """Raises ConflictError where another renews it, or has renewed it since the row was read."""
-    moment = clock.now()
-    free = Q(retry_after_at=None) | Q(retry_after_at__lte=moment)
-    rows = Certificate.objects.filter(free, pk=certificate.pk, current=certificate.current_id, deleted_at=None)
-    if not rows.update(retry_after_at=moment + _CLAIM):
-        raise ConflictError(
-            f"{certificate.name} is being renewed, or was a moment ago.", advice="Look at it again.", code="busy"
-        )
-
-
-def _failed(certificate: Certificate, error: BinderyError, actor: Actor) -> None:
-    moment = clock.now()
-    left = certificate.expires_at - moment if certificate.expires_at else timedelta(0)
-    certificate.failures += 1
-    certificate.next_attempt_at = moment + backoff(certificate.failures, max(left, timedelta(0)))
-    fields = {"failures": certificate.failures, "next_attempt_at": certificate.next_attempt_at, "retry_after_at": None}
-    row_update(Certificate, {"pk": certificate.pk}, fields)
-    audit_record(actor, "certificate.renew", certificate, after={"error": str(error)}, result="failed")
 
 
 def _key(certificate: Certificate, wish: Wish) -> PrivateKey:

@@ -201,6 +201,9 @@ class _Facts:
 
 def _decide(row: Certificate, facts: _Facts) -> Decision:
     """Everything but the CA's limits."""
+    if row.source == Certificate.Source.INTERNAL and not is_signed_here(row):
+        text = "It is signed again with the revocation lists of its CA."
+        return Decision(Code.NOT_DUE, text, False, facts.moment + timedelta(hours=row.check_hours or 24))
     return decide(_weighed(row, facts), _dice.random)
 
 

@@ -12,7 +12,15 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, KeyRefu
 from certs.domain.keys import key_generate
 from certs.domain.lint import LintRefused
 from certs.domain.pem import certificates_read
-from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate, PrivateKey
+from certs.models import (
+    Authority,
+    Certificate,
+    CertificateVersion,
+    IssuedCertificate,
+    PrivateKey,
+    RoleGrant,
+    User,
+)
 from certs.services import issued
 from certs.services.authorities import (
     Item,
@@ -361,3 +369,33 @@ def test_the_key_of_a_ca_may_be_pkcs8_der_of_any_kind() -> None:
         made = authority_issue(row, Wish(hosts=("a.example.com",)), actor="test")
         assert made.current is not None
         assert authority_key(row).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+class TestRights:
+    def test_an_operator_issues_leaves_but_makes_no_ca(self, roles: dict[str, User]) -> None:
+        root = own_ca.root()
+        operator, viewer = roles["operator"], roles["viewer"]
+        assert authority_issue(root, Wish(hosts=("a.example.com",)), actor=operator)
+        for refused in (
+            lambda: authority_issue(root, Wish(profile="intermediate", subject="CN=Sub"), actor=operator),
+            lambda: authority_issue(root, Wish(profile="custom", subject="CN=Sub", is_ca=True), actor=operator),
+            lambda: authority_create(Wish(subject="CN=Mine"), actor=operator),
+            lambda: authority_create(Wish(subject="CN=Mine"), parent=root, actor=operator),
+            lambda: authority_renew(root, actor=operator),
+            lambda: authority_retire(root, actor=operator),
+            lambda: authority_change(root, profiles=[], actor=operator),
+            lambda: authority_issue(root, Wish(hosts=("b.example.com",)), actor=viewer),
+            lambda: profile_create("X", {"usages": ["server"]}, actor=operator),
+        ):
+            with pytest.raises(NotAllowed):
+                refused()
+        many = list(authority_issue_many(root, [Item(Wish(profile="intermediate", subject="CN=S"))], actor=operator))
+        assert isinstance(many[0].error, NotAllowed)
+
+    @pytest.fixture
+    def roles(self) -> dict[str, User]:
+        found = {}
+        for role in ("operator", "viewer"):
+            found[role] = User.objects.create(email=f"{role}@example.com", name=role)
+            RoleGrant.objects.create(user=found[role], role=role)
+        return found

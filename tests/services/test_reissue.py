@@ -10,9 +10,15 @@ from django.db import connection
 from certs.domain.authority import Wish
 from certs.domain.errors import ConflictError, KeyRefused
 from certs.domain.renewal import Code
-from certs.models import Certificate, CertificateVersion, IssuedCertificate
+from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate
 from certs.services import sweeps
-from certs.services.authorities import authority_create, authority_issue, authority_renew, authority_retire
+from certs.services.authorities import (
+    authority_change,
+    authority_create,
+    authority_issue,
+    authority_renew,
+    authority_retire,
+)
 from certs.services.certificates import certificate_self_sign
 from certs.services.reissue import certificate_reissue
 from certs.services.self_issued import certificate_self_issue
@@ -124,6 +130,43 @@ def test_six_sweeps_at_once_bring_one_version() -> None:
     assert IssuedCertificate.objects.filter(authority=root, subject="CN=a.example.com").count() == 2
 
 
+def test_a_refusal_is_counted_and_puts_the_next_attempt_off() -> None:
+    root = own_ca.root()
+    old_enough(root.certificate)
+    made = authority_issue(root, LEAF, actor="test")
+    authority_change(root, profiles=["client"], actor="test")
+    aged(made, 80)
+    line = next(line for line in sweep_run() if line.certificate == made.pk)
+    assert (line.code, line.failed) == (sweeps.FAILED, True)
+    made.refresh_from_db()
+    assert (made.failures, made.retry_after_at, made.versions.count()) == (1, None, 1)
+    assert made.next_attempt_at is not None
+    assert "does not sign by" in made.last_decision_text
+    assert sweep_run(everything=True, only=None)
+    made.refresh_from_db()
+    assert made.failures == 1  # held back
+
+
+def test_a_responder_is_left_to_the_lists() -> None:
+    root = own_ca.root()
+    assert root.responder is not None
+    aged(root.responder, 13)
+    decision = renewal_decision(Certificate.objects.get(pk=root.responder_id))
+    assert decision.code == Code.NOT_DUE
+    with pytest.raises(ConflictError):
+        certificate_reissue(root.responder, actor="test")
+
+
+def test_of_two_who_renew_a_ca_one_does() -> None:
+    below = own_ca.below(own_ca.root())
+    first, second = (Authority.objects.get(pk=below.pk) for _ in range(2))
+    assert first.certificate.current_id == second.certificate.current_id
+    authority_renew(first, actor="one")
+    with pytest.raises(ConflictError):
+        authority_renew(second, actor="two")
+    assert below.certificate.versions.count() == 2
+
+
 class TestOffline:
     def test_a_person_hears_of_it_thirty_days_before(self) -> None:
         root = own_ca.root(passphrase=own_ca.PASSPHRASE)
@@ -142,7 +185,7 @@ class TestOffline:
         with pytest.raises(KeyRefused):
             certificate_reissue(made, actor="test")
         made.refresh_from_db()
-        assert (made.failures, made.retry_after_at) == (1, None)
+        assert (made.failures, made.retry_after_at) == (0, None)  # a slip of a person is no failure
         assert certificate_reissue(made, passphrase=own_ca.PASSPHRASE, actor="test")
         made.refresh_from_db()
         assert (made.failures, made.next_attempt_at) == (0, None)
