@@ -134,6 +134,8 @@ def require(actor: Actor | AnonymousUser, right: Right, target: Target = None) -
         where = " for the portal as a whole"
     elif named:
         where = f" for {target}" if _holds(access, Right.READ, target) else " for it"
+    elif target == PORTAL:
+        where = f" in the organization {Organization.objects.get(pk=DEFAULT_ORGANIZATION)}"
     raise refusal(right, where)
 
 

@@ -17,7 +17,7 @@ from certs.domain.errors import AcmeFailure, BinderyError
 from certs.domain.roles import Right
 from certs.forms.accounts import AccountForm, ContactsForm, EabForm, LimitsForm, StagingForm, TermsForm
 from certs.forms.base import ConfirmForm, PortalForm
-from certs.models import AcmeAccount, AcmeDirectory
+from certs.models import AcmeAccount, AcmeDirectory, User
 from certs.selectors import Shown
 from certs.services.access import rights_of
 from certs.services.account_changes import (
@@ -176,9 +176,9 @@ def deactivate(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-def accounts_shown() -> Shown:
+def accounts_shown(actor: User) -> Shown:
     """For the card on Configuration."""
-    rows = list(AcmeAccount.objects.filter(deactivated_at=None))
+    rows = list(selectors.accounts_visible_to(actor).filter(deactivated_at=None))
     if not rows:
         return Shown("unknown", "none yet")
     troubled = sum(1 for row in rows if account_trouble(row))

@@ -17,7 +17,7 @@ from certs.forms.bindings import HostForm, PublicUrlForm
 from certs.models import Binding, PortalState, User
 from certs.selectors import Shown, certificate_shown
 from certs.services import addresses
-from certs.services.access import may
+from certs.services.access import PORTAL, may
 from certs.services.health import SWEEP_LATE
 from certs.services.https import force_ssl_is_on
 from certs.services.identity import identity_held
@@ -28,7 +28,7 @@ from certs.services.public_url import public_url_change
 from certs.services.rebinds import rebind_open
 from certs.services.renewal_settings import schedule_state
 from certs.templatetags.bindery import ago
-from certs.views.access import actor_of, administrator_required, portal_required
+from certs.views.access import actor_of, administrator_required, right_required
 from certs.views.configuration import diagnosis
 from certs.views.configuration.accounts import accounts_shown
 from certs.views.configuration.arriving import public_url_offer
@@ -52,10 +52,11 @@ class Entry:
     shown: Shown
 
 
+_FOR_ORGANIZATIONS = {"methods", "ca-accounts"}  # the other pages are about the portal itself
 _FOR_ADMINISTRATORS = {"diagnosis", "people", "store", "take-over"}  # their pages show nothing to anybody else
 
 
-@portal_required
+@right_required(Right.READ)
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
     return _page(request, PublicUrlForm(initial={"public_url": addresses.public_url()}), HostForm())
@@ -103,6 +104,7 @@ def _back(request: HttpRequest) -> str:
 def _page(request: HttpRequest, public_url_form: PublicUrlForm, host_form: HostForm) -> HttpResponse:
     state = state_get()
     context = {
+        "portal": may(actor_of(request), Right.READ, PORTAL),
         "entries": _entries(request, state),
         "public_url_form": public_url_form,
         "public_url_confirmed": bool(settings.PUBLIC_URL or state.public_url),
@@ -165,7 +167,12 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
             "How a CA is shown that names are yours: DNS for wildcards, a web server of your own, a script.",
             methods_shown(request),
         ),
-        Entry("CA accounts", "ca-accounts", "Under which accounts certificates are ordered.", accounts_shown()),
+        Entry(
+            "CA accounts",
+            "ca-accounts",
+            "Under which accounts certificates are ordered.",
+            accounts_shown(actor_of(request)),
+        ),
         Entry(
             "On demand",
             "on-demand",
@@ -188,6 +195,8 @@ def _entries(request: HttpRequest, state: PortalState) -> list[Entry]:
         Entry("Export", "export", "Certificates and keys as files, for servers on this machine.", export_shown(state)),
     ]
     entries = [take_over, *entries] if held else [*entries, take_over]
+    if not may(actor_of(request), Right.READ, PORTAL):
+        return [entry for entry in entries if entry.url_name in _FOR_ORGANIZATIONS]
     return [entry for entry in entries if administrator or entry.url_name not in _FOR_ADMINISTRATORS]
 
 
