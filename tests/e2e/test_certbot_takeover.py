@@ -155,6 +155,7 @@ def test_the_portal_renews_with_the_account_and_the_ways_of_certbot(
     assert not list(webroot.rglob("*")), "the answer was taken away"
 
 
+@pytest.mark.proof
 def test_what_certbot_renews_afterwards_is_caught_up_with(certbot: Certbot, ca: Pebble, webroot: Path) -> None:
     assert take(certbot, ca).code == 0
     site = Certificate.objects.get(name="my-site")

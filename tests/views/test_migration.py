@@ -73,6 +73,13 @@ def test_it_reads_nothing_else(client: Client, tree: CertbotTree, place: str, tm
     assert not Intake.objects.exists()
 
 
+def test_what_cannot_be_read_comes_with_what_to_do(client: Client, tree: CertbotTree) -> None:
+    page = look(client, place=str(tree.home / "missing")).content.decode()
+    assert "cannot be read: No such file or directory." in page
+    assert "manage.py certs import" in page
+    assert f"-v {tree.home / 'missing'}" in page
+
+
 def test_credentials_elsewhere_are_not_read(client: Client, tree: CertbotTree, tmp_path_factory: Any) -> None:
     secret = tmp_path_factory.mktemp("secrets") / "cf.ini"
     secret.write_text("dns_cloudflare_api_token = topsecrettoken\n")
