@@ -64,7 +64,7 @@ unit: $(VENV)/ready-dev ## Unit tests only
 e2e: $(VENV)/ready-dev counterparts ## End-to-end tests only, against the real counterparts
 	@$(PYTEST) tests/e2e $(ARGS)
 
-bench: $(VENV)/ready-dev counterparts ## Measure hot swap, issuance and start; prints tables
+bench: $(VENV)/ready-dev counterparts ## Measure hot swap, issuance, start and search; prints tables
 	@for script in bench/[a-z]*.py; do $(BIN)/python -m "bench.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
 
 format: $(VENV)/ready-dev ## Rewrite the code in the project's format
