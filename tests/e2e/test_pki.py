@@ -1,14 +1,20 @@
 """What our own CAs publish, through a running portal: openssl, GnuTLS, curl and nginx ask as they ask any CA."""
 
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
+from cryptography.x509 import ocsp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.harness.need import need
 from tests.harness.nginx import Nginx
@@ -23,6 +29,8 @@ from certs.services.authorities import authority_create, authority_issue
 from certs.services.pki import pki_base_url_confirm, pki_base_url_check
 from certs.services.keys import key_open
 from certs.domain.keys import key_to_pem
+from certs.models import User
+User.objects.create_superuser("alice@example.com", "a long pass phrase")
 pki_base_url_confirm("BASE", actor="test")
 root = authority_create(Wish(profile="root", subject="CN=Proof Root", days=3650), actor="test")
 below = authority_create(Wish(profile="intermediate", subject="CN=Proof Issuing", days=1825), parent=root, actor="test")
@@ -208,3 +216,51 @@ def test_the_doctor_asks_the_published_address(pki: Pki) -> None:
     said = pki.portal.manage("doctor", "--topic", "certificates", check=False).stdout
     assert "The list of Proof Issuing is current until" in said
     assert "This portal answers at" in said
+
+
+@pytest.mark.proof
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_broken_requests_over_http_are_never_the_servers_fault(pki: Pki, data: st.DataObject) -> None:
+    pki.run("openssl", "ocsp", "-issuer", "below.pem", "-cert", "good.pem", "-reqout", "request.der")
+    der = bytearray((pki.home / "request.der").read_bytes())
+    for _ in range(data.draw(st.integers(0, 5))):
+        place = data.draw(st.integers(0, len(der) - 1))
+        der[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    path = data.draw(st.one_of(st.just(quote(b64encode(bytes(der)).decode())), st.text(max_size=80).map(quote)))
+    for answer in (
+        requests.post(pki.ocsp, data=bytes(der), timeout=10),
+        requests.get(f"{pki.ocsp}/{path}", timeout=10, allow_redirects=False),
+    ):
+        assert answer.status_code in (200, 400, 404)
+        if answer.headers["Content-Type"] == "application/ocsp-response":
+            assert ocsp.load_der_ocsp_response(answer.content).response_status.value in (0, 1, 6)
+
+
+@pytest.mark.proof
+def test_a_flood_of_questions_leaves_the_pages_to_people(pki: Pki) -> None:
+    pki.run("openssl", "ocsp", "-issuer", "below.pem", "-cert", "good.pem", "-reqout", "request.der")
+    der, until = (pki.home / "request.der").read_bytes(), time.monotonic() + 6
+
+    def ask(_: int) -> list[int]:
+        found = []
+        with requests.Session() as session:
+            while time.monotonic() < until:
+                answer = session.post(pki.ocsp, data=der, timeout=30)
+                assert answer.status_code == 200
+                found.append(ocsp.load_der_ocsp_response(answer.content).response_status.value)
+        return found
+
+    with ThreadPoolExecutor(40) as pool:
+        asking = [pool.submit(ask, number) for number in range(40)]
+        waits = []
+        while time.monotonic() < until:
+            begun = time.monotonic()
+            assert requests.get(f"{pki.portal.http_url}/accounts/login/", timeout=30).status_code == 200
+            waits.append(time.monotonic() - begun)
+        answers = [status for one in asking for status in one.result()]
+    middle = sorted(waits)[len(waits) // 2]
+    print(f"{len(answers) / 6:.0f} answers/s, {answers.count(3)} put off; pages p50 {middle:.3f} s")
+    assert set(answers) <= {0, 3}
+    assert answers.count(0) > 100
+    assert max(waits) < 10

@@ -1,5 +1,5 @@
 """Lists signed by several processes at once, some killed between signing and storing: no number ever stands for two
-lists, and nothing that was revoked is missing. On SQLite, and in the long proofs on PostgreSQL."""
+lists, and nothing that was revoked is missing. On SQLite and PostgreSQL; tests/services/test_crls.py has threads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.harness.need import need
 from tests.harness.portal import Portal
 from tests.harness.postgres import Postgres
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 _RACE = """
 import os, signal
@@ -98,7 +98,6 @@ def server() -> Iterator[Postgres]:
         yield running
 
 
-@pytest.mark.proof
 def test_on_postgresql(server: Postgres, tmp_path: Path) -> None:
     home = tmp_path / "node"
     home.mkdir()
