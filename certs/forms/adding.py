@@ -209,6 +209,15 @@ class CsrForm(_Described):
         return [part for line in self.cleaned_data["hosts"].splitlines() for part in line.split(",") if part.strip()]
 
 
+class KeyCsrForm(CsrForm):
+    """For a key that is here: it has its name and tags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("name", "tags", "key_type"):
+            del self.fields[name]
+
+
 class RenewalRequestForm(PortalForm):
     key_type = forms.ChoiceField(label="Key", required=False)
 

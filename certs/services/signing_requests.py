@@ -1,6 +1,7 @@
 """Key pairs made here, and requests (CSR) for a CA outside: made, shown, answered, made anew for a renewal."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from cryptography import x509
 from django.db import transaction
@@ -82,12 +83,36 @@ def request_renew(certificate: Certificate, *, actor: Actor, key_type: str = "")
 
 
 @needs(Right.CERTIFICATE_CHANGE)
-def request_withdraw(certificate: Certificate, *, actor: Actor) -> None:
-    """The request of a certificate that has a version: what is in use stays. Raises ConflictError."""
-    if certificate.current_id is None or not certificate.request_pem:
-        raise ConflictError(f"{certificate.name} is nothing but its request.", advice="Delete it instead.")
+def request_for_key(
+    certificate: Certificate, *, hosts: Sequence[str], actor: Actor, subject: Subject | None = None
+) -> Certificate:
+    """A request for a key pair that is here: its certificate comes with the answer. Raises ConflictError, NameRefused,
+    InputError."""
+    names = [str(host) for host in hosts_parse(hosts)]
+    subject = subject or Subject()
+    if not names and subject.is_empty:
+        raise InputError("A request needs a name or a subject.", advice="Type what the certificate is for.")
+    if certificate.current_id is not None or certificate.request_pem:
+        raise ConflictError(f"{certificate.name} is no key pair without a certificate.", advice="Look at its page.")
+    request = csr_make(key_open(_own_key(certificate.key)), names, subject)
     with transaction.atomic():
-        row_update(Certificate, {"pk": certificate.pk}, {"key": None, "request_pem": ""})
+        wanted = {"pk": certificate.pk, "request_pem": "", "current": None}
+        if not row_update(Certificate, wanted, {"request_pem": request, "names": names}):
+            raise ConflictError(f"{certificate.name} was just given a request.", advice="Look again.")
+        audit_record(actor, "certificate.request", certificate, after={"names": names})
+    certificate.refresh_from_db()
+    return certificate
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def request_withdraw(certificate: Certificate, *, actor: Actor) -> None:
+    """What is in use stays, and so does a key pair. Raises ConflictError where there is nothing but the request."""
+    is_key_pair = certificate.source == Certificate.Source.KEY_PAIR and certificate.current_id is None
+    if not certificate.request_pem or (certificate.current_id is None and not is_key_pair):
+        raise ConflictError(f"{certificate.name} is nothing but its request.", advice="Delete it instead.")
+    kept: dict[str, Any] = {"names": []} if is_key_pair else {"key": None}
+    with transaction.atomic():
+        row_update(Certificate, {"pk": certificate.pk}, {"request_pem": "", **kept})
         audit_record(actor, "certificate.request-withdraw", certificate)
     certificate.refresh_from_db()
 

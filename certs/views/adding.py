@@ -1,5 +1,6 @@
 """Adding what people have: given, shown as recognised, saved. Key pairs, and requests for CAs outside."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -9,10 +10,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from certs import selectors
-from certs.domain.csr import CsrInfo, csr_read
+from certs.domain.csr import csr_read
 from certs.domain.errors import BinderyError
 from certs.domain.roles import Right
-from certs.forms.adding import CsrForm, GiveForm, ItemForm, KeyPairForm, RenewalRequestForm
+from certs.forms.adding import CsrForm, GiveForm, ItemForm, KeyCsrForm, KeyPairForm, RenewalRequestForm
 from certs.models import Certificate
 from certs.services.intake import (
     Outcome,
@@ -29,6 +30,7 @@ from certs.services.signing_requests import (
     answer_find,
     keypair_create,
     request_create,
+    request_for_key,
     request_renew,
     request_withdraw,
 )
@@ -187,17 +189,19 @@ def csr(request: HttpRequest, pk: UUID) -> HttpResponse:
         if found is not None:
             kept = intake_keep(Preview((found,)), actor=actor)
             return redirect("certificate-add-preview", pk=kept.pk)
+    return _csr_page(request, row, form=form)
+
+
+def _csr_page(request: HttpRequest, row: Certificate, **forms: Any) -> HttpResponse:
     context = {
         "certificate": row,
-        "form": form,
-        "asked": _asked(row),
+        "asked": csr_read(row.request_pem.encode()) if row.request_pem else None,
+        "form": GiveForm(),
         "renewal": RenewalRequestForm(),
+        "for_key": KeyCsrForm(),
+        **forms,
     }
     return render(request, "certificates/csr.html", context)
-
-
-def _asked(row: Certificate) -> CsrInfo | None:
-    return csr_read(row.request_pem.encode()) if row.request_pem else None
 
 
 @_change
@@ -214,7 +218,10 @@ def csr_file(request: HttpRequest, pk: UUID) -> HttpResponse:
 @_change
 @require_POST
 def csr_renew(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """A request for the next version of an uploaded certificate, or for a key pair."""
     row = _visible(request, pk)
+    if row.current is None and row.key is not None:
+        return _csr_for_key(request, row)
     form = RenewalRequestForm(request.POST)
     key_type = form.cleaned_data["key_type"] if form.is_valid() else ""
     try:
@@ -223,6 +230,18 @@ def csr_renew(request: HttpRequest, pk: UUID) -> HttpResponse:
     except BinderyError as error:
         messages.error(request, str(error))
     return redirect("certificate-csr", pk=pk)
+
+
+def _csr_for_key(request: HttpRequest, row: Certificate) -> HttpResponse:
+    form = KeyCsrForm(request.POST)
+    if form.is_valid():
+        made = form.attempt(
+            lambda: request_for_key(row, hosts=form.host_list, subject=form.subject, actor=actor_of(request))
+        )
+        if made is not None:
+            messages.success(request, "The request was made for the key that is here.")
+            return redirect("certificate-csr", pk=row.pk)
+    return _csr_page(request, row, for_key=form)
 
 
 @_change

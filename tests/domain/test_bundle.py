@@ -319,7 +319,7 @@ def test_every_cut_of_a_file_is_a_sentence(sample: Sample) -> None:
 @frowns
 @pytest.mark.parametrize("seed", range(6))
 def test_broken_files_are_a_sentence_or_read(seed: int) -> None:
-    _rounds(random.Random(seed), 300)
+    _rounds(random.Random(seed), 200)
 
 
 @frowns

@@ -57,7 +57,7 @@ def _p12(pair: pki.Pair, password: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [pytest.param(1200, marks=pytest.mark.proof), 360])
 def test_dropped_files_are_listed_recognised_and_saved(browser: Browser, place: Portal, width: int) -> None:
     pair = pki.leaf(MIDDLE, [f"dropped-{width}.example.com", "www.example.com"])
     other = pki.leaf(MIDDLE, [f"second-{width}.example.com"])

@@ -339,6 +339,26 @@ class TestRequests:
         assert certificate.current.key is not None
         assert certificate.versions.first().key.key_type == "ec-p384"  # type: ignore[union-attr]
 
+    def test_a_key_pair_is_asked_a_certificate_for_and_stays_when_that_is_withdrawn(self, client: Client) -> None:
+        client.post(reverse("certificate-key-pair"), {"name": "Tokens", "key_type": "ec-p256", "tags": ""})
+        certificate = Certificate.objects.get()
+        address = reverse("certificate-csr-renew", args=[certificate.pk])
+        assert "needs a name" in client.post(address, {"hosts": ""}).content.decode()
+        assert "Make a request" in client.get(reverse("certificate", args=[certificate.pk])).content.decode()
+        client.post(address, {"hosts": "a.example.com"})
+        client.post(reverse("certificate-csr-withdraw", args=[certificate.pk]))
+        certificate.refresh_from_db()
+        assert certificate.key is not None
+        assert (certificate.request_pem, certificate.names) == ("", [])
+        client.post(address, {"hosts": "a.example.com"})
+        certificate.refresh_from_db()
+        _save(client, _give(client, self._answered(certificate, "a.example.com")))
+        certificate.refresh_from_db()
+        assert certificate.current is not None
+        assert certificate.current.key is not None
+        assert certificate.key is None
+        assert Certificate.objects.count() == 1
+
     def test_it_is_withdrawn_and_what_is_in_use_stays(self, client: Client) -> None:
         certificate = stock.uploaded("own.example.com")
         client.post(reverse("certificate-csr-renew", args=[certificate.pk]), {"key_type": ""})
