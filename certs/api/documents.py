@@ -17,6 +17,7 @@ from certs.domain.properties import api_id_check
 from certs.models import Certificate, CertificateVersion
 from certs.selectors import certificate_shown
 from certs.services.keys import key_is_here
+from certs.services.reissue import is_signed_here
 from portal import clock
 
 NOTHING = "--"  # of the reference, where there is no subject or domain
@@ -93,6 +94,7 @@ class More(serializers.Serializer[Any]):
     issuer = serializers.CharField(allow_null=True)
     keyType = serializers.CharField()
     hasPrivateKey = serializers.BooleanField()
+    renews = serializers.BooleanField(help_text="It is renewed by itself: `autoRenew`, and a CA that can be asked.")
     test = serializers.BooleanField(help_text="Issued by a staging directory: browsers will not trust it.")
     requestPending = serializers.BooleanField(help_text="A request waits for the answer of an outside CA.")
     createdAt = serializers.DateTimeField()
@@ -195,6 +197,7 @@ def certificate_document(row: Certificate, *, private_key: str | None = None) ->
             "issuer": version.issuer if version else None,
             "keyType": (version.key_type if version else "") or (key.key_type if key else row.key_type),
             "hasPrivateKey": key_is_here(key),
+            "renews": row.auto_renew and (row.source == Certificate.Source.ACME or is_signed_here(row)),
             "test": row.is_test,
             "requestPending": bool(row.request_pem),
             "createdAt": row.created_at.isoformat(),

@@ -13,7 +13,8 @@ from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
 from certs.domain.roles import Right
 from certs.models import Certificate, CertificateVersion, Department, Organization
-from certs.services.access import Actor, home_for, needs
+from certs.services.access import Actor, home_for, may, needs
+from certs.services.authorities import authority_of
 from certs.services.certificates import (
     Properties,
     certificate_keypair_add,
@@ -44,8 +45,16 @@ def certificate_post(given: Given, *, actor: Actor) -> tuple[Certificate, bool]:
     chain, key = material_read(given)
     row = key_import(key) if key is not None else None
     if chain is not None:
-        renews = given.get("autoRenew", False)
-        return certificate_take(chain, row, actor=actor, properties=properties, auto_renew=renews)
+        signer = authority_of(chain.leaf)
+        return certificate_take(
+            chain,
+            row,
+            actor=actor,
+            properties=properties,
+            auto_renew=given.get("autoRenew", False),
+            # Who may not have it signed by that CA cannot have it renewed by it either.
+            authority=signer if signer is not None and may(actor, Right.CERTIFICATE_ADD, signer) else None,
+        )
     if row is None:
         raise _nothing()
     return certificate_keypair_add(row, actor=actor, properties=properties)

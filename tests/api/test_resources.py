@@ -52,6 +52,24 @@ def test_a_ca_and_what_it_signs(program: Program, root: dict[str, Any]) -> None:
     assert wrong.status_code == 404
 
 
+def test_what_our_ca_signed_is_known_as_that_when_it_is_posted(program: Program, root: dict[str, Any]) -> None:
+    made(program)
+    exporter = token("admin", can_export=True)
+    told = exporter.get("/api/certificates/leaf").json()
+    row = Certificate.objects.get(api_id="leaf")
+    row.versions.update(certificate=Certificate.objects.get(api_id="root"))  # as if it had never been here
+    row.delete()
+    Certificate.objects.get(api_id="root").versions.filter(fingerprint_sha256=told["bindery"]["fingerprint"]).delete()
+    posted = exporter.send("POST", "/api/certificates", told | {"id": "again"}).json()
+    # What the CA was asked for is not in a certificate: it is known, and not renewed as if it were.
+    assert (posted["caRef"], posted["autoRenew"], posted["bindery"]["renews"]) == ("root", True, False)
+    assert made(program, id="own")["bindery"]["renews"] is True
+    stranger = pki.leaf(stock.CA, ["stranger.example"])
+    foreign = {"chain": stranger.pem, "privateKey": stranger.key_pem, "autoRenew": True}
+    posted = program.send("POST", "/api/certificates", foreign).json()
+    assert (posted["caRef"], posted["autoRenew"], posted["bindery"]["renews"]) == (None, True, False)
+
+
 def test_revoking_is_told_by_the_list_and_a_hold_can_be_released(program: Program, root: dict[str, Any]) -> None:
     told = made(program, autoRenew=False)
     held = program.send("POST", "/api/certificates/leaf/_revoke", {"reason": "certificateHold"})
