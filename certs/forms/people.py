@@ -98,6 +98,26 @@ class OrganizationForm(PortalForm):
     name = forms.CharField(label="Name", max_length=200, widget=forms.TextInput(attrs=_PLAIN))
 
 
+class WhereForm(PortalForm):
+    """To which organization something new belongs; there is nothing to choose where it can be one only."""
+
+    organization = forms.ChoiceField(label="Organization", help_text="Whose certificates it serves.")
+
+    def __init__(self, *args: Any, organizations: list[Organization], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._organizations = {str(row.pk): row for row in organizations}
+        if len(organizations) > 1:
+            self.offer("organization", [(pk, row.name) for pk, row in self._organizations.items()])
+        else:
+            del self.fields["organization"]
+
+    @property
+    def chosen(self) -> Organization | None:
+        """None: the default one, to which the service may say no."""
+        only = next(iter(self._organizations.values()), None)
+        return self._organizations.get(self.cleaned_data.get("organization", ""), only)
+
+
 class MoveForm(PortalForm):
     """A certificate to another organization."""
 

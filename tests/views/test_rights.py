@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from certs.domain.alarms import Level, Trouble
 from certs.domain.roles import Place, Right, Role
 from certs.models import Binding, ChallengeMethod, Order, Organization, RoleGrant, User
+from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.services.accounts import account_get_or_create
 from certs.services.alarms import alarm_raise
 from certs.services.certificates import Properties, certificate_new
@@ -28,8 +29,8 @@ PUBLIC = """account_login account_logout account_inactive account_reset_password
 # Of the person alone; they show nothing but what that person may see.
 OWN = "account_change_password account_set_password home go help"
 PAGES = {
-    "read": """configuration certificates certificate certificate-served certificates-deleted trust-store tokens token-revoke
-        authorities authority profiles ca-accounts ca-account methods method method-tested activity alarms changes job
+    "read": """configuration certificates certificate certificate-served certificates-deleted trust-store tokens
+        token-revoke authorities authority profiles ca-accounts ca-account methods method method-tested activity alarms changes job
         job-steps job-records""",
     "read of the portal": """lets-encrypt lets-encrypt-watch bindings bindings-watch https renewal
         on-demand export public-keys front front-look notifications trust pki-address""",
@@ -117,6 +118,7 @@ class World:
 
     ids: dict[str, Any]
     people: dict[str, Client]
+    default: UUID = DEFAULT_ORGANIZATION
 
     def path(self, name: str) -> str:
         kind = ASKED.get(name, "").partition(" of ")[2]
@@ -294,3 +296,17 @@ def test_a_role_in_a_department_shows_its_certificates_only(world: World) -> Non
     page = browser.get(reverse("certificates")).content.decode()
     assert "web.example" in page
     assert "mail.example" not in page
+
+
+def test_an_administrator_of_an_organization_sets_up_its_challenges(world: World) -> None:
+    outsider, place = world.people["outsider"], Organization.objects.get(name="Elsewhere")
+    path = f"{reverse('method-new')}?kind=http01_webroot"
+    assert "Organization" not in outsider.get(path).content.decode()  # there is one only
+    assert outsider.post(path, {"name": "theirs", "option_webroot": "/srv/www"}).status_code == 302
+    assert ChallengeMethod.objects.get(name="theirs").organization == place
+    administrator = world.people["administrator"]
+    assert "Elsewhere" in administrator.get(path).content.decode()
+    given = {"name": "ours", "option_webroot": "/srv/www", "organization": str(world.default)}
+    assert administrator.post(path, given).status_code == 302
+    assert ChallengeMethod.objects.get(name="ours").organization_id == world.default
+    assert "Elsewhere" in administrator.get(reverse("ca-account-new")).content.decode()

@@ -24,6 +24,7 @@ from certs.services.account_changes import (
 )
 from certs.services.accounts import account_get_or_create, directory_read, external_account
 from certs.services.directories import directory_named
+from certs.services.organizations import organization_find
 
 
 class Command(BinderyCommand):
@@ -41,6 +42,7 @@ class Command(BinderyCommand):
         register.add_argument("--accept-terms", action="store_true", help="accept the terms of service of the CA")
         register.add_argument("--ca-bundle", default="", metavar="FILE", help="PEM of the roots to trust for it")
         register.add_argument("--allow-private-ca", action="store_true", help="it may be on a private address")
+        register.add_argument("--organization", default="", metavar="NAME", help="whose certificates it serves")
         register.add_argument("--eab-kid", default="", metavar="ID", help="key ID of an external account")
         register.add_argument(
             "--eab-hmac-file",
@@ -81,6 +83,7 @@ class Command(BinderyCommand):
 
     def _register(self, options: dict[str, Any]) -> None:
         url = directory_named(options["directory"])
+        organization = organization_find(options["organization"]) if options["organization"] else None
         bundle = _read(options["ca_bundle"]) if options["ca_bundle"] else ""
         eab = None
         if options["eab_kid"]:
@@ -99,6 +102,7 @@ class Command(BinderyCommand):
             allow_private=options["allow_private_ca"],
             terms_url=info.terms_url,
             eab=eab,
+            organization=organization,
             actor=ACTOR,
         )
         account_register_now(account, actor=ACTOR)

@@ -14,12 +14,14 @@ from certs.acme.directories import directory_label, is_test_directory
 from certs.domain.ari import url_read
 from certs.domain.budget import limit_written
 from certs.domain.errors import AcmeFailure, BinderyError
-from certs.domain.roles import Right
+from certs.domain.roles import Place, Right
 from certs.forms.accounts import AccountForm, ContactsForm, EabForm, LimitsForm, StagingForm, TermsForm
 from certs.forms.base import ConfirmForm, PortalForm
-from certs.models import AcmeAccount, AcmeDirectory, User
+from certs.forms.people import WhereForm
+from certs.models import AcmeAccount, AcmeDirectory, Organization, User
+from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.selectors import Shown
-from certs.services.access import rights_of
+from certs.services.access import access_of, rights_of
 from certs.services.account_changes import (
     account_contacts,
     account_deactivate,
@@ -53,17 +55,27 @@ def account(request: HttpRequest, pk: UUID) -> HttpResponse:
 @right_required(Right.ACCOUNT)
 @require_http_methods(["GET", "HEAD", "POST"])
 def account_new(request: HttpRequest) -> HttpResponse:
-    form = AccountForm(request.POST if request.method == "POST" else None)
-    made = form.attempt(lambda: _make(request, form)) if form.is_valid() and form.read_ca() else None
+    data = request.POST if request.method == "POST" else None
+    form, where = AccountForm(data), WhereForm(data, organizations=organizations_to_set_up(request))
+    valid = form.is_valid() and where.is_valid() and form.read_ca()
+    made = form.attempt(lambda: _make(request, form, where)) if valid else None
     if made is not None:
         _tell(request, made, lambda: account_register_now(made, actor=actor_of(request)), "is registered at its CA.")
         return redirect("ca-account", pk=made.pk)
     terms = form.info.terms_url if form.info else ""
-    context = {"form": form, "terms": terms, "terms_link": url_read(terms)}
+    context = {"form": form, "where": where, "terms": terms, "terms_link": url_read(terms)}
     return render(request, "configuration/accounts_new.html", context)
 
 
-def _make(request: HttpRequest, form: AccountForm) -> AcmeAccount:
+def organizations_to_set_up(request: HttpRequest) -> list[Organization]:
+    """Those for which the person may set up accounts and challenge methods, the default one first."""
+    access = access_of(actor_of(request))
+    found = selectors.organizations_visible_to(actor_of(request))
+    rows = [row for row in found if access.may(Right.ACCOUNT, Place(row.pk))]
+    return sorted(rows, key=lambda row: row.pk != DEFAULT_ORGANIZATION)
+
+
+def _make(request: HttpRequest, form: AccountForm, where: WhereForm) -> AcmeAccount:
     given = form.cleaned_data
     return account_get_or_create(
         directory_url=form.url,
@@ -72,6 +84,7 @@ def _make(request: HttpRequest, form: AccountForm) -> AcmeAccount:
         allow_private=given["allow_private_ca"],
         terms_url=form.info.terms_url if form.info else "",
         eab=form.eab(),
+        organization=where.chosen,
         actor=actor_of(request),
     )
 

@@ -17,6 +17,7 @@ from certs.domain.options import Option, options_of
 from certs.domain.roles import Right
 from certs.forms.base import ConfirmForm
 from certs.forms.methods import MethodForm, TestForm
+from certs.forms.people import WhereForm
 from certs.models import ChallengeMethod
 from certs.services.access import may, require, rights_of
 from certs.services.challenges import solver_kinds
@@ -33,6 +34,7 @@ from certs.services.methods import (
 from certs.services.queue import worker_alive
 from certs.solvers.base import Solver
 from certs.views.access import actor_of, right_required
+from certs.views.configuration.accounts import organizations_to_set_up
 
 
 @right_required(Right.READ)
@@ -65,15 +67,25 @@ def new(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"kind": kind, **_about(solver)}
     if solver.chooser and not chosen:
         return render(request, "configuration/methods_choose.html", {**context, "choice": _choice(solver)})
-    form = MethodForm(request.POST if request.method == "POST" else None, solver=solver, chosen=chosen)
-    if form.is_valid():
+    data = request.POST if request.method == "POST" else None
+    form = MethodForm(data, solver=solver, chosen=chosen)
+    where = WhereForm(data, organizations=organizations_to_set_up(request))
+    if form.is_valid() and where.is_valid():
         made = form.attempt(
-            lambda: method_create(kind=kind, name=form.cleaned_data["name"], given=form.given, actor=actor_of(request))
+            lambda: method_create(
+                kind=kind,
+                name=form.cleaned_data["name"],
+                given=form.given,
+                organization=where.chosen,
+                actor=actor_of(request),
+            )
         )
         if made is not None:
             messages.success(request, f"{made.name} is set up.")
             return redirect("method", pk=made.pk)
-    return render(request, "configuration/methods_new.html", {**context, "form": form, "chosen": chosen})
+    return render(
+        request, "configuration/methods_new.html", {**context, "form": form, "where": where, "chosen": chosen}
+    )
 
 
 @right_required(Right.READ)
