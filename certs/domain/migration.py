@@ -29,12 +29,28 @@ class Tree:
     """A directory as it was read once. Paths are relative to `place`, with / between their parts.
 
     `links` lead to paths inside the tree; what leads out of it, or cannot be read, is in `unread` with the reason.
+    `beside` are files of an archive that stand outside of the tree, by their absolute path.
     """
 
     place: str
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     links: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def below_home(self, home: str) -> "Tree":
+        """Of a tree that has the whole machine's paths, what is below the absolute path `home`; else itself."""
+        start = f"{home.strip('/')}/"
+        if not any(path.startswith(start) for path in self.files):
+            return self
+        links = {path: target for path, target in self.links.items() if target.startswith(start)}
+        return Tree(
+            self.place,
+            {path.removeprefix(start): data for path, data in self.files.items() if path.startswith(start)},
+            {path.removeprefix(start): target.removeprefix(start) for path, target in links.items()},
+            {path.removeprefix(start): why for path, why in self.unread.items()},
+            {f"/{path}": data for path, data in self.files.items() if not path.startswith(start)},
+        )
 
     def resolve(self, path: str) -> str:
         """Where the links on the way lead; the path itself where there are none."""

@@ -145,15 +145,16 @@ def tree_of_place(place: Path) -> Tree:
         return tree_read(place, _is_wanted)
     except InputError as error:
         error.advice = error.advice or (
-            f"Run `manage.py certs import` as root, or upload an archive: tar -C {place.parent} -czf "
-            f"{place.name.lstrip('.')}.tar.gz {place.name}. A container sees what is mounted: -v {place}:{place}:ro"
+            f"Run `manage.py certs import` as root, or give it an archive on standard input, which a page takes too: "
+            f"sudo tar -C {place.parent} -cz {place.name}. A container sees what is mounted: -v {place}:{place}:ro"
         )
         raise
 
 
-def tree_of_archive(data: bytes, name: str) -> Tree:
-    """Raises InputError."""
-    return archive_read(data, name, _is_wanted)
+def tree_of_archive(client: str, data: bytes, name: str) -> Tree:
+    """Of the client's directory alone, or from the root of the machine: then other files, as those with credentials,
+    may stand beside it. Raises InputError."""
+    return archive_read(data, name, _is_wanted).below_home(HOMES[client])
 
 
 def migration_plan(client: str, tree: Tree, *, credentials_in: Collection[Path] | None = None) -> Plan:
@@ -227,6 +228,8 @@ def _credentials(client: str, tree: Tree, path: str, allowed: Collection[Path] |
             inside = tree.read(str(PurePosixPath(path).relative_to(base)))
             if inside is not None:
                 return inside
+    if path in tree.beside:
+        return tree.beside[path]
     try:
         if not path.startswith("/"):
             return f"{path} is no absolute path"

@@ -102,7 +102,7 @@ def migration_carry_out(pk: UUID, digest: str, *, actor: User) -> tuple[Plan, li
 
 def _plan(given: Given) -> Plan:
     if given.archive:
-        tree = tree_of_archive(given.archive, given.name)
+        tree = tree_of_archive(given.client, given.archive, given.name)
     else:
         tree = tree_of_place(place_allowed(Path(given.place), places_allowed()))
     return migration_plan(given.client, tree, credentials_in=places_allowed())

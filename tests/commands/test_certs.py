@@ -1,5 +1,6 @@
 """`manage.py certs`: find, show, import, export, change, verify; for people and for scripts."""
 
+import io
 import sys
 import tarfile
 from datetime import timedelta
@@ -247,6 +248,25 @@ class TestTakeOver:
         with tarfile.open(tmp_path / "le.tar.gz", "w:gz") as archive:
             archive.add(tree.home, arcname="letsencrypt")
         assert certs("import", "--certbot", tmp_path / "le.tar.gz").last.startswith("2 taken")
+
+    def test_an_archive_from_the_root_with_credentials_beside_it(
+        self, tree: CertbotTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        params = "authenticator = dns-cloudflare\ndns_cloudflare_credentials = /root/.secrets/cf.ini"
+        tree.lineage("wild", ["*.example.com"], params=params)
+        (tmp_path / "cf.ini").write_text("dns_cloudflare_api_token = topsecrettoken\n")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            archive.add(tree.home, arcname="etc/letsencrypt")
+            archive.add(tmp_path / "cf.ini", arcname="root/.secrets/cf.ini")
+        packed.seek(0)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(packed))
+        ran = certs("import", "--certbot", "-")
+        assert ran.last.startswith("3 taken"), ran
+        assert "topsecrettoken" not in ran.out
+        method = Certificate.objects.get(name="wild").challenge_method
+        assert method is not None
+        assert method.options["provider"] == "cloudflare"
 
     def test_what_may_not_be_read_comes_with_what_to_do(self, tmp_path: Path) -> None:
         ran = certs("import", "--certbot", tmp_path / "missing")

@@ -1,6 +1,7 @@
 """`certs import --certbot` and `--acmesh`: the plan or what came of it, as lines and as JSON."""
 
 import json
+import sys
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def migration_arguments(parser: ArgumentParser) -> None:
             const=home,
             default=None,
             metavar="DIRECTORY",
-            help=f"the directory of {client}, or a .tar.gz of it ({home})",
+            help=f"the directory of {client}, or a .tar.gz of it; - is one on standard input ({home})",
         )
     group.add_argument(
         "--ca-bundle", metavar="FILE", default="", help="PEM of the roots to trust for the CAs of its accounts"
@@ -43,7 +44,7 @@ def migration_arguments(parser: ArgumentParser) -> None:
 def takeover(command: BinderyCommand, client: str, place: Path, options: dict[str, Any]) -> int:
     """Returns the exit code."""
     trust = Trust(_text(options["ca_bundle"]), options["allow_private_ca"])
-    plan = migration_plan(client, _tree(place))
+    plan = migration_plan(client, _tree(client, place))
     done: list[Done] = []
     if not options["dry_run"]:
         with progress_bar(f"taking over from {client}") as tell:
@@ -63,12 +64,14 @@ def takeover(command: BinderyCommand, client: str, place: Path, options: dict[st
     return code
 
 
-def _tree(place: Path) -> Tree:
+def _tree(client: str, place: Path) -> Tree:
+    if str(place) == "-":
+        return tree_of_archive(client, sys.stdin.buffer.read(ARCHIVE_BYTES + 1), "standard input")
     if not place.is_file():
         return tree_of_place(place)
     try:
         with place.open("rb") as stream:
-            return tree_of_archive(stream.read(ARCHIVE_BYTES + 1), place.name)
+            return tree_of_archive(client, stream.read(ARCHIVE_BYTES + 1), place.name)
     except OSError as error:
         raise InputError(f"{place} cannot be read: {error.strerror}.") from None
 
