@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -360,3 +361,41 @@ def test_the_documents_list_every_format_as_it_is() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "exporting.md").read_text()
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| `NAME([^`]+)` \| (yes)? ?\|", text, re.MULTILINE)
     assert rows == [(each.id, each.suffix, "yes" if each.has_key else "") for each in formats().values()]
+
+
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=300),
+    st.text(st.characters(categories=["Cs", "Cc", "Zl", "Lo"]), max_size=20),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+def _anything_given(format_id: str, data: st.DataObject) -> None:
+    found = format_find(format_id)
+    known = [each.name for each in options_of(found.options)]
+    names = st.sampled_from(known) if known else st.just("password")
+    values = data.draw(st.dictionaries(st.one_of(names, names, names, st.text(max_size=5)), anything, max_size=4))
+    if "password" in known and data.draw(st.booleans()):
+        values["password"] = PASSWORD
+    with suppress(InputError):
+        assert isinstance(found.make(material(), options_read(found.options, values)), bytes)
+
+
+@pytest.mark.parametrize("format_id", sorted(READERS))
+@given(data=st.data())
+@settings(max_examples=8, deadline=None)
+def test_whatever_is_given_as_options_ends_in_a_file_or_a_sentence(format_id: str, data: st.DataObject) -> None:
+    _anything_given(format_id, data)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("format_id", sorted(READERS))
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_given_as_options_never_ends_in_a_crash(format_id: str, data: st.DataObject) -> None:
+    _anything_given(format_id, data)
