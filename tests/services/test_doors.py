@@ -22,6 +22,7 @@ BEHIND = {
     "accounts.account_register": "account_register_now and the flow of an order",
     "certificates.certificates_add_many": "issue_many, which asks for the right to add where they go",
     "issue_options.issue_options_set": "certificate_new and certificate_options_change",
+    "renewal_claims.renewal_claim": "certificate_reissue and authority_renew; it marks who is at it",
     "register.issued_release": "version_release and serial_release",
     "register.issued_revoke": "version_revoke and serial_revoke",
     "rehearsals.rehearsal_account": "rehearsal_ask and the schedule",
