@@ -2,11 +2,12 @@ from typing import ClassVar
 
 from certs.management.base import BinderyCommand, VerbCommand
 from certs.management.commands import renew, revoke
-from certs.management.store.changing import DeleteVerb, RestoreVerb, TagVerb
+from certs.management.store.changing import DeleteVerb, RestoreVerb, TagVerb, UseVerb
 from certs.management.store.exporting import ExportVerb
 from certs.management.store.importing import ImportVerb
 from certs.management.store.issuing import IssueVerb
 from certs.management.store.listing import ListVerb
+from certs.management.store.requesting import KeyPairVerb, RequestVerb
 from certs.management.store.showing import ShowVerb
 from certs.management.store.trusting import TrustStoreVerb
 from certs.management.store.verifying import VerifyVerb
@@ -19,11 +20,14 @@ class Command(VerbCommand):
         "show": ShowVerb,
         "import": ImportVerb,
         "issue": IssueVerb,
+        "request": RequestVerb,
+        "key-pair": KeyPairVerb,
         "export": ExportVerb,
         "trust-store": TrustStoreVerb,
         "renew": renew.Command,
         "revoke": revoke.Command,
         "verify": VerifyVerb,
+        "use": UseVerb,
         "tag": TagVerb,
         "delete": DeleteVerb,
         "restore": RestoreVerb,

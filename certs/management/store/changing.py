@@ -7,11 +7,13 @@ from certs.domain.errors import BinderyError
 from certs.management.base import FAILED, PARTLY, BinderyCommand
 from certs.management.progress import progress_bar
 from certs.management.reporting import ACTOR
-from certs.management.store.finding import WORD, deleted_find, several_find
+from certs.management.store.finding import WORD, deleted_find, several_find, version_of
 from certs.management.tables import table_lines, terminal_width
 from certs.models import Certificate
+from certs.selectors import certificate_find
 from certs.services.certificates import certificate_tags, certificate_tags_set
 from certs.services.deletion import KEPT, certificate_delete, certificate_restore
+from certs.services.versions import version_use
 
 _MOST_LISTED = 1000
 
@@ -87,6 +89,21 @@ class RestoreVerb(_EachVerb):
         table = [(f"{at:%Y-%m-%d}", f"{until:%Y-%m-%d}", str(row.pk), row.name) for row, at, until in gone]
         lines = table_lines(("DELETED", "KEPT UNTIL", "ID", "NAME"), table, width=terminal_width())
         self.stdout.write("\n".join(lines) if lines else "Nothing is deleted.")
+
+
+class UseVerb(BinderyCommand):
+    help = "Go back, or forward, to a version of a certificate that was kept. Where it is bound, that one is served."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("certificate", metavar="NAME", help=WORD)
+        parser.add_argument("version", metavar="FINGERPRINT", help="the beginning of its SHA-256, or its serial number")
+
+    def run(self, *args: Any, **options: Any) -> int | None:
+        row = certificate_find(options["certificate"])
+        version = version_of(row, options["version"])
+        version_use(row, version, actor=ACTOR)
+        self.stdout.write(f"{row.name}: {version} is in use.")
+        return None
 
 
 class TagVerb(_EachVerb):

@@ -10,6 +10,7 @@ from certs.management.tables import facts_lines, table_lines, terminal_width
 from certs.models import Certificate, CertificateVersion
 from certs.selectors import certificate_find, certificate_shown
 from certs.services.keys import key_is_here
+from certs.services.versions import version_compare
 
 
 class ShowVerb(BinderyCommand):
@@ -45,12 +46,13 @@ class ShowVerb(BinderyCommand):
         return None
 
     def _compare(self, first: CertificateVersion, second: CertificateVersion, *, as_json: bool) -> None:
-        one, other = version_document(first), version_document(second)
-        differing = {name: [one[name], other[name]] for name in one if one[name] != other[name]}
+        found = version_compare(first, second)
         if as_json:
-            self.stdout.write(json.dumps({"differences": differing}, indent=2, ensure_ascii=False))
+            self.stdout.write(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
             return
-        rows = [(name, *(_shown(value) for value in pair)) for name, pair in differing.items()]
+        rows = [(fact.label, fact.before, fact.after) for fact in found.differences]
+        rows += [("Names added", "", name) for name in found.names_added]
+        rows += [("Names removed", name, "") for name in found.names_removed]
         lines = table_lines(("", str(first), str(second)), rows)
         self.stdout.write("\n".join(lines) if lines else "They are the same.")
 
@@ -130,7 +132,3 @@ def _key_place(version: CertificateVersion) -> str:
     if version.key.locked:
         return "here, under its own passphrase"
     return f"{version.key.get_held_display()}{', compromised' if version.key.compromised_at else ''}"
-
-
-def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value if value is not None else "-")
