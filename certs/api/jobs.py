@@ -21,6 +21,8 @@ from certs.models import BulkJob, Order
 from certs.services.bulk import ACTIONS, MOST_IMPORTED, bulk_ask, bulk_preview
 from certs.services.events import job_said
 
+FORESEEN_MOST = 1000  # items that are looked at while the program waits
+
 
 class JobLine(serializers.Serializer[Any]):
     id = serializers.CharField()
@@ -52,8 +54,8 @@ class JobPage(serializers.Serializer[Any]):
 class Foreseen(serializers.Serializer[Any]):
     action = serializers.ChoiceField(choices=list(ACTIONS))
     total = serializers.IntegerField()
-    failing = serializers.IntegerField()
-    items = JobLine(many=True)
+    failing = serializers.IntegerField(help_text="Of those that are told.")
+    items = JobLine(many=True, help_text="The first thousand.")
 
 
 class Renewal(Selection):
@@ -180,8 +182,8 @@ def order_job(order: Order) -> dict[str, Any]:
 
 def _asked(endpoint: Endpoint, action: str, items: list[Any], options: dict[str, Any], *, dry_run: bool) -> Response:
     if dry_run:
-        lines = bulk_preview(action, items, options=options, actor=endpoint.actor)
+        lines = bulk_preview(action, items[:FORESEEN_MOST], options=options, actor=endpoint.actor)
         failing = sum(not line.ok for line in lines)
-        body = {"action": action, "total": len(lines), "failing": failing, "items": [vars(line) for line in lines]}
+        body = {"action": action, "total": len(items), "failing": failing, "items": [vars(line) for line in lines]}
         return Response(body)
     return job_answer(job_document(bulk_ask(action, items, options=options, actor=endpoint.actor)))
