@@ -1,11 +1,17 @@
 """No request, whatever it holds, makes the API fail, and every answer fits its OpenAPI document."""
 
+from pathlib import Path
+
 import pytest
 
+from certs.domain.envelope import KeyRing
 from tests.e2e.api_fuzz import ENVIRONMENT, fuzz
+from tests.harness.need import need
 from tests.harness.portal import Portal
+from tests.harness.postgres import Postgres
 
 pytestmark = pytest.mark.e2e
+EXAMPLES_ON_POSTGRESQL = 10
 
 
 def test_every_operation_answers_as_its_document_says() -> None:
@@ -24,3 +30,18 @@ def test_many_thousand_requests_find_no_failure() -> None:
         found.run(examples=40, seed=1)
         print(f"\nschemathesis: {found.asked} requests, answers {dict(sorted(found.statuses.items()))}")
         assert found.asked > 4000
+
+
+@pytest.mark.proof
+def test_postgresql_takes_the_same_requests(tmp_path: Path) -> None:
+    """It refuses what SQLite stores: NUL in a text, half surrogates, numbers that do not fit."""
+    need("postgresql")
+    secrets = {"BINDERY_SECRET_KEY": "x" * 50, "BINDERY_KEY_RING": KeyRing("test", {"test": b"0" * 32}).to_json()}
+    with Postgres() as server:
+        portal = Portal(home=tmp_path, environment={**ENVIRONMENT, **secrets, "DATABASE_URL": server.url})
+        portal.manage("migrate", "--verbosity", "0")
+        portal.manage("createcachetable", "--verbosity", "0")
+        with portal:
+            found = fuzz(portal)
+            found.run(examples=EXAMPLES_ON_POSTGRESQL, seed=2)
+            print(f"\nPostgreSQL: {found.asked} requests, answers {dict(sorted(found.statuses.items()))}")
