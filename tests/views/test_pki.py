@@ -292,7 +292,7 @@ class TestHttp:
         assert failed.response_status == ocsp.OCSPResponseStatus.INTERNAL_ERROR
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_sent_the_server_is_not_at_fault(
     data: st.DataObject, browser: Client, ca: Authority, leaf: Certificate
