@@ -147,3 +147,18 @@ def test_what_is_no_address_to_listen_on_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BINDERY_HTTP_ADDRESS", value)
     with pytest.raises(env.EnvError, match="BINDERY_HTTP_ADDRESS: '"):
         env.addresses("BINDERY_HTTP_ADDRESS")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("", (1200, 60)), ("5/s", (5, 1)), ("600/h", (600, 3600)), ("0", (0, 60)), ("7", (7, 60))]
+)
+def test_a_rate_is_a_number_and_a_period(monkeypatch: pytest.MonkeyPatch, given: str, read: tuple[int, int]) -> None:
+    monkeypatch.setenv("BINDERY_API_RATE", given)
+    assert env.rate("BINDERY_API_RATE", "1200/m") == read
+
+
+@pytest.mark.parametrize("given", ["many", "-1/m", "5/d", "1e3/m", "٣/m"])
+def test_a_rate_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("BINDERY_API_RATE", given)
+    with pytest.raises(env.EnvError, match="BINDERY_API_RATE"):
+        env.rate("BINDERY_API_RATE", "1200/m")
