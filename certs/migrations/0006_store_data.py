@@ -18,7 +18,6 @@ from certs.domain.certinfo import certificate_info
 from certs.domain.errors import BinderyError
 from certs.domain.keys import key_kind
 from certs.domain.pem import certificates_read
-from certs.models.organization import DEFAULT_ORGANIZATION
 
 log = logging.getLogger("bindery.migrations")
 _BATCH = 500
@@ -83,10 +82,10 @@ def remove_labels(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def grant_views(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
-    """Whoever could look at everything goes on to: everything is in the default organization until then."""
+    """Whoever could look at everything goes on to."""
     grants = apps.get_model("certs", "RoleGrant").objects
     for user in apps.get_model("certs", "User").objects.filter(is_superuser=False, grants=None):
-        grants.create(user=user, role="viewer", organization_id=DEFAULT_ORGANIZATION)
+        grants.create(user=user, role="viewer")
 
 
 def order_by_bytes(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:

@@ -1,8 +1,10 @@
 """Who may what, on what; and the ways in which somebody would try to get more."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -173,6 +175,18 @@ def test_an_administrator_of_an_organization_administers_neither_people_nor_the_
         grant_set(user, Role.ADMIN, actor=user)
     with pytest.raises(NotAllowed):
         organization_create("Mine", actor=user)
+
+
+def test_whoever_looked_at_everything_before_goes_on_to() -> None:
+    """The step of the upgrade, on people as an earlier version left them."""
+    before, operator = person(None), person(Role.OPERATOR, email="o@example.com")
+    step = import_module("certs.migrations.0006_store_data").grant_views
+    for _ in range(2):
+        step(apps, None)
+    assert not selectors.visible(before)
+    assert rights_of(before) == {Right.READ}
+    assert [grant.role for grant in operator.grants.all()] == [Role.OPERATOR]
+    assert not RoleGrant.objects.filter(user=stock.administrator()).exists()
 
 
 # Tokens and their tags.
