@@ -22,6 +22,7 @@ PATHS = (
     "/certificates/",
     "/certificates/add/",
     "/certificates/csr/",
+    "/certificates/deleted/",
     "/certificates/key-pair/",
     "/certificates/move/",
     "/certificates/self-signed/",
