@@ -67,20 +67,20 @@ def lint(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[
         _finding(described, result)
         for result in results
         for described in result.finding_descriptions
-        if described.finding.severity <= Severity.NOTICE and not _is_wildcard(described)
+        if described.finding.severity <= Severity.NOTICE and not _is_name(described)
     ]
     return tuple(sorted(dict.fromkeys(found), key=lambda finding: finding.severity))
 
 
-def _is_wildcard(described: Any) -> bool:
-    """RFC 5280 knows no wildcards, RFC 9525 §6.3 does; what follows the `*.` was checked as every name is."""
+def _is_name(described: Any) -> bool:
+    """What pkilint takes for no domain name, and is one: wildcards, which RFC 5280 does not know and RFC 9525 §6.3
+    does, and single labels such as localhost, which are names by RFC 1034 §3.5."""
     found = _NAME.search(described.message or "")
-    return described.finding.code == "pkix.invalid_domain_name_syntax" and bool(found and _is_name(found["name"]))
-
-
-def _is_name(name: str) -> bool:
+    if described.finding.code != "pkix.invalid_domain_name_syntax" or found is None:
+        return False
+    name = found["name"]
     try:
-        return name.startswith("*.") and name_parse(name, SELF_SIGNED) == name
+        return (name.startswith("*.") or "." not in name) and name_parse(name, SELF_SIGNED) == name
     except NameRefused:
         return False
 

@@ -74,7 +74,10 @@ def test_an_own_certificate_is_taken_in_with_its_chain_in_order(root_first: bool
     assert certificate.name == "own.example"
     assert certificate.source == "uploaded"
     assert not certificate.auto_renew
-    assert sorted(row.reversed for row in certificate.name_rows.filter(kind="san")) == ["example.own", "example.own.www"]
+    assert sorted(row.reversed for row in certificate.name_rows.filter(kind="san")) == [
+        "example.own",
+        "example.own.www",
+    ]
     assert version.key is not None
     key_open(version.key)
     event = AuditEvent.objects.get(action="certificate.import")
