@@ -1,4 +1,4 @@
-"""Java key stores: what we write and read back, and what is broken. Java's own tools: tests/e2e/test_formats_read.py."""
+"""Java key stores: what we write and read back, and what is broken. Java itself: tests/e2e/test_formats_read.py."""
 
 import struct
 from contextlib import suppress

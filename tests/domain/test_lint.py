@@ -58,7 +58,7 @@ SAMPLES = (
     broken((x509.BasicConstraints(False, None), False)),
     broken((x509.SubjectAlternativeName([x509.DNSName("a_b..c")]), False)),
     broken((x509.SubjectAlternativeName([x509.UniformResourceIdentifier("no uri")]), True)),
-    broken((x509.NameConstraints([x509.DNSName("a")], None), False)),
+    broken((x509.NameConstraints([x509.DNSName("a_b")], None), False)),
     broken((x509.SubjectKeyIdentifier(b"x"), True), (x509.KeyUsage(*[False] * 9), False)),
 )
 
