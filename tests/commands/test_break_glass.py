@@ -15,12 +15,12 @@ def said() -> str:
     return out.getvalue()
 
 
-def test_all_three_are_off() -> None:
-    assert said().startswith("Force SSL, HSTS and TLS in front are off. Plain HTTP answers at http://")
+def test_all_of_it_is_off() -> None:
+    assert said().startswith("Force SSL, HSTS, client certificates and TLS in front are off. Plain HTTP answers at http://")
 
 
 def test_what_the_environment_keeps_on_is_not_called_off(settings: Settings) -> None:
     settings.TLS_IN_FRONT = settings.TLS_IN_FRONT_LOCKED = True
     told = said()
-    assert told.startswith("Force SSL and HSTS are off.")
+    assert told.startswith("Force SSL, HSTS and client certificates are off.")
     assert "BINDERY_TLS_IN_FRONT says that TLS ends in front: unset it and restart the portal." in told

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from certs.models import AuditEvent, Certificate, CertificateVersion, Order
+from certs.models import AuditEvent, Certificate, Order, PrivateKey
 from certs.services.portal_state import state_get
 from tests import stock
 from tests.commands.running import run
@@ -92,7 +92,7 @@ def test_an_open_order_is_busy() -> None:
 @pytest.mark.usefixtures("worker")
 def test_expired_or_keyless_without_a_ca_is_a_failure() -> None:
     own = stock.uploaded("own.example")
-    CertificateVersion.objects.filter(certificate=own).update(key=None)
+    PrivateKey.objects.filter(versions__certificate=own).update(sealed="")
     ran = run("check_certificates")
     assert ran.code == 4
     assert "own.example: failed. Its private key is expected here but is missing. Import its successor" in ran.out

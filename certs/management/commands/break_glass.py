@@ -16,7 +16,8 @@ class Command(BinderyCommand):
         https_reset(actor=ACTOR)
         client_auth_return(actor=ACTOR)
         front_return(actor=ACTOR)
-        off = "Force SSL, HSTS and client certificates" + ("" if front_is_on() else ", and TLS in front")
+        ours = "Force SSL, HSTS, client certificates and TLS in front"
+        off = "Force SSL, HSTS and client certificates" if front_is_on() else ours
         self.stdout.write(
             f"{off} are off. Plain HTTP answers at {addresses_here().http}/ again.\n"
             "A browser that was told HSTS forgets it when it reaches the portal over HTTPS without a certificate "
