@@ -28,5 +28,8 @@ class PrivateKey(models.Model):
     compromised_at = models.DateTimeField(null=True, blank=True)  # reported so: never used for a new certificate
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
+    class Meta:
+        indexes = [models.Index(fields=["id"], condition=models.Q(held="here", sealed=""), name="key_lost")]
+
     def __str__(self) -> str:
         return f"{self.key_type} {self.spki_sha256[:12]}"

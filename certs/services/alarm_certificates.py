@@ -29,7 +29,7 @@ from certs.domain.alarms import (
 from certs.domain.explanation import Explanation
 from certs.domain.names import name_display
 from certs.domain.revocation import HOLD
-from certs.models import Authority, Certificate, CertificateVersion, Order
+from certs.models import Authority, Certificate, CertificateVersion, Order, PrivateKey
 from certs.selectors import KEYED, certificates_all, key_is_missing
 from certs.services.alarms import alarms_open
 from certs.services.authority_renewals import above_of
@@ -95,6 +95,8 @@ def _candidates(moment: datetime, stuck: Iterable[UUID]) -> Iterable[Certificate
     for each in (nearing, versions.filter(revoked_at__isnull=False)):
         some |= Q(current__in=each.values("pk"))
     some |= Q(source__in=KEYED, current__in=versions.filter(key=None).values("pk"))
+    lost = PrivateKey.objects.filter(held=PrivateKey.Held.HERE, sealed="")
+    some |= Q(current__in=versions.filter(key__in=lost.values("pk")).values("pk"))
     return (
         certificates_all()
         .filter(some)
