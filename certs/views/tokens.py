@@ -1,6 +1,7 @@
 """API tokens: one's own, and for an administrator everybody's. The secret of a new one is shown in this answer only."""
 
 from functools import partial
+from http import HTTPStatus
 from uuid import UUID
 
 from django.contrib import messages
@@ -61,7 +62,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
         "secret": secret,
         "rows": [(row, _SHOWN[token_state(row)]) for row in rows],
     }
-    return render(request, "account/tokens.html", context)
+    return render(request, "account/tokens.html", context, status=HTTPStatus.CREATED if made else HTTPStatus.OK)
 
 
 @right_required(Right.READ)
