@@ -16,7 +16,9 @@ def said() -> str:
 
 
 def test_all_of_it_is_off() -> None:
-    assert said().startswith("Force SSL, HSTS, client certificates and TLS in front are off. Plain HTTP answers at http://")
+    assert said().startswith(
+        "Force SSL, HSTS, client certificates and TLS in front are off. Plain HTTP answers at http://"
+    )
 
 
 def test_what_the_environment_keeps_on_is_not_called_off(settings: Settings) -> None:
