@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -52,7 +53,8 @@ class ClientCertificates:
             except NotAllowed as error:
                 return render(request, "errors/refused.html", {"error": error}, status=403)
             self._keep(presented)
-        began = request.session.get(SESSION)
+        # Without a cookie nothing is asked, and what is public says nothing of cookies to caches.
+        began = request.session.get(SESSION) if settings.SESSION_COOKIE_NAME in request.COOKIES else None
         if began and not client_still_logs_in(presented, began):
             logout(request)
             messages.warning(request, "You were logged out: this connection does not show your client certificate.")
