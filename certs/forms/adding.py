@@ -84,12 +84,9 @@ class GiveForm(PortalForm):
         return cleaned
 
 
-class ItemForm(PortalForm):
-    """What to do with one item of a preview."""
-
+class _Described(PortalForm):
     error_fields: ClassVar[dict[str, str]] = {"name": "name", "tags": "tags"}
 
-    save = forms.BooleanField(label="Save it", required=False)
     name = forms.CharField(
         label="Name in Bindery", required=False, max_length=255, widget=forms.TextInput(attrs=_PLAIN)
     )
@@ -100,6 +97,17 @@ class ItemForm(PortalForm):
         help_text="Separated by commas.",
         widget=forms.TextInput(attrs=_PLAIN),
     )
+
+    @property
+    def properties(self) -> Properties:
+        tags = [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
+        return Properties(name=self.cleaned_data["name"].strip(), tags=tags)
+
+
+class ItemForm(_Described):
+    """What to do with one item of a preview."""
+
+    save = forms.BooleanField(label="Save it", required=False)
     own = forms.ChoiceField(label="Save it as", required=False, widget=forms.RadioSelect)
 
     def __init__(self, data: QueryDict | None = None, *, proposal: Proposal) -> None:
@@ -142,40 +150,22 @@ class ItemForm(PortalForm):
 
     @property
     def choice(self) -> Choice:
-        given = self.cleaned_data
-        tags = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
-        properties = Properties(name=given["name"].strip(), tags=tags)
-        return Choice(self.proposal.number, own=given.get("own") == "own", properties=properties)
+        return Choice(self.proposal.number, own=self.cleaned_data.get("own") == "own", properties=self.properties)
 
 
 def _key_choices() -> list[tuple[str, str]]:
     return [(kind, f"{key_type.label} — {key_type.help}") for kind, key_type in KEY_TYPES.items()]
 
 
-class _Described(PortalForm):
-    name = forms.CharField(
-        label="Name in Bindery", required=False, max_length=255, widget=forms.TextInput(attrs=_PLAIN)
-    )
-    tags = forms.CharField(
-        label="Tags",
-        required=False,
-        max_length=2000,
-        help_text="Separated by commas.",
-        widget=forms.TextInput(attrs=_PLAIN),
-    )
+class _Keyed(_Described):
     key_type = forms.ChoiceField(label="Key", initial="ec-p256", choices=_key_choices)
 
-    @property
-    def properties(self) -> Properties:
-        tags = [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
-        return Properties(name=self.cleaned_data["name"].strip(), tags=tags)
+
+class KeyPairForm(_Keyed):
+    """Its kind, and what it is called here."""
 
 
-class KeyPairForm(_Described):
-    error_fields: ClassVar[dict[str, str]] = {"name": "name", "tags": "tags"}
-
-
-class CsrForm(_Described):
+class CsrForm(_Keyed):
     error_fields: ClassVar[dict[str, str]] = {
         "name-refused": "hosts",
         "name": "name",

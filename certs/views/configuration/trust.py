@@ -111,7 +111,7 @@ def _page(
     context = {
         "trusted": trusted_list(),
         "form": form or TrustForm(certificates=trusted_candidates()[:CANDIDATES]),
-        "clients_form": clients_form or ClientAuthForm(),
+        "clients_form": clients_form or ClientAuthForm(initial={"mode": mode.value}),
         "mode": mode,
         "modes": list(Mode),
         "trial_left": max(0, round((until - clock.now()).total_seconds())) if until else 0,
@@ -119,8 +119,6 @@ def _page(
         "presented": _shown(presented),
         "front": front_is_on(),
     }
-    if clients_form is None:
-        context["clients_form"] = ClientAuthForm(initial={"mode": mode.value})
     return render(request, "configuration/trust.html", context)
 
 
