@@ -19,7 +19,9 @@ from certs.api.paging import NEWEST, NEWEST_NUMBER, page_answer, page_of
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.authority import DIGESTS
+from certs.domain.certinfo import common_name_of
 from certs.domain.revocation import OWN_REASONS
+from certs.domain.subjects import subject_parse
 from certs.models import Authority, IssuedCertificate
 from certs.services.access import Actor
 from certs.services.authorities import (
@@ -383,8 +385,7 @@ def _named(given: dict[str, Any], actor: Actor) -> Any:
 
 
 def _common_name(subject: str) -> str:
-    parts = [part.strip() for part in subject.split(",")]
-    return next((part[3:] for part in parts if part.upper().startswith("CN=")), subject)[:255]
+    return common_name_of(subject_parse(subject))[:255] or subject[:255]
 
 
 def _made(actor: Actor, row: Authority) -> Response:

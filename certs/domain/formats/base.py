@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from certs.domain.certinfo import certificate_info, is_self_signed
+from certs.domain.certinfo import certificate_info, common_name_of, is_self_signed
 from certs.domain.errors import CertificateRefused, InputError
 from certs.domain.keys import Key
 from certs.domain.options import NoOptions, OptionRefused, option
@@ -212,12 +212,7 @@ def trusted_aliases(certificates: Sequence[x509.Certificate]) -> list[str]:
     """One alias each, of its common name, numbered where two are alike."""
     aliases: list[str] = []
     for certificate in certificates:
-        base = file_stem(_common_name(certificate))
+        base = file_stem(common_name_of(certificate.subject) or "ca")
         wished = (base if number == 1 else f"{base}-{number}" for number in count(1))
         aliases.append(next(alias for alias in wished if alias not in aliases))
     return aliases
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    found = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(found[0].value) if found else "ca"
