@@ -24,8 +24,8 @@ class PerCaller(BaseThrottle):
         now = time.time()
         window = int(now // seconds)
         self._left = seconds - now % seconds
-        used = _count(view.caller, window, seconds, request)  # type: ignore[attr-defined]
-        request.rate_headers = {  # type: ignore[attr-defined]
+        used = _count(view.caller, window, seconds, request)  # type: ignore[attr-defined]  # of our Endpoint
+        request.rate_headers = {  # type: ignore[attr-defined]  # read by Endpoint.finalize_response
             "RateLimit-Policy": f'"caller";q={limit};w={seconds}',
             "RateLimit": f'"caller";r={max(0, limit - used)};t={int(self._left) + 1}',
         }

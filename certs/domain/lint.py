@@ -135,9 +135,9 @@ def _load(der: bytes) -> Any:
 
 @cache
 def _validators(public_style: bool) -> Any:
-    from pkilint.cabf import serverauth  # noqa: PLC0415
-    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415
-    from pkilint.pkix import certificate, extension, name  # noqa: PLC0415
+    from pkilint.cabf import serverauth  # noqa: PLC0415 (heavy: see the top)
+    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415 (heavy: see the top)
+    from pkilint.pkix import certificate, extension, name  # noqa: PLC0415 (heavy: see the top)
 
     if public_style:
         decoding = serverauth.create_decoding_validators()
@@ -158,9 +158,9 @@ def _validators(public_style: bool) -> Any:
 
 def _superseded(results: Any) -> Any:
     """Without those of RFC 5280 that the CA/Browser Forum rules otherwise."""
-    from pkilint import finding_filter  # noqa: PLC0415
-    from pkilint.cabf import serverauth  # noqa: PLC0415
-    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415
+    from pkilint import finding_filter  # noqa: PLC0415 (heavy: see the top)
+    from pkilint.cabf import serverauth  # noqa: PLC0415 (heavy: see the top)
+    from pkilint.cabf.serverauth.serverauth_constants import CertificateType  # noqa: PLC0415 (heavy: see the top)
 
     filters = serverauth.create_serverauth_finding_filters(CertificateType.DV_FINAL_CERTIFICATE)
     return finding_filter.filter_results(filters, results)[0]

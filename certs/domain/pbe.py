@@ -31,7 +31,7 @@ _PBMAC1 = "1.2.840.113549.1.5.14"
 _HASHES = {"sha1", "sha224", "sha256", "sha384", "sha512", "sha512_224", "sha512_256"}
 
 
-class ScryptParameters(core.Sequence):  # type: ignore[misc]
+class ScryptParameters(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
     """RFC 7914 §7.1."""
 
     _fields = [
@@ -43,7 +43,7 @@ class ScryptParameters(core.Sequence):  # type: ignore[misc]
     ]
 
 
-class Pbmac1Parameters(core.Sequence):  # type: ignore[misc]
+class Pbmac1Parameters(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
     """RFC 8018 §A.5."""
 
     _fields = [

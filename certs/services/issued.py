@@ -194,8 +194,10 @@ def _issued(
         if one.key is not None
     }
     for place, result in _stored(authority, issuer, fresh, actor):
-        known = isinstance(result, Certificate)
-        batch.outcomes[place] = Outcome(items[place], result) if known else Outcome(items[place], error=result)  # type: ignore[arg-type]
+        if isinstance(result, Certificate):
+            batch.outcomes[place] = Outcome(items[place], result)
+        else:
+            batch.outcomes[place] = Outcome(items[place], error=result)
     return batch.outcomes
 
 
