@@ -47,18 +47,14 @@ def main(count: int) -> int:
 
 def signing() -> float:
     """Certificates a second of CPU, ours; the library alone and the lint are printed beside it."""
-    from certs.domain.authority import (
-        Issuer,
-        Wish,
-        certificate_build,
-        certificate_plan,
-        certificate_sign,
-        serial_new,
-    )
+    from certs.domain.issuer import Issuer
     from certs.domain.keys import key_generate
     from certs.domain.lint import lint
     from certs.domain.pem import certificate_pem
+    from certs.domain.plans import certificate_plan
     from certs.domain.profiles import BUILT_IN
+    from certs.domain.signing import certificate_build, certificate_sign, serial_new
+    from certs.domain.wishes import Wish
 
     now, key = datetime.now(UTC), key_generate("ec-p256")
     root = Wish(profile="root", subject="CN=Bench Root", days=3650)
@@ -96,7 +92,7 @@ def signing() -> float:
 def storing(count: int) -> float:
     from django.db import connection
 
-    from certs.domain.authority import Wish
+    from certs.domain.wishes import Wish
     from certs.models import Certificate, IssuedCertificate
     from certs.services.authorities import Item, authority_create, authority_issue_many
     from certs.services.pki import pki_base_url_confirm

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from certs.domain.authority import Wish
 from certs.domain.pem import certificates_read
+from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, CertificateVersion
 from certs.services.authorities import authority_create, authority_issue
 from certs.services.pki import pki_base_url, pki_base_url_confirm

@@ -18,9 +18,9 @@ from certs.api.idempotency import idempotent
 from certs.api.paging import NEWEST, NEWEST_NUMBER, page_answer, page_of
 from certs.api.problems import refuse
 from certs.api.schema import operation
-from certs.domain.authority import DIGESTS
 from certs.domain.certinfo import common_name_of
 from certs.domain.revocation import OWN_REASONS
+from certs.domain.signing import DIGESTS
 from certs.domain.subjects import subject_parse
 from certs.models import Authority, IssuedCertificate
 from certs.services.access import Actor

@@ -14,7 +14,7 @@ from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.subjects import SHORT_NAMES
 
 SERVER, CLIENT, EMAIL, CODE, OCSP, TIME = "server", "client", "email", "code", "ocsp", "time"
-# Purpose -> how people call it. The object identifiers stand in domain.authority.
+# Purpose -> how people call it. The object identifiers stand in domain.signing.
 USAGES = {
     SERVER: "TLS server",
     CLIENT: "TLS client",

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 from django import forms
 from django.http import QueryDict
 
-from certs.domain.authority import DIGESTS, Wish
 from certs.domain.csr import CsrInfo, csr_read
 from certs.domain.errors import InputError
 from certs.domain.hosts import HostKind
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.profiles import LONGEST_DAYS, OCSP, USAGES, Profile
+from certs.domain.signing import DIGESTS
+from certs.domain.wishes import Wish
 from certs.forms.base import PortalForm, SecretTextarea
 from certs.models import Authority
 from certs.services.certificates import Properties

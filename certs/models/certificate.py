@@ -34,7 +34,7 @@ class Certificate(models.Model):
     # Without a version: of a key pair, or of a request that an outside CA has not answered yet.
     key = models.ForeignKey(PrivateKey, null=True, blank=True, on_delete=models.PROTECT, related_name="certificates")
     request_pem = models.TextField(blank=True)  # PKCS#10, waiting for that answer
-    # Who signs it of our own CAs, and what it signs: domain.authority.Wish as JSON, read again at each renewal.
+    # Who signs it of our own CAs, and what it signs: domain.wishes.Wish as JSON, read again at each renewal.
     authority = models.ForeignKey(
         "Authority", null=True, blank=True, on_delete=models.PROTECT, related_name="certificates"
     )

@@ -6,12 +6,13 @@ from dataclasses import replace
 from cryptography import x509
 from django.db import transaction
 
-from certs.domain.authority import Wish, issuer_check, public_key_of, wish_of
 from certs.domain.certinfo import certificate_info, common_name_of, is_issued_by
 from certs.domain.errors import ConflictError, InputError, KeyRefused, NotAllowed
+from certs.domain.issuer import issuer_check, public_key_of
 from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order
 from certs.domain.roles import Right
+from certs.domain.wishes import Wish, wish_of
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
 from certs.services.access import Actor, needs, require
 from certs.services.authority_keys import (

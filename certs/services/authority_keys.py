@@ -2,9 +2,9 @@
 
 from cryptography import x509
 
-from certs.domain.authority import Issuer
 from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import KeyRefused, NotAllowed
+from certs.domain.issuer import Issuer
 from certs.domain.keys import Key, key_type_of, spki_sha256
 from certs.domain.locked_keys import key_lock, key_unlock, passphrase_check
 from certs.domain.pem import certificates_read

@@ -7,27 +7,17 @@ from itertools import islice
 from cryptography import x509
 from django.db import IntegrityError, transaction
 
-from certs.domain.authority import (
-    Issuer,
-    Plan,
-    PublicKey,
-    Wish,
-    certificate_build,
-    certificate_plan,
-    certificate_sign,
-    public_key_of,
-    serial_hex,
-    serial_new,
-    subject_identifier,
-    wish_with_key,
-)
 from certs.domain.csr import CsrInfo
 from certs.domain.errors import BinderyError, InputError, KeyRefused, NotAllowed
+from certs.domain.issuer import Issuer, PublicKey, public_key_of, subject_identifier
 from certs.domain.keys import Key, key_type_of
 from certs.domain.lint import Finding, LintRefused, lint, lint_refuse, throwaway, throwaway_key
 from certs.domain.pem import Chain
+from certs.domain.plans import Plan, certificate_plan
 from certs.domain.profiles import Profile, profile_for
 from certs.domain.roles import Right
+from certs.domain.signing import certificate_build, certificate_sign, serial_hex, serial_new
+from certs.domain.wishes import Wish, wish_with_key
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs, require
 from certs.services.authority_keys import (

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from django.db import transaction
 
-from certs.domain.authority import PublicKey, Wish, public_key_of, wish_of
 from certs.domain.certinfo import certificate_info
 from certs.domain.errors import ConflictError, KeyRefused
+from certs.domain.issuer import PublicKey, public_key_of
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.pem import certificates_read
 from certs.domain.profiles import profile_for
 from certs.domain.roles import Right
+from certs.domain.wishes import Wish, wish_of
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
 from certs.models.statements import row_update
 from certs.services.access import Actor, needs

@@ -5,10 +5,10 @@ The placeholder of the first start is not: it is made in `certificates`, at once
 
 from dataclasses import replace
 
-from certs.domain.authority import Wish
 from certs.domain.errors import InputError
 from certs.domain.pem import Chain
 from certs.domain.roles import Right
+from certs.domain.wishes import Wish
 from certs.models import Certificate
 from certs.services.access import Actor, needs
 from certs.services.certificates import Properties, certificate_take

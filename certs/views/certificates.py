@@ -10,9 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from certs import selectors
 from certs.domain.ari import Suggestion
-from certs.domain.authority import Wish
 from certs.domain.names import is_address
 from certs.domain.roles import Right
+from certs.domain.wishes import Wish
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm
 from certs.forms.issue_options import IssueOptionsForm

@@ -10,22 +10,16 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from certs.domain.authority import (
-    Issuer,
-    Wish,
-    certificate_build,
-    certificate_plan,
-    certificate_sign,
-    public_key_of,
-    serial_new,
-    signing_digest,
-)
 from certs.domain.constraints import constraint_parse, constraints_parse
 from certs.domain.errors import BinderyError, InputError
+from certs.domain.issuer import Issuer, public_key_of
 from certs.domain.keys import Key, key_generate
 from certs.domain.lint import lint, throwaway
 from certs.domain.pem import certificate_pem
+from certs.domain.plans import certificate_plan
 from certs.domain.profiles import BUILT_IN, Profile
+from certs.domain.signing import certificate_build, certificate_sign, serial_new, signing_digest
+from certs.domain.wishes import Wish
 from tests.harness.own_ca import openssl_verify_pem
 
 NOW = datetime.now(UTC)

@@ -8,8 +8,9 @@ from cryptography.x509.oid import NameOID
 from pkilint import loader, validation
 from pkilint.pkix import certificate, extension, name
 
-from certs.domain.authority import SKEW, Wish
 from certs.domain.lint import LintRefused, lint, lint_refuse, throwaway
+from certs.domain.plans import SKEW
+from certs.domain.wishes import Wish
 from tests.domain.test_authority import BELOW, NOW, ROOT, made
 
 

@@ -107,7 +107,7 @@ from certs.services.certificates import certificate_import, certificate_self_sig
 from certs.services.tokens import token_create
 from certs.services.pki import pki_base_url_confirm
 from certs.services.authorities import authority_create
-from certs.domain.authority import Wish
+from certs.domain.wishes import Wish
 from certs.models import User, ApiToken
 User.objects.create_superuser("admin@example.com", "a long pass phrase")
 _, secret = token_create("fuzz", "admin", actor="test", can_export=True)

@@ -24,7 +24,7 @@ from tests.harness.ports import free_port, wait_until
 pytestmark = pytest.mark.e2e
 
 _MAKE = """
-from certs.domain.authority import Wish
+from certs.domain.wishes import Wish
 from certs.services.authorities import authority_create, authority_issue
 from certs.services.pki import pki_base_url_confirm, pki_base_url_check
 from certs.services.keys import key_open

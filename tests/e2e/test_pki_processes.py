@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 _RACE = """
 import os, signal
-from certs.domain.authority import Wish
+from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate
 from certs.services import crls
 from certs.services.authorities import authority_create, authority_issue

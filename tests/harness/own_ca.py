@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from certs.domain.authority import Wish
+from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, PortalState
 from certs.services.authorities import authority_create
 from certs.services.portal_state import state_update

@@ -6,12 +6,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from certs.domain.authority import Wish
 from certs.domain.csr import csr_make, csr_read
 from certs.domain.errors import BinderyError, ConflictError, InputError, KeyRefused, NotAllowed
 from certs.domain.keys import key_generate
 from certs.domain.lint import LintRefused
 from certs.domain.pem import certificates_read
+from certs.domain.wishes import Wish
 from certs.models import (
     Authority,
     Certificate,

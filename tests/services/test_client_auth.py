@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.domain.authority import Wish
 from certs.domain.client_auth import Mode
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.pem import Chain
 from certs.domain.roles import Role
+from certs.domain.wishes import Wish
 from certs.models import (
     AuditEvent,
     Authority,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from certs.domain.authority import Wish
 from certs.domain.lint import LintRefused
+from certs.domain.wishes import Wish
 from certs.models import Certificate
 from certs.services import issued, lint_pool
 from certs.services.authorities import Item, authority_issue_many

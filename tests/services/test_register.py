@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from certs.domain.authority import Wish
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.pem import Chain
+from certs.domain.wishes import Wish
 from certs.models import (
     AuditEvent,
     Authority,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from certs.domain.authority import Wish
 from certs.domain.errors import ConflictError, KeyRefused
 from certs.domain.renewal import Code
+from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate
 from certs.services import sweeps
 from certs.services.authorities import (

@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from certs.domain.authority import Wish
 from certs.domain.csr import csr_make
 from certs.domain.keys import key_generate
+from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, IssuanceProfile
 from certs.services.authorities import authority_issue
 from certs.services.portal_state import state_update

@@ -3,9 +3,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from certs.domain.authority import Wish
 from certs.domain.errors import InputError
 from certs.domain.keys import OWN_KEY_TYPES
+from certs.domain.wishes import Wish
 from certs.management.authorities.finding import authority_find
 from certs.management.authorities.listing import authority_document
 from certs.management.base import BinderyCommand

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from certs.api.documents import certificate_document
-from certs.domain.authority import DIGESTS, Wish
 from certs.domain.csr import CsrInfo, csr_read
 from certs.domain.errors import InputError
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.profiles import USAGES
+from certs.domain.signing import DIGESTS
+from certs.domain.wishes import Wish
 from certs.management.authorities.finding import authority_find
 from certs.management.base import FAILED, PARTLY
 from certs.management.commands import issue
