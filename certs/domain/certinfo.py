@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from certs.domain.names import names_cover
 
@@ -90,6 +90,21 @@ def common_name_of(name: x509.Name) -> str:
         if found := name.get_attributes_for_oid(oid):
             return str(found[0].value)
     return ""
+
+
+def issuer_urls(certificate: x509.Certificate) -> list[str]:
+    """Where its issuer's certificate is said to be (caIssuers, RFC 5280 §4.2.2.1); http and https only."""
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return []
+    return [
+        place.access_location.value
+        for place in access
+        if place.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+        and isinstance(place.access_location, x509.UniformResourceIdentifier)
+        and place.access_location.value.lower().startswith(("http://", "https://"))
+    ]
 
 
 def _is_client(certificate: x509.Certificate) -> bool:

@@ -6,7 +6,8 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from certs.domain.bundle import FILE_LIMIT, SIZE_LIMIT, GivenFile
+from certs.domain.bundle import FILE_LIMIT, SIZE_LIMIT
+from certs.domain.bundle_items import GivenFile
 from certs.domain.csr import Subject
 from certs.domain.keys import KEY_TYPES, key_kind
 from certs.forms.base import PortalForm, SecretTextarea

@@ -17,7 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import transaction
 
-from certs.domain.bundle import Bundle, GivenFile, Item, ItemKind, LeftOver, Remark, bundle_read
+from certs.domain.bundle import bundle_read
+from certs.domain.bundle_items import GivenFile, Item, ItemKind, LeftOver, Remark
+from certs.domain.bundle_order import Bundle
 from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.csr import CsrInfo, csr_read
 from certs.domain.errors import BinderyError, CertificateRefused, InputError, SecretError

@@ -6,7 +6,7 @@ from typing import Any
 from cryptography import x509
 from django.db import transaction
 
-from certs.domain.bundle import GivenFile
+from certs.domain.bundle_items import GivenFile
 from certs.domain.csr import Subject, csr_make, subject_name, subject_of
 from certs.domain.errors import CertificateRefused, ConflictError, InputError
 from certs.domain.hosts import hosts_parse

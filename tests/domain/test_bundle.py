@@ -13,19 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certs.domain import der
-from certs.domain.bundle import (
-    FILE_LIMIT,
-    NAME_LIMIT,
-    SIZE_LIMIT,
-    TOTAL_LIMIT,
-    Bundle,
-    BundleRefused,
-    GivenFile,
-    Item,
-    ItemKind,
-    bundle_read,
-    issuer_urls,
-)
+from certs.domain.bundle import FILE_LIMIT, SIZE_LIMIT, TOTAL_LIMIT, bundle_read
+from certs.domain.bundle_items import NAME_LIMIT, BundleRefused, GivenFile, Item, ItemKind
+from certs.domain.bundle_order import Bundle
+from certs.domain.certinfo import issuer_urls
 from certs.domain.errors import BinderyError, InputError, StoreRefused
 from certs.domain.pbe import Effort
 from certs.domain.pkcs12 import pkcs12_read

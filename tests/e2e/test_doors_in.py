@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from certs.domain.bundle import Bundle, BundleRefused, GivenFile, ItemKind, bundle_read
+from certs.domain.bundle import bundle_read
+from certs.domain.bundle_items import BundleRefused, GivenFile, ItemKind
+from certs.domain.bundle_order import Bundle
 from tests.harness import counterparts, pki
 from tests.harness.need import need
 

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.domain.bundle import GivenFile
+from certs.domain.bundle_items import GivenFile
 from certs.domain.csr import csr_read
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.roles import Role

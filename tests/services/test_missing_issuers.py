@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-from certs.domain.bundle import GivenFile
+from certs.domain.bundle_items import GivenFile
 from certs.models import Certificate
 from certs.services import missing_issuers
 from certs.services.intake import Proposal, intake_read, intake_save

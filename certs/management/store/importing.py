@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from certs.domain import acmesh, certbot
-from certs.domain.bundle import SIZE_LIMIT, GivenFile
+from certs.domain.bundle import SIZE_LIMIT
+from certs.domain.bundle_items import GivenFile
 from certs.domain.errors import BinderyError, InputError
 from certs.management.base import FAILED, PARTLY, BinderyCommand
 from certs.management.passwords import can_ask, password_argument, password_ask, password_given
