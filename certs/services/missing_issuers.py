@@ -14,8 +14,7 @@ from cryptography import x509
 from certs.domain.bundle import bundle_read
 from certs.domain.bundle_items import GivenFile, Item, Remark
 from certs.domain.bundle_order import by_subject, item_judge
-from certs.domain.certinfo import is_issued_by
-from certs.domain.certinfo import issuer_urls
+from certs.domain.certinfo import is_issued_by, issuer_urls
 from certs.domain.errors import BinderyError
 from certs.domain.pem import Chain, certificate_from_der, certificates_read
 from certs.domain.roles import Right
