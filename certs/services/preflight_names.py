@@ -24,7 +24,8 @@ from certs.domain.proxies import proxy_named
 from certs.models import AcmeAccount
 from certs.services.handshakes import served_check
 from certs.services.reachability import NO_CONNECTION, OK, ReachResult, reach_probe
-from certs.transports.dns import Answer, Caa, Found, NoZone, Resolver, Server, heard_of, names_of, troubles
+from certs.transports.dns import Resolver
+from certs.transports.dns_answers import Answer, Caa, Found, NoZone, Server, heard_of, names_of, troubles
 
 HERE = "this server"
 MOST_ADDRESSES = 12  # of one name

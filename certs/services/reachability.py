@@ -26,7 +26,8 @@ from certs.domain.urls import url_split
 from certs.models import AcmeAccount
 from certs.services.addresses import url_make
 from certs.transports import outbound
-from certs.transports.dns import Resolver, values_of
+from certs.transports.dns import Resolver
+from certs.transports.dns_answers import values_of
 
 VANTAGE = "this server, through its DNS"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"

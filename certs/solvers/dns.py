@@ -23,7 +23,8 @@ from typing import Any, ClassVar
 from certs.domain.errors import BinderyError, ConflictError, InputError, Unavailable
 from certs.domain.options import option
 from certs.solvers.base import Evidence, Instruction, Sight, Site, Solver, Task
-from certs.transports.dns import PORT, Answer, Found, Resolver, Server, heard_of, names_of, troubles
+from certs.transports.dns import Resolver
+from certs.transports.dns_answers import PORT, Answer, Found, Server, heard_of, names_of, troubles
 from portal import clock
 
 DNS, ACCOUNT, PERSIST = "dns-01", "dns-account-01", "dns-persist-01"

@@ -7,7 +7,6 @@ Names are lower-case text without the final dot. Nothing here changes a zone.
 """
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,137 +16,43 @@ from typing import Any, TypeVar
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
-import dns.query
 import dns.rcode
-import dns.rdatatype
 import dns.resolver
-import dns.rrset
 
-from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError, Unavailable
+from certs.transports.dns_answers import (
+    PORT,
+    Answer,
+    Caa,
+    Found,
+    NoZone,
+    Server,
+    Zone,
+    caa_parse,
+    heard_of,
+    servers_parse,
+    troubles,
+    values_of,
+)
+from certs.transports.dns_messages import (
+    alias_of,
+    name_clean,
+    parent_of,
+    query_send,
+    record_values,
+    referral_of,
+    soa_owner,
+    trouble_of,
+)
 
 T = TypeVar("T")
-PORT = 53
 ALIASES = 10  # CNAMEs followed
 WHOLE_SECONDS = 8.0  # for one question, however many servers it needs
-UDP_SECONDS, TCP_SECONDS = 1.0, 2.0  # for one server: UDP, then once more by TCP
 SILENT_SECONDS = 60.0  # a server that did not answer is not asked again for so long
 SERVERS = 26  # addresses of one zone that are asked; the root has 26
 AT_ONCE = 16
 NOT_ITS_OWN = "it says REFUSED"
 PAYLOAD = 1232  # bytes of UDP that no path cuts (DNS flag day 2020)
-
-
-class NoZone(Unavailable):
-    """DNS answers, and knows no zone below the root that would hold the name."""
-
-    code = "dns-no-zone"
-
-
-@dataclass(frozen=True)
-class Server:
-    """One address of a name server; `name` is as its zone calls it, or the address itself."""
-
-    name: str
-    address: str
-    port: int = PORT
-
-    @property
-    def where(self) -> str:
-        """`address`, with its port where that is not 53."""
-        if self.port == PORT:
-            return self.address
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-    def __str__(self) -> str:
-        return self.where if self.name == self.address else f"{self.name} ({self.where})"
-
-
-@dataclass(frozen=True)
-class Zone:
-    """Where authority begins, and the addresses of the servers that have it."""
-
-    name: str
-    servers: tuple[Server, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one server says. `trouble`: why it could not be asked, or could not say; then nothing follows from it."""
-
-    server: Server
-    values: tuple[str, ...] = ()  # TXT as one string each, CAA as “flags tag value”, others as in a zone file
-    alias: str = ""  # target of a CNAME at the name
-    trouble: str = ""
-    exists: bool = True  # False: NXDOMAIN
-    zone: str = ""  # it is not responsible, but delegates the name to this zone
-
-
-@dataclass(frozen=True)
-class Found:
-    """The answers of every server of the zone where the aliases end. `name` is that end, `asked` the beginning."""
-
-    asked: str
-    name: str
-    type: str
-    zone: Zone
-    answers: tuple[Answer, ...]
-    aliases: tuple[str, ...] = ()  # the names passed on the way, `asked` first; empty where there is no CNAME
-
-    @property
-    def said(self) -> tuple[Answer, ...]:
-        """Answers of the servers that could say."""
-        return heard_of(self.answers)
-
-    @property
-    def unasked(self) -> tuple[Answer, ...]:
-        return tuple(each for each in self.answers if each.trouble)
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """Everything that any server shows, sorted."""
-        return values_of(self.answers)
-
-    def lacking(self, accept: Callable[[str], bool]) -> tuple[Server, ...]:
-        """Servers that answered and show no value that is accepted."""
-        return tuple(each.server for each in self.said if not any(accept(value) for value in each.values))
-
-
-@dataclass(frozen=True)
-class CaaRecord:
-    flags: int
-    tag: str  # lower-case
-    value: str
-
-
-@dataclass(frozen=True)
-class Caa:
-    """The relevant record set (RFC 8659 §3). `name`: where it was found, empty where nothing forbids anything.
-
-    `trouble`: a name on the way up could not be asked; a CA that meets the same must not issue. `instead`: recursive
-    resolvers that said it, since the authoritative servers could not be asked; a cache may be older.
-    """
-
-    name: str = ""
-    records: tuple[CaaRecord, ...] = ()
-    trouble: str = ""
-    instead: tuple[Server, ...] = ()
-
-
-def servers_parse(texts: Iterable[str]) -> tuple[Server, ...]:
-    """All addresses of hosts as `server_parse` takes them. Raises InputError, Unavailable."""
-    found: list[Server] = []
-    for text in texts:
-        host, port = server_parse(text, PORT)
-        try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError):
-            raise Unavailable(
-                f"The DNS server {host} has no address from here.", advice="Give its address instead."
-            ) from None
-        found += [Server(host, str(address[4][0]), port) for address in addresses]
-    return tuple(dict.fromkeys(found))
 
 
 @dataclass
@@ -168,7 +73,7 @@ class Resolver:
 
     def zone(self, name: str) -> Zone:
         """The zone that holds `name`, found by its SOA. Aliases are not followed."""
-        return self._zone(_clean(name), self._deadline())
+        return self._zone(name_clean(name), self._deadline())
 
     def txt(self, name: str) -> Found:
         return self.ask(name, "TXT")
@@ -189,7 +94,7 @@ class Resolver:
         Once the servers of one name could not be asked, the resolvers are asked for it and for all above.
         """
         deadline = self._deadline()
-        labels = _clean(name).removeprefix("*.").split(".")
+        labels = name_clean(name).removeprefix("*.").split(".")
         instead: tuple[Server, ...] = ()
         for start in range(len(labels)):
             parent = ".".join(labels[start:])
@@ -207,13 +112,13 @@ class Resolver:
                     return Caa(trouble=f"{parent}: {troubles(found.unasked) if found else 'no resolver answers'}")
                 instead, values = tuple(each.server for each in heard), values_of(heard)
             if values:
-                return Caa(parent, tuple(_caa(value) for value in values), instead=instead)
+                return Caa(parent, tuple(caa_parse(value) for value in values), instead=instead)
         return Caa(instead=instead)
 
     def recursive(self, name: str, type: str) -> tuple[Answer, ...]:
         """What each recursive resolver says, which may be old: for where no authoritative server can be reached."""
         deadline = self._deadline()
-        ask = lambda server: self._answer(server, _clean(name), type, deadline, recursive=True)  # noqa: E731
+        ask = lambda server: self._answer(server, name_clean(name), type, deadline, recursive=True)  # noqa: E731
         return tuple(_together(ask, self._recursive()))
 
     def instead(self, name: str, *types: str) -> tuple[Answer, ...]:
@@ -247,9 +152,9 @@ class Resolver:
             if response is None or not response.flags & dns.flags.AA:
                 continue
             # An alias is never where a zone begins; the SOA in its answer tells of the zone of its target.
-            if _alias(response, name):
-                return self._zone(_parent(name), deadline)
-            if apex := _soa_owner(response, name):
+            if alias_of(response, name):
+                return self._zone(parent_of(name), deadline)
+            if apex := soa_owner(response, name):
                 return Zone(apex, servers)
         if words:
             raise Unavailable(
@@ -262,23 +167,23 @@ class Resolver:
         place = name
         while place:
             response = self._recurse(place, "SOA", deadline)
-            if not _alias(response, place) and (apex := _soa_owner(response, place)):
+            if not alias_of(response, place) and (apex := soa_owner(response, place)):
                 return apex
-            place = _parent(place)
+            place = parent_of(place)
         raise NoZone(
             f"The zone of {name} cannot be found in DNS.",
             advice="Check that the domain is registered and delegated; for an inside zone set BINDERY_DNS_AUTHORITIES.",
         )
 
     def _servers(self, apex: str, deadline: float) -> tuple[Server, ...]:
-        names = _values(self._recurse(apex, "NS", deadline), "NS")
+        names = record_values(self._recurse(apex, "NS", deadline), "NS")
         wanted = [(name.rstrip(".").lower(), type) for name in names for type in ("A", "AAAA")]
 
         def look(item: tuple[str, str]) -> list[Server]:
             name, type = item
             with contextlib.suppress(Unavailable):
                 response = self._recurse(name, type, deadline)
-                return [Server(name, address, self.port) for address in _values(response, type)]
+                return [Server(name, address, self.port) for address in record_values(response, type)]
             return []
 
         found = [server for servers in _together(look, wanted) for server in servers]
@@ -318,7 +223,7 @@ class Resolver:
     # Questions.
 
     def _follow(self, asked: str, type: str, deadline: float, most: int = SERVERS) -> Found:
-        asked = name = _clean(asked)
+        asked = name = name_clean(asked)
         aliases: list[str] = []
         zone = self._zone(_known(name, type), deadline)
         while True:
@@ -352,7 +257,7 @@ class Resolver:
     def _alias_cached(self, name: str, deadline: float) -> str:
         """From behind a firewall only the resolvers can say that the name is an alias."""
         with contextlib.suppress(Unavailable):
-            return _alias(self._recurse(name, "CNAME", deadline), name)
+            return alias_of(self._recurse(name, "CNAME", deadline), name)
         return ""
 
     def _answer(self, server: Server, name: str, type: str, deadline: float, *, recursive: bool = False) -> Answer:
@@ -360,9 +265,9 @@ class Resolver:
         if response is None:
             return Answer(server, trouble=trouble)
         if not recursive and not response.flags & dns.flags.AA:
-            return Answer(server, trouble="it is not responsible for the zone", zone=_referral(response, name))
-        values = tuple(sorted(_values(response, type, None if recursive else name)))
-        alias = "" if recursive else _alias(response, name)
+            return Answer(server, trouble="it is not responsible for the zone", zone=referral_of(response, name))
+        values = tuple(sorted(record_values(response, type, None if recursive else name)))
+        alias = "" if recursive else alias_of(response, name)
         return Answer(server, values, alias, exists=response.rcode() != dns.rcode.NXDOMAIN)
 
     def _exchange(
@@ -379,13 +284,13 @@ class Resolver:
         if time.monotonic() < until and not recursive:
             return None, trouble
         try:
-            response = _send(query, server, deadline)
+            response = query_send(query, server, deadline)
             if response.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
                 query.use_edns(False)  # a server older than EDNS
-                response = _send(query, server, deadline)
+                response = query_send(query, server, deadline)
             self._silent.pop(server.where, None)
         except (OSError, EOFError, dns.exception.DNSException) as error:
-            trouble = _trouble(server, error)
+            trouble = trouble_of(server, error)
             if time.monotonic() < deadline:  # else it was our own haste
                 self._silent[server.where] = (time.monotonic() + SILENT_SECONDS, trouble)
             return None, trouble
@@ -397,65 +302,6 @@ class Resolver:
         return time.monotonic() + self.seconds
 
 
-def heard_of(answers: Iterable[Answer]) -> tuple[Answer, ...]:
-    """Those of servers that could say."""
-    return tuple(each for each in answers if not each.trouble)
-
-
-def values_of(answers: Iterable[Answer]) -> tuple[str, ...]:
-    """Everything that any of them shows, sorted."""
-    return tuple(sorted({value for each in answers for value in each.values}))
-
-
-def names_of(servers: Iterable[Server]) -> str:
-    """For a sentence: "10.0.0.53 and 10.0.1.53"."""
-    names = list(dict.fromkeys(str(each) for each in servers))
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-def troubles(answers: Iterable[Answer]) -> str:
-    """For a sentence: "ns1.example.com (192.0.2.1): no answer; …", at most four of them."""
-    words = [f"{each.server}: {each.trouble}" for each in answers]
-    return "; ".join(words[:4]) + (f"; and {len(words) - 4} more" if len(words) > 4 else "")
-
-
-def _send(query: dns.message.Message, server: Server, deadline: float) -> dns.message.Message:
-    """By UDP, and by TCP where that is cut or lost. Raises OSError (TimeoutError), DNSException."""
-    try:
-        response = dns.query.udp(
-            query,
-            server.address,
-            _left(deadline, UDP_SECONDS),
-            server.port,
-            ignore_unexpected=True,
-            ignore_errors=True,
-        )
-        if not response.flags & dns.flags.TC:
-            return response
-    except (dns.exception.Timeout, ConnectionError):
-        pass
-    return dns.query.tcp(query, server.address, _left(deadline, TCP_SECONDS), server.port)
-
-
-def _left(deadline: float, most: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return min(left, most)
-
-
-def _trouble(server: Server, error: Exception) -> str:
-    if isinstance(error, TimeoutError | dns.exception.Timeout):
-        return "no answer"
-    if isinstance(error, ConnectionRefusedError):
-        return "nobody answers there"
-    if isinstance(error, OSError) and ":" in server.address:
-        return "no way there over IPv6 from here"
-    if isinstance(error, OSError):
-        return f"no way there from here ({error.strerror or error})"
-    return "an answer that makes no sense"
-
-
 def _together(work: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     """In the order of the items. Each bounds its own time."""
     todo = list(items)
@@ -465,76 +311,17 @@ def _together(work: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
         return list(pool.map(work, todo))
 
 
-def _values(response: dns.message.Message, type: str, name: str | None = None) -> list[str]:
-    """Of the records of this type, those of `name` only where it is given."""
-    wanted = dns.rdatatype.from_text(type)
-    owner = dns.name.from_text(name) if name is not None else None
-    return [
-        _value(record)
-        for rrset in response.answer
-        if rrset.rdtype == wanted and (owner is None or rrset.name == owner)
-        for record in rrset
-    ]
-
-
-def _value(record: Any) -> str:
-    if record.rdtype == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode("utf-8", "replace")
-    if record.rdtype == dns.rdatatype.CAA:
-        return " ".join((str(record.flags), record.tag.decode("ascii"), record.value.decode("utf-8", "replace")))
-    return str(record.to_text())
-
-
-def _alias(response: dns.message.Message, name: str) -> str:
-    owner = dns.name.from_text(name)
-    for rrset in response.answer:
-        if rrset.rdtype == dns.rdatatype.CNAME and rrset.name == owner:
-            return _clean(rrset[0].target.to_text())
-    return ""
-
-
-def _soa_owner(response: dns.message.Message, name: str) -> str:
-    """The apex that an answer about `name` names: an SOA of the name itself or of a zone above it."""
-    inside = dns.name.from_text(name)
-    for rrset in (*response.answer, *response.authority):
-        if rrset.rdtype == dns.rdatatype.SOA and inside.is_subdomain(rrset.name):
-            return _clean(rrset.name.to_text())
-    return ""
-
-
-def _referral(response: dns.message.Message, name: str) -> str:
-    """The zone to which a server that has only its parent sends us (RFC 1034 §4.3.2)."""
-    inside = dns.name.from_text(name)
-    for rrset in response.authority:
-        if rrset.rdtype == dns.rdatatype.NS and inside.is_subdomain(rrset.name):
-            return _clean(rrset.name.to_text())
-    return ""
-
-
 def _known(name: str, type: str) -> str:
     """The name to ask resolvers about on the way to `name`.
 
     Never that of a TXT record itself: the resolver would remember that it is missing, and a CA that asks the same
     resolver would be told so long after it is there. What is delegated below is learnt from the servers above.
     """
-    place = _parent(name) if type == "TXT" else name
+    place = parent_of(name) if type == "TXT" else name
     while place.startswith("_"):
-        place = _parent(place)
+        place = parent_of(place)
     return place or name
 
 
 def _is_below(zone: str, other: str) -> bool:
     return zone.endswith(f".{other}")
-
-
-def _caa(value: str) -> CaaRecord:
-    flags, tag, rest = value.split(" ", 2)
-    return CaaRecord(int(flags), tag.lower(), rest)
-
-
-def _clean(name: str) -> str:
-    return name.strip().rstrip(".").lower()
-
-
-def _parent(name: str) -> str:
-    return name.partition(".")[2]

@@ -21,7 +21,8 @@ from certs.solvers.dns import (
     seen,
     ttl_option,
 )
-from certs.transports.dns import Answer, Found, Resolver, Server, Zone
+from certs.transports.dns import Resolver
+from certs.transports.dns_answers import Answer, Found, Server, Zone
 from portal import clock
 
 ACCOUNT_URL = "https://example.com/acme/acct/ExampleAccount"

@@ -10,8 +10,9 @@ import pytest
 
 from certs.domain.addresses import server_parse
 from certs.domain.errors import InputError, Unavailable
-from certs.transports import dns as transport
-from certs.transports.dns import CaaRecord, NoZone, Resolver, Server, Zone
+from certs.transports.dns import Resolver
+from certs.transports.dns_answers import CaaRecord, NoZone, Server, Zone
+from certs.transports.dns_messages import query_send
 from tests.harness.bind import Bind
 from tests.harness.dns import DnsServer
 from tests.harness.need import need
@@ -228,13 +229,12 @@ def test_a_server_without_the_zone_does_not_count(bind: Bind) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """host:port of each server that a question was sent to."""
     found: list[str] = []
-    real = transport._send
 
-    def send(query: dns.message.Message, server: transport.Server, deadline: float) -> dns.message.Message:
+    def send(query: dns.message.Message, server: Server, deadline: float) -> dns.message.Message:
         found.append(server.where)
-        return real(query, server, deadline)
+        return query_send(query, server, deadline)
 
-    monkeypatch.setattr(transport, "_send", send)
+    monkeypatch.setattr("certs.transports.dns.query_send", send)
     return found
 
 
@@ -343,5 +343,5 @@ def test_what_is_no_server_is_refused(text: str) -> None:
         server_parse(text, 53)
 
 
-def _zone(server: DnsServer) -> transport.Zone:
-    return transport.Zone("one.test", (transport.Server("ns1.one.test", LOOPBACK, server.port),))
+def _zone(server: DnsServer) -> Zone:
+    return Zone("one.test", (Server("ns1.one.test", LOOPBACK, server.port),))
