@@ -37,16 +37,7 @@ def trusted_set(
     Raises InputError for what is no CA, ConflictError where the listener would be left without an authority.
     """
     version = certificate.current
-    if version is None or not version.is_ca:
-        raise InputError(
-            f"{certificate.name} is no CA certificate.", advice="Choose the certificate of the CA that signed it."
-        )
-    if log_in and not clients:
-        raise InputError(
-            f"{certificate.name} cannot log people in: its client certificates are not accepted.",
-            advice="Accept its client certificates too.",
-            code="log-in",
-        )
+    trusted_check(certificate.name, is_ca=version is not None and version.is_ca, clients=clients, log_in=log_in)
     wanted = {"outbound": outbound, "clients": clients, "log_in": log_in}
     with transaction.atomic():
         before = TrustedAuthority.objects.select_for_update().filter(certificate=certificate).first()
@@ -62,6 +53,18 @@ def trusted_set(
         if was["clients"] != clients:
             generation_bump()
         audit_record(actor, "trust.change", certificate, before=was, after=wanted)
+
+
+def trusted_check(name: str, *, is_ca: bool, clients: bool, log_in: bool) -> None:
+    """Whether a certificate can be trusted so. Raises InputError."""
+    if not is_ca:
+        raise InputError(f"{name} is no CA certificate.", advice="Choose the certificate of the CA that signed it.")
+    if log_in and not clients:
+        raise InputError(
+            f"{name} cannot log people in: its client certificates are not accepted.",
+            advice="Accept its client certificates too.",
+            code="log-in",
+        )
 
 
 def log_in_guard(certificate: Certificate, *, actor: Actor) -> None:

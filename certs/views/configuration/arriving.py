@@ -26,6 +26,11 @@ def handed_on(request: HttpRequest) -> HandedOn | None:
     return found if isinstance(found, HandedOn) else None
 
 
+def is_direct(request: HttpRequest) -> bool:
+    """By HTTPS to our own listener: what a front says is believed elsewhere, but shows nothing of this connection."""
+    return request.is_secure() and handed_on(request) is None
+
+
 def public_url_offer(request: HttpRequest) -> str:
     """The address this browser just used, where it is HTTPS by a name and not yet the public URL; else empty."""
     origin = arrival_of(request).origin

@@ -22,7 +22,7 @@ from certs.services.portal_state import state_get
 from certs.services.trusted import trusted_candidates, trusted_list, trusted_set
 from certs.views.access import actor_of, administrator_required, portal_required
 from certs.views.client_certificates import presented_of
-from certs.views.configuration.arriving import handed_on
+from certs.views.configuration.arriving import is_direct
 from portal import clock
 
 CANDIDATES = 200
@@ -72,7 +72,7 @@ def clients(request: HttpRequest) -> HttpResponse:
         mode = Mode(form.cleaned_data["mode"])
         changed = form.attempt(
             lambda: client_auth_change(
-                mode, secure=_direct(request), presented=presented_of(request), actor=actor_of(request)
+                mode, secure=is_direct(request), presented=presented_of(request), actor=actor_of(request)
             )
         )
         if changed is not None:
@@ -84,7 +84,7 @@ def clients(request: HttpRequest) -> HttpResponse:
 @administrator_required
 @require_POST
 def confirm(request: HttpRequest) -> HttpResponse:
-    client_auth_confirm(secure=_direct(request), presented=presented_of(request), actor=actor_of(request))
+    client_auth_confirm(secure=is_direct(request), presented=presented_of(request), actor=actor_of(request))
     messages.success(request, "Kept.")
     return redirect("trust")
 
@@ -96,11 +96,6 @@ def trust_shown(state: PortalState) -> Shown:
     count = trusted_list().count()
     words = f"{count} {'CA' if count == 1 else 'CAs'} besides the system's" if count else "the system's CAs"
     return Shown("unknown" if mode is Mode.OFF else "ok", f"{words}, client certificates {mode.label.lower()}")
-
-
-def _direct(request: HttpRequest) -> bool:
-    """By HTTPS to our own listener: what a front says is believed elsewhere, but shows nothing of this connection."""
-    return request.is_secure() and handed_on(request) is None
 
 
 def _page(
@@ -115,7 +110,7 @@ def _page(
         "mode": mode,
         "modes": list(Mode),
         "trial_left": max(0, round((until - clock.now()).total_seconds())) if until else 0,
-        "may_confirm": _direct(request) and (presented is not None or mode is not Mode.REQUIRED),
+        "may_confirm": is_direct(request) and (presented is not None or mode is not Mode.REQUIRED),
         "presented": _shown(presented),
         "front": front_is_on(),
     }
