@@ -22,8 +22,11 @@ from urllib3.exceptions import NewConnectionError
 from certs.acme.problems import NOT_JSON, Problem, failure, retry_at
 from certs.domain.errors import AcmeFailure, AcmeRefused, AcmeRetry, KeyRefused, Unavailable
 from certs.domain.keys import Key
-from certs.transports import outbound
-from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS, Adapter, Line, ProxyTrouble, trust_context
+from certs.transports import outbound, outbound_errors
+from certs.transports.connections import Adapter, trust_context
+from certs.transports.line import CA, Line
+from certs.transports.outbound import CONNECT_SECONDS, READ_SECONDS
+from certs.transports.outbound_errors import ProxyTrouble
 from portal import clock
 
 WHOLE_SECONDS = 2 * READ_SECONDS  # for one request and its answer
@@ -61,10 +64,10 @@ class Network(client.ClientNetwork):
         read_seconds: float = READ_SECONDS,
         retries: int = LOST_CONNECTION_RETRIES,
     ) -> None:
-        super().__init__(key, alg=algorithm_of(key), user_agent=outbound.user_agent(outbound.CA, version))
+        super().__init__(key, alg=algorithm_of(key), user_agent=outbound.user_agent(CA, version))
         self.label = label
         self._pool: deque[str] = deque()
-        self._line = Line(outbound.CA, allow_private=allow_private)
+        self._line = Line(CA, allow_private=allow_private)
         self._proxies: dict[str, dict[str, str]] = {}  # by origin
         self._timeout = (min(CONNECT_SECONDS, read_seconds), read_seconds)
         self._headers = requests.utils.default_headers()
@@ -209,12 +212,12 @@ class Network(client.ClientNetwork):
         return response
 
     def _unreachable(self, error: requests.RequestException, *, sent: bool = False) -> AcmeFailure:
-        reason = outbound.reason(error)
+        reason = outbound_errors.reason(error)
         if isinstance(error, requests.exceptions.SSLError):
             own = "If it is your own CA, give its root certificate as the CA bundle."
             return AcmeRefused(
                 f"The certificate of {self.label} is not trusted here: {reason}.",
-                advice=f"{own} {outbound.mend(error)}".strip(),
+                advice=f"{own} {outbound_errors.mend(error)}".strip(),
                 code=UNTRUSTED,
             )
         if sent:
@@ -233,7 +236,9 @@ class Network(client.ClientNetwork):
 
 def _was_sent(error: requests.RequestException) -> bool:
     """Whether a POST failed only after there was a connection to send it over."""
-    connecting = any(isinstance(one, requests.ConnectTimeout | NewConnectionError) for one in outbound.causes(error))
+    connecting = any(
+        isinstance(one, requests.ConnectTimeout | NewConnectionError) for one in outbound_errors.causes(error)
+    )
     return error.request is not None and error.request.method == "POST" and not connecting
 
 

@@ -21,7 +21,9 @@ from certs.domain.alarms import Level, Message
 from certs.domain.errors import InputError
 from certs.domain.options import option
 from certs.domain.urls import url_split
-from certs.transports.outbound import Line, Purpose, mend, reason, trust_context
+from certs.transports.connections import trust_context
+from certs.transports.line import Line, Purpose
+from certs.transports.outbound_errors import mend, reason
 
 STEP_SECONDS, WHOLE_SECONDS = 15.0, 45.0  # between two answers of the server; for all of it
 _PURPOSE = Purpose("mail", "If it is your own mail server, tick “It may be on a private address”.")

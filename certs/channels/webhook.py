@@ -19,7 +19,9 @@ from certs.channels.base import Channel, Site, Undelivered
 from certs.domain.alarms import Item, Level, Message
 from certs.domain.errors import InputError
 from certs.domain.options import option
-from certs.transports.outbound import WEBHOOK, fetch, trust_context, url_check
+from certs.transports.connections import trust_context
+from certs.transports.line import WEBHOOK
+from certs.transports.outbound import fetch, url_check
 from portal import clock
 
 SECONDS = 30.0

@@ -24,7 +24,8 @@ from certs.services.events import audit_record
 from certs.services.holds import directory_asked
 from certs.services.keys import key_create, key_open
 from certs.services.secrets import secret_open, secret_seal
-from certs.transports.outbound import trust_context, url_check
+from certs.transports.connections import trust_context
+from certs.transports.outbound import url_check
 from portal import clock
 
 DIRECTORY_SECONDS = 8.0  # a person waits for the page

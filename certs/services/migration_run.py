@@ -43,7 +43,7 @@ from certs.services.migration import (
 )
 from certs.services.options import options_load
 from certs.services.portal_state import state_lock, state_update
-from certs.transports.outbound import trust_context
+from certs.transports.connections import trust_context
 from portal import clock
 
 Progress = Callable[[int, int], None]  # how many are done, and of how many

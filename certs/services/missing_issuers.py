@@ -22,7 +22,8 @@ from certs.models import Authority
 from certs.services.access import Actor, needs
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_update
-from certs.transports.outbound import AIA, fetch
+from certs.transports.line import AIA
+from certs.transports.outbound import fetch
 from certs.transports.roots import roots_pem
 from portal import clock
 

@@ -23,7 +23,8 @@ from certs.services.addresses import plain_url, url_parse
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import probe_answer, probe_token
-from certs.transports.outbound import PROBE, fetch
+from certs.transports.line import PROBE
+from certs.transports.outbound import fetch
 from portal import clock
 
 ISSUER, CRL, OCSP = "/pki/aia/{}.cer", "/pki/crl/{}.crl", "/pki/ocsp/{}"

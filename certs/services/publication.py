@@ -18,7 +18,8 @@ from certs.models import Authority, CertificateVersion
 from certs.selectors import Shown
 from certs.services.authority_keys import authority_certificate
 from certs.services.pki import PkiUrls, pki_base_url, pki_urls
-from certs.transports.outbound import CRL, CRL_BYTES, fetch
+from certs.transports.line import CRL
+from certs.transports.outbound import CRL_BYTES, fetch
 from portal import clock
 
 _SECONDS = 5.0

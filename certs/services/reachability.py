@@ -26,8 +26,10 @@ from certs.domain.urls import url_split
 from certs.models import AcmeAccount
 from certs.services.addresses import url_make
 from certs.transports import outbound
+from certs.transports.connections import any_certificate
 from certs.transports.dns import Resolver
 from certs.transports.dns_answers import values_of
+from certs.transports.line import PROBE
 
 VANTAGE = "this server, through its DNS"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
@@ -164,7 +166,7 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
         for _ in range(_REDIRECTS + 1):
             answer = outbound.fetch(
                 url,
-                purpose=outbound.PROBE,
+                purpose=PROBE,
                 version=settings.VERSION,
                 plain_http=True,
                 allow_private=allow_private or url_split(url).hostname == own,
@@ -174,7 +176,7 @@ def _probe(asked: ReachResult, token: str, address: str, own: str, allow_private
                 whole=False,
                 seconds=_TIMEOUT,
                 # Like a CA: the point of a redirect is the path behind it, and its certificate may be the expired one.
-                trust=outbound.any_certificate(),
+                trust=any_certificate(),
             )
             target = answer.headers.get("Location", "") if answer.status in outbound.REDIRECTS else ""
             server = _printable(answer.headers.get("Server", ""))[:_SHOWN]

@@ -52,7 +52,8 @@ from certs.services.register import (
     issued_versions,
 )
 from certs.services.sweeps import sweep_run
-from certs.transports.outbound import CRL, CRL_BYTES, fetch
+from certs.transports.line import CRL
+from certs.transports.outbound import CRL_BYTES, fetch
 from portal import clock
 
 By = Literal["account", "key"]

@@ -12,9 +12,11 @@ from django.conf import settings
 from certs.domain.errors import InputError, Unavailable
 from certs.services.reachability import probe_answer, probe_token
 from certs.transports import outbound
+from certs.transports.connections import any_certificate
+from certs.transports.line import Purpose
 
 PATH = "/healthz"
-PURPOSE = outbound.Purpose("diagnosis", "The portal's own address was asked.")
+PURPOSE = Purpose("diagnosis", "The portal's own address was asked.")
 _BYTES = 4096
 
 
@@ -53,7 +55,7 @@ def portal_asked(base_url: str, *, address: str = "", proxied: bool = False, sec
             whole=False,
             redirects=5,
             seconds=seconds,
-            trust=outbound.any_certificate(),
+            trust=any_certificate(),
         )
     except (InputError, Unavailable) as error:
         return Asked(None, error.message)

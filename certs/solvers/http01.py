@@ -9,7 +9,8 @@ from certs.domain.names import is_address
 from certs.domain.urls import url_split
 from certs.solvers.base import Evidence, Site, Solver, Task
 from certs.transports.dns import Resolver
-from certs.transports.outbound import PROBE, Answer, fetch
+from certs.transports.line import PROBE
+from certs.transports.outbound import Answer, fetch
 
 PATH = "/.well-known/acme-challenge/"
 LOOK_SECONDS = 5.0

@@ -13,7 +13,7 @@ from certs.domain.alpn import PROTOCOL, identifier_of, identifier_value, server_
 from certs.domain.errors import InputError, Unavailable
 from certs.domain.urls import url_split
 from certs.solvers.base import Evidence, Site, Solver, Task
-from certs.transports.outbound import PROBE, Line
+from certs.transports.line import PROBE, Line
 
 LOOK_SECONDS = 5.0
 PORT = 443  # RFC 8737 §3; a test CA uses another

@@ -13,7 +13,7 @@ from josepy.jwk import JWKEC
 
 from certs.acme.network import BAD_NONCE_RETRIES, LOST_CONNECTION_RETRIES, NO_ANSWER, PROXY, UNTRUSTED, Network
 from certs.domain.errors import AcmeRefused, AcmeRetry, InputError
-from certs.transports.outbound import trust_context
+from certs.transports.connections import trust_context
 from tests.acme.scripted import Answer, Scripted, document, problem
 from tests.harness.ports import free_port
 from tests.harness.raw import serving

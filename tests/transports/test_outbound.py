@@ -17,8 +17,10 @@ import pytest
 import requests
 
 from certs.domain.errors import InputError, Unavailable
-from certs.transports import outbound, roots
-from certs.transports.outbound import CA, PROBE, Adapter, Answer, Line, any_certificate, fetch, trust_context, url_check
+from certs.transports import connections, line, roots
+from certs.transports.connections import Adapter, any_certificate, trust_context
+from certs.transports.line import CA, PROBE, Line
+from certs.transports.outbound import Answer, fetch, url_check
 from tests.harness import pki
 from tests.harness.ports import free_port
 from tests.harness.raw import Handler, serving
@@ -72,7 +74,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
 def on_the_internet(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Addresses of loopback that count as public, since no other may be asked in a test."""
     public: set[str] = set()
-    monkeypatch.setattr(outbound, "address_is_public", public.__contains__)
+    monkeypatch.setattr(line, "address_is_public", public.__contains__)
     return public
 
 
@@ -397,7 +399,7 @@ def test_what_speaks_no_tls_has_a_code() -> None:
 
 def test_a_dead_family_does_not_stop_it(names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> None:
     """An address of one family that swallows everything, as a firewall does."""
-    monkeypatch.setattr(outbound, "ADDRESS_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "ADDRESS_SECONDS", 0.2)
     with _black_hole() as (dead, port), serving(OK, "::1", port):
         names["two.example"] = [[dead, "::1"]]
         start = time.monotonic()
