@@ -3,16 +3,18 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from certs import selectors
 from certs.api.base import Endpoint
-from certs.api.fields import Flag, Query, Strict, Text, body_read, page_kind, query_read
-from certs.api.idempotency import idempotent
-from certs.api.paging import NEWEST, page_answer, page_of
+from certs.api.etags import document_answer, etag_of, match_require
+from certs.api.fields import Flag, Strict, Text, body_read
+from certs.api.listing import Given, listing
 from certs.api.schema import operation
+from certs.domain.errors import ConflictError
 from certs.domain.roles import Right
 from certs.models import AcmeAccount
 from certs.services.access import require
@@ -39,7 +41,19 @@ class AccountDocument(serializers.Serializer[Any]):
     createdAt = serializers.DateTimeField()
 
 
-AccountPage = page_kind(AccountDocument, "AccountPage")
+def account_document(row: AcmeAccount) -> dict[str, Any]:
+    return {
+        "id": str(row.pk),
+        "directory": row.directory_url,
+        "email": row.email,
+        "url": row.account_url,
+        "termsUrl": row.terms_url,
+        "termsAcceptedAt": row.terms_agreed_at.isoformat() if row.terms_agreed_at else None,
+        "eabKid": row.eab_kid,
+        "certificates": getattr(row, "certificate_count", 0),
+        "deactivatedAt": row.deactivated_at.isoformat() if row.deactivated_at else None,
+        "createdAt": row.created_at.isoformat(),
+    }
 
 
 class AccountGiven(Strict):
@@ -55,11 +69,9 @@ class AccountChange(Strict):
 
 
 class Accounts(Endpoint):
-    @operation("account_list", "List accounts", query=Query, answers={200: AccountPage}, tag="accounts")
-    def get(self, request: Request) -> Response:
-        query_read(request, Query)
-        page = page_of(selectors.accounts_visible_to(self.actor), request, NEWEST)
-        return page_answer(request, [account_document(row) for row in page.rows], page.cursor)
+    @listing("account_list", "List accounts", AccountDocument, account_document, tag="accounts")
+    def get(self, given: Given) -> QuerySet[AcmeAccount]:
+        return selectors.accounts_visible_to(self.actor)
 
     @operation(
         "account_create",
@@ -69,7 +81,6 @@ class Accounts(Endpoint):
         tag="accounts",
         description="Its key is made here. The CA registers it with the first order, or with _register.",
     )
-    @idempotent
     def post(self, request: Request) -> Response:
         require(self.actor, Right.ACCOUNT)
         given = body_read(request.data or {}, AccountGiven)
@@ -87,9 +98,11 @@ class Accounts(Endpoint):
 
 
 class AccountItem(Endpoint):
+    has_etag = True
+
     @operation("account_get", "One account", answers={200: AccountDocument}, tag="accounts")
     def get(self, request: Request, id: UUID) -> Response:
-        return Response(account_document(selectors.accounts_visible_to(self.actor).get(pk=id)))
+        return document_answer(request, account_document(selectors.accounts_visible_to(self.actor).get(pk=id)))
 
     @operation(
         "account_change",
@@ -100,8 +113,16 @@ class AccountItem(Endpoint):
     )
     def patch(self, request: Request, id: UUID) -> Response:
         given = body_read(request.data, AccountChange)
-        account_contacts(selectors.accounts_visible_to(self.actor).get(pk=id), given["email"], actor=self.actor)
-        return Response(account_document(selectors.accounts_visible_to(self.actor).get(pk=id)))
+        rows = selectors.accounts_visible_to(self.actor).filter(pk=id)
+        row = rows.get()
+        match_require(request, etag_of(account_document(row)))
+        try:
+            account_contacts(row, given["email"], actor=self.actor)
+        except ConflictError:
+            # No lock is held while the CA is asked: the service found that another was quicker.
+            match_require(request, etag_of(account_document(rows.get())))
+            raise
+        return document_answer(request, account_document(rows.get()))
 
 
 class AccountRegister(Endpoint):
@@ -123,18 +144,3 @@ class AccountDeactivate(Endpoint):
     def post(self, request: Request, id: UUID) -> Response:
         account_deactivate(selectors.accounts_visible_to(self.actor).get(pk=id), actor=self.actor)
         return Response(account_document(selectors.accounts_visible_to(self.actor).get(pk=id)))
-
-
-def account_document(row: AcmeAccount) -> dict[str, Any]:
-    return {
-        "id": str(row.pk),
-        "directory": row.directory_url,
-        "email": row.email,
-        "url": row.account_url,
-        "termsUrl": row.terms_url,
-        "termsAcceptedAt": row.terms_agreed_at.isoformat() if row.terms_agreed_at else None,
-        "eabKid": row.eab_kid,
-        "certificates": getattr(row, "certificate_count", 0),
-        "deactivatedAt": row.deactivated_at.isoformat() if row.deactivated_at else None,
-        "createdAt": row.created_at.isoformat(),
-    }

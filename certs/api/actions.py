@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from certs import selectors
 from certs.api.base import Endpoint
 from certs.api.certificates import certificate_answer, certificate_visible
-from certs.api.documents import CertificateDocument, CertificatePage, by_id, certificate_document, rows_ready
-from certs.api.fields import Flag, Query, Strict, Text, Word, body_read, query_read
-from certs.api.idempotency import idempotent
+from certs.api.documents import CertificateDocument, by_id, certificate_document, rows_ready
+from certs.api.fields import Flag, Strict, Text, Word, body_read
 from certs.api.jobs import JobDocument, job_answer, order_job
-from certs.api.paging import BY_UUID, page_answer, page_of
+from certs.api.listing import Given, listing
+from certs.api.paging import BY_UUID
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.revocation import OWN_REASONS
@@ -69,7 +69,6 @@ class RenewOne(Endpoint):
         "what signs itself, is renewed at once (200); a CA outside is asked by a job (202). 409 says why it does not "
         "go now.",
     )
-    @idempotent
     def post(self, request: Request, id: str) -> Response:
         given = body_read(request.data or {}, Renewing)
         row = certificate_visible(self.actor, id)
@@ -97,13 +96,15 @@ class Release(Endpoint):
 
 
 class Deleted(Endpoint):
-    @operation(
-        "certificate_deleted", "Deleted certificates that can be restored", query=Query, answers={200: CertificatePage}
+    @listing(
+        "certificate_deleted",
+        "Deleted certificates that can be restored",
+        CertificateDocument,
+        certificate_document,
+        order=BY_UUID,
     )
-    def get(self, request: Request) -> Response:
-        query_read(request, Query)
-        page = page_of(_deleted(self.actor), request, BY_UUID)
-        return page_answer(request, [certificate_document(row) for row in page.rows], page.cursor)
+    def get(self, given: Given) -> QuerySet[Certificate]:
+        return _deleted(self.actor)
 
 
 class Restore(Endpoint):

@@ -11,8 +11,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from certs.api.failures import problem_of
+from certs.api.idempotency import idempotent
 from certs.api.parsing import StrictJson, length_check
-from certs.api.problems import problem_answer, problem_of
+from certs.api.problems import problem_answer
 from certs.api.schema import Described
 from certs.api.throttling import PerCaller
 from certs.domain.errors import NotAllowed
@@ -113,6 +115,12 @@ class Endpoint(APIView):
         """Whose keys and whose rate it is."""
         auth = self.request.auth
         return f"token:{auth.token.pk}" if isinstance(auth, TokenActor) else f"user:{self.request.user.pk}"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Every POST honours Idempotency-Key."""
+        super().__init_subclass__(**options)
+        if "post" in vars(cls):
+            cls.post = idempotent(cls.post)  # type: ignore[attr-defined]  # of the subclass
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         length_check(request._request)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,13 +12,17 @@ from certs import selectors
 from certs.api.base import Endpoint
 from certs.api.certificates import certificate_visible
 from certs.api.documents import id_of
-from certs.api.etags import etag_of, is_unchanged, match_require
-from certs.api.fields import Query, Strict, Text, body_read, page_kind, query_read
-from certs.api.paging import BY_NUMBER, page_answer, page_of
+from certs.api.etags import document_answer, etag_of, match_require, row_locked, unchanged
+from certs.api.fields import Strict, Text, body_read
+from certs.api.listing import Given, listing
+from certs.api.paging import BY_NUMBER
 from certs.api.schema import operation
 from certs.domain.names import SERVER_NAME, name_parse
 from certs.models import Binding
+from certs.services.access import Actor
 from certs.services.bindings import binding_remove, binding_set
+from certs.services.certificates import certificate_lock
+from certs.services.portal_state import state_lock
 
 DEFAULT = "_default"
 
@@ -28,7 +33,12 @@ class BindingDocument(serializers.Serializer[Any]):
     updatedAt = serializers.DateTimeField()
 
 
-BindingPage = page_kind(BindingDocument, "BindingPage")
+def binding_document(row: Binding) -> dict[str, Any]:
+    return {
+        "name": row.server_name or DEFAULT,
+        "certificate": id_of(row.certificate),
+        "updatedAt": row.updated_at.isoformat(),
+    }
 
 
 class BindingGiven(Strict):
@@ -36,11 +46,9 @@ class BindingGiven(Strict):
 
 
 class Bindings(Endpoint):
-    @operation("binding_list", "List bindings", query=Query, answers={200: BindingPage}, tag="bindings")
-    def get(self, request: Request) -> Response:
-        query_read(request, Query)
-        page = page_of(_visible(self), request, BY_NUMBER)
-        return page_answer(request, [binding_document(row) for row in page.rows], page.cursor)
+    @listing("binding_list", "List bindings", BindingDocument, binding_document, tag="bindings", order=BY_NUMBER)
+    def get(self, given: Given) -> QuerySet[Binding]:
+        return _visible(self.actor)
 
 
 class BindingItem(Endpoint):
@@ -48,11 +56,7 @@ class BindingItem(Endpoint):
 
     @operation("binding_get", "One binding", answers={200: BindingDocument}, tag="bindings")
     def get(self, request: Request, name: str) -> Response:
-        document = binding_document(_one(self, name))
-        etag = etag_of(document)
-        if is_unchanged(request._request, etag):
-            return Response(status=304, headers={"ETag": etag})
-        return Response(document, headers={"ETag": etag})
+        return document_answer(request, binding_document(self._rows(name).get()))
 
     @operation(
         "binding_set",
@@ -64,35 +68,28 @@ class BindingItem(Endpoint):
     )
     def put(self, request: Request, name: str) -> Response:
         given = body_read(request.data, BindingGiven)
-        before = _visible(self).filter(server_name=_name(name)).first()
-        match_require(request._request, etag_of(binding_document(before)) if before else "")
-        row = binding_set(_name(name), certificate_visible(self.actor, given["certificate"]), actor=self.actor)
-        document = binding_document(row)
-        return Response(document, headers={"ETag": etag_of(document)})
+        certificate = certificate_visible(self.actor, given["certificate"])
+        with transaction.atomic():
+            state_lock()  # where nothing is bound there is no row to be locked
+            certificate_lock(certificate)
+            before = row_locked(self._rows(name))
+            match_require(request, etag_of(binding_document(before)) if before else "")
+            row = binding_set(_name(name), certificate, actor=self.actor)
+        return document_answer(request, binding_document(row))
 
     @operation("binding_remove", "Let go of a binding", answers={204: None}, tag="bindings")
     def delete(self, request: Request, name: str) -> Response:
-        row = _one(self, name)
-        match_require(request._request, etag_of(binding_document(row)))
-        binding_remove(row.server_name, actor=self.actor)
+        with unchanged(request, self._rows(name), binding_document) as row:
+            binding_remove(row.server_name, actor=self.actor)
         return Response(status=204)
 
-
-def binding_document(row: Binding) -> dict[str, Any]:
-    return {
-        "name": row.server_name or DEFAULT,
-        "certificate": id_of(row.certificate),
-        "updatedAt": row.updated_at.isoformat(),
-    }
+    def _rows(self, name: str) -> QuerySet[Binding]:
+        return _visible(self.actor).filter(server_name=_name(name))
 
 
-def _visible(endpoint: Endpoint) -> QuerySet[Binding]:
+def _visible(actor: Actor) -> QuerySet[Binding]:
     rows = Binding.objects.select_related("certificate")
-    return rows.filter(certificate__in=selectors.certificates_visible_to(endpoint.actor).values("pk"))
-
-
-def _one(endpoint: Endpoint, name: str) -> Binding:
-    return _visible(endpoint).get(server_name=_name(name))
+    return rows.filter(certificate__in=selectors.certificates_visible_to(actor).values("pk"))
 
 
 def _name(text: str) -> str:

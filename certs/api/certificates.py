@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
@@ -15,7 +16,6 @@ from certs.api.base import Endpoint
 from certs.api.documents import (
     REFERENCE,
     CertificateDocument,
-    CertificatePage,
     Given,
     Validity,
     by_id,
@@ -24,15 +24,14 @@ from certs.api.documents import (
     rows_ready,
     validity,
 )
-from certs.api.etags import etag_of, is_conditional, is_unchanged, match_require
+from certs.api.etags import document_answer, etag_of, match_require, row_locked, unchanged
 from certs.api.fields import body_read, query_read
-from certs.api.idempotency import idempotent
-from certs.api.listing import CertificateQuery, certificates_found
-from certs.api.paging import page_answer
+from certs.api.paging import page_answer, page_kind
 from certs.api.parsing import JSON_PATCH, MERGE_PATCH, JsonPatch, MergePatch, StrictJson, json_check
 from certs.api.patching import json_patch, merge_patch
 from certs.api.problems import refuse
 from certs.api.schema import operation
+from certs.api.selection import CertificateQuery, certificates_found
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.roles import Right
 from certs.models import Certificate
@@ -48,11 +47,17 @@ Body = dict[str, Any]
 
 def certificate_visible(actor: Actor, id: str) -> Certificate:
     """Raises DoesNotExist, which is 404: for what is not there, and for what is not theirs to see."""
-    return rows_ready(selectors.certificates_visible_to(actor)).get(by_id(id))
+    return _visible(actor).get(by_id(id))
+
+
+def _visible(actor: Actor) -> QuerySet[Certificate]:
+    return rows_ready(selectors.certificates_visible_to(actor))
 
 
 class Certificates(Endpoint):
-    @operation("certificate_list", "List certificates", query=CertificateQuery, answers={200: CertificatePage})
+    @operation(
+        "certificate_list", "List certificates", query=CertificateQuery, answers={200: page_kind(CertificateDocument)}
+    )
     def get(self, request: Request) -> Response:
         rows, cursor = certificates_found(self.actor, _filters(request))
         return page_answer(request, [certificate_document(row) for row in rows], cursor)
@@ -66,7 +71,6 @@ class Certificates(Endpoint):
         description="A chain in PEM with its private key, or without one to trust it only; a private key alone is a "
         "key pair. What is here already is recognised: 200 instead of 201. Computed properties are ignored.",
     )
-    @idempotent
     def post(self, request: Request) -> Response:
         row, is_new = certificate_post(body_read(request.data, Given), actor=self.actor)
         return certificate_answer(certificate_visible(self.actor, str(row.pk)), 201 if is_new else 200)
@@ -88,11 +92,10 @@ class CertificateItem(Endpoint):
     def get(self, request: Request, id: str) -> Response:
         row = certificate_visible(self.actor, id)
         document = certificate_document(row)
-        etag = etag_of(document)
-        if is_unchanged(request._request, etag):
-            return Response(status=304, headers={"ETag": etag})
-        document["privateKey"] = private_key_told(row, self.actor)
-        return Response(document, headers={"ETag": etag})
+        answer = document_answer(request, document)
+        if answer.data is not None:
+            document["privateKey"] = private_key_told(row, self.actor)
+        return answer
 
     @operation(
         "certificate_replace",
@@ -136,11 +139,7 @@ class CertificateItem(Endpoint):
         description="It can be restored for 30 days. What is bound or used otherwise is refused (409), naming where.",
     )
     def delete(self, request: Request, id: str) -> Response:
-        with transaction.atomic():
-            row = certificate_visible(self.actor, id)
-            require(self.actor, Right.CERTIFICATE_CHANGE, row)
-            if is_conditional(request._request):
-                match_require(request._request, etag_of(certificate_document(_locked(row, self.actor))))
+        with unchanged(request, self._rows(id), certificate_document) as row:
             certificate_delete(row, actor=self.actor)
         return Response(status=204)
 
@@ -151,22 +150,30 @@ class CertificateItem(Endpoint):
             require(self.actor, Right.CERTIFICATE_CHANGE, row)
             document = certificate_document(row)
             etag = etag_of(document)
-            match_require(request._request, etag)
+            match_require(request, etag)
             given = _editable(wanted(document), row)
             chain, key = material_read(given, row)
             with transaction.atomic():
-                if etag_of(certificate_document(_locked(row, self.actor))) != etag:
+                locked = row_locked(self._rows(id))
+                if locked is None or etag_of(certificate_document(locked)) != etag:
                     continue
                 certificate_put(row, given, chain, key, actor=self.actor)
             return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
-        match_require(request._request, "")
+        match_require(request, "")
         raise ConflictError("Somebody else changes it all the time.", advice="Try again.", code="busy")
+
+    def _rows(self, id: str) -> QuerySet[Certificate]:
+        return _visible(self.actor).filter(by_id(id))
 
 
 class CertificateValid(Endpoint):
     @operation("certificate_valid", "Whether a certificate is valid now", answers={200: Validity})
     def get(self, request: Request, id: str) -> Response:
         return Response(validity(certificate_visible(self.actor, id)))
+
+
+def certificate_created(actor: Actor, row: Certificate) -> Response:
+    return certificate_answer(certificate_visible(actor, str(row.pk)), 201)
 
 
 def certificate_answer(row: Certificate, status: int) -> Response:
@@ -183,12 +190,6 @@ def private_key_told(row: Certificate, actor: Actor) -> str | None:
     if key is None or not key_is_here(key) or key.locked or not may_export(actor, row):
         return None
     return download_make(row, "key", actor=actor).data.decode("ascii")
-
-
-def _locked(row: Certificate, actor: Actor) -> Certificate:
-    """As it is now, and nobody changes it until the transaction ends."""
-    Certificate.objects.select_for_update().filter(pk=row.pk).values_list("pk").first()
-    return certificate_visible(actor, str(row.pk))
 
 
 def _editable(wanted: Any, row: Certificate) -> Body:

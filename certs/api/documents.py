@@ -12,6 +12,7 @@ from rest_framework import serializers
 from certs.api.fields import Flag, Strict, Table, Text, words
 from certs.api.names import COMPUTED
 from certs.domain.errors import InputError
+from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.names import is_address
 from certs.domain.properties import api_id_check
 from certs.models import Certificate, CertificateVersion
@@ -20,6 +21,7 @@ from certs.services.keys import key_is_here
 from certs.services.reissue import is_signed_here
 from portal import clock
 
+KEY_TYPES = list(OWN_KEY_TYPES)
 NOTHING = "--"  # of the reference, where there is no subject or domain
 REFERENCE = OpenApiExample(
     "As the reference shows it",
@@ -52,15 +54,23 @@ REFERENCE = OpenApiExample(
 )
 
 
-@extend_schema_serializer(component_name="Certificate")
-class Given(Strict):
-    """What a client may say of a certificate; every computed property may be sent along and is not looked at."""
-
-    ignored = COMPUTED
+class Owned(Strict):
+    """What its owner says of a new certificate."""
 
     id = Text(required=False, allow_null=True, max_length=200, help_text="Chosen by you, or made. It never changes.")
     name = Text(required=False, allow_null=True, max_length=255, help_text="Its first domain where none is given.")
     description = Text(required=False, allow_null=True, max_length=10_000)
+    exposed = Flag(required=False, help_text="Its public key is in /.well-known/jwks.json.")
+    tags = words(required=False, max_length=50)
+    metadata = Table(required=False)
+
+
+@extend_schema_serializer(component_name="Certificate")
+class Given(Owned):
+    """What a client may say of a certificate; every computed property may be sent along and is not looked at."""
+
+    ignored = COMPUTED
+
     chain = Text(
         required=False,
         allow_null=True,
@@ -76,10 +86,7 @@ class Given(Strict):
     password = Text(
         required=False, allow_null=True, max_length=1024, help_text="Of the private key. Used once, never kept."
     )
-    exposed = Flag(required=False, help_text="Its public key is in /.well-known/jwks.json.")
     autoRenew = Flag(required=False, help_text="Needs a known CA and the private key.")
-    tags = words(required=False, max_length=50)
-    metadata = Table(required=False)
 
 
 class More(serializers.Serializer[Any]):
@@ -138,11 +145,6 @@ class CertificateDocument(serializers.Serializer[Any]):
         return {**super().get_fields(), "from": start}
 
 
-class CertificatePage(serializers.Serializer[Any]):
-    items = CertificateDocument(many=True)
-    next = serializers.CharField(allow_null=True, help_text="The address of the next page.")
-
-
 class Validity(serializers.Serializer[Any]):
     valid = serializers.BooleanField()
     reason = serializers.ChoiceField(
@@ -155,7 +157,7 @@ class Validity(serializers.Serializer[Any]):
 def rows_ready(rows: QuerySet[Certificate]) -> QuerySet[Certificate]:
     """With everything that a document tells, in a fixed number of queries."""
     related = rows.select_related("current__key", "key", "authority__certificate", "account")
-    return related.prefetch_related("tag_rows")
+    return related.defer("authority__crl_der", "account__ca_bundle").prefetch_related("tag_rows")
 
 
 def certificate_document(row: Certificate, *, private_key: str | None = None) -> dict[str, Any]:

@@ -117,12 +117,3 @@ def body_read(data: Any, kind: type[Strict]) -> dict[str, Any]:
     body = kind(data=data)
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)
-
-
-def page_kind(kind: type[serializers.Serializer[Any]], name: str) -> type[serializers.Serializer[Any]]:
-    """What a list of `kind` answers; `name` is the schema's."""
-    fields = {
-        "items": kind(many=True),
-        "next": serializers.CharField(allow_null=True, help_text="The address of the next page."),
-    }
-    return type(name, (serializers.Serializer,), fields)

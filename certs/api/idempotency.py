@@ -1,4 +1,8 @@
-"""Idempotency-Key on whatever makes something: a lost answer can be asked for again without making it twice."""
+"""Idempotency-Key on every POST: a lost answer can be asked for again without doing anything twice.
+
+A file (an export) may hold a private key, so it is not kept: the same request makes it anew. Such a POST changes
+nothing, and each is an audit event.
+"""
 
 import hashlib
 import json
@@ -26,11 +30,13 @@ if TYPE_CHECKING:
 HEADER = "Idempotency-Key"
 LONGEST = 255
 _KEPT_HEADERS = ("Location", "ETag", "Retry-After")
-Handler = Callable[..., Response]
+Handler = Callable[..., HttpResponseBase]
 
 
 def idempotent(handler: Handler) -> Handler:
-    """Around a handler that creates. Without the header nothing is kept."""
+    """Around what a POST does. Without the header nothing is kept."""
+    if hasattr(handler, "is_idempotent"):
+        return handler
 
     @wraps(handler)
     def once(endpoint: "Endpoint", request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -44,8 +50,10 @@ def idempotent(handler: Handler) -> Handler:
             known = idempotency_take(caller, key, _digest(request))
         except KeyReused as error:
             raise refuse(422, error.code, error.message, advice=error.advice) from error
+        if known is not None and not known.body:
+            return handler(endpoint, request, *args, **kwargs)
         if known is not None:
-            replay = Response(json.loads(known.body) if known.body else None, status=known.status)
+            replay = Response(json.loads(known.body), status=known.status)
             for name, value in known.headers.items():
                 replay.headers[name] = value
             replay.headers["Idempotent-Replayed"] = "true"
@@ -56,12 +64,17 @@ def idempotent(handler: Handler) -> Handler:
             idempotency_release(caller, key)
             raise
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-        kept = getattr(response, "kept", response.data)
-        idempotency_keep(caller, key, Answer(response.status_code, json.dumps(kept), headers))
+        idempotency_keep(caller, key, Answer(response.status_code, _kept(response), headers))
         return response
 
-    once.is_idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI document
-    return once  # type: ignore[return-value]  # a response either way
+    once.is_idempotent = True  # type: ignore[attr-defined]  # so that nothing is wrapped twice
+    return once
+
+
+def _kept(response: HttpResponseBase) -> str:
+    """What a repeated request is told; "" for a file. A handler whose answer has a secret in it sets `kept` to the same
+    without it."""
+    return json.dumps(getattr(response, "kept", response.data)) if isinstance(response, Response) else ""
 
 
 def _digest(request: Request) -> str:

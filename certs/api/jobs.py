@@ -3,18 +3,19 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from certs import selectors
+from certs.api import documents
 from certs.api.base import Endpoint
-from certs.api.documents import Given, id_of
-from certs.api.fields import Flag, Query, Word, body_read, query_read, words
-from certs.api.idempotency import idempotent
-from certs.api.listing import Selection, certificates_selected
-from certs.api.paging import NEWEST, page_answer, page_of
+from certs.api.documents import id_of
+from certs.api.fields import Flag, Word, body_read, words
+from certs.api.listing import Given, listing
 from certs.api.schema import operation
+from certs.api.selection import Selection, certificates_selected
 from certs.domain import states
 from certs.domain.revocation import OWN_REASONS
 from certs.models import BulkJob, Order
@@ -46,9 +47,20 @@ class JobDocument(serializers.Serializer[Any]):
     finishedAt = serializers.DateTimeField(allow_null=True)
 
 
-class JobPage(serializers.Serializer[Any]):
-    items = JobDocument(many=True)
-    next = serializers.CharField(allow_null=True)
+def job_document(job: BulkJob) -> dict[str, Any]:
+    return {
+        "id": str(job.pk),
+        "kind": job.action,
+        "state": job.state,
+        "total": job.total,
+        "done": job.done,
+        "failed": job.failed,
+        "message": f"{job.done + job.failed} of {job.total}",
+        "certificate": None,
+        "results": job.results,
+        "createdAt": job.created_at.isoformat(),
+        "finishedAt": job.finished_at.isoformat() if job.finished_at else None,
+    }
 
 
 class Foreseen(serializers.Serializer[Any]):
@@ -68,7 +80,10 @@ class Renewal(Selection):
 class Work(Selection):
     action = Word(choices=list(ACTIONS))
     items = serializers.ListField(
-        child=Given(), required=False, max_length=MOST_IMPORTED, help_text="Of an import: as POST /api/certificates."
+        child=documents.Given(),
+        required=False,
+        max_length=MOST_IMPORTED,
+        help_text="Of an import: as POST /api/certificates.",
     )
     add = words(required=False, max_length=50, help_text="Tags to add.")
     remove = words(required=False, max_length=50, help_text="Tags to take away.")
@@ -84,7 +99,6 @@ class Bulk(Endpoint):
         answers={200: Foreseen, 202: JobDocument},
         description="With `dryRun` what would happen to each; else a job, which does the rest where one item fails.",
     )
-    @idempotent
     def post(self, request: Request) -> Response:
         given = body_read(request.data, Work)
         action, dry_run = given["action"], given.get("dryRun", False)
@@ -105,7 +119,6 @@ class Renew(Endpoint):
         description="Those that are named, before they are due; without any name all that are due. What holds a "
         "renewal back (the CA's limits, a recent failure) holds it back here too.",
     )
-    @idempotent
     def post(self, request: Request) -> Response:
         given = body_read(request.data if request.data else {}, Renewal)
         if "id" in given:
@@ -118,11 +131,9 @@ class Renew(Endpoint):
 
 
 class Jobs(Endpoint):
-    @operation("job_list", "List jobs", query=Query, answers={200: JobPage}, tag="jobs")
-    def get(self, request: Request) -> Response:
-        query_read(request, Query)
-        page = page_of(selectors.jobs_visible_to(self.actor), request, NEWEST)
-        return page_answer(request, [job_document(row) for row in page.rows], page.cursor)
+    @listing("job_list", "List jobs", JobDocument, job_document, tag="jobs")
+    def get(self, given: Given) -> QuerySet[BulkJob]:
+        return selectors.jobs_visible_to(self.actor)
 
 
 class JobItem(Endpoint):
@@ -144,22 +155,6 @@ class JobItem(Endpoint):
 def job_answer(document: dict[str, Any]) -> Response:
     headers = {"Location": f"/api/jobs/{document['id']}", "Retry-After": "2"}
     return Response(document, status=202, headers=headers)
-
-
-def job_document(job: BulkJob) -> dict[str, Any]:
-    return {
-        "id": str(job.pk),
-        "kind": job.action,
-        "state": job.state,
-        "total": job.total,
-        "done": job.done,
-        "failed": job.failed,
-        "message": f"{job.done + job.failed} of {job.total}",
-        "certificate": None,
-        "results": job.results,
-        "createdAt": job.created_at.isoformat(),
-        "finishedAt": job.finished_at.isoformat() if job.finished_at else None,
-    }
 
 
 def order_job(order: Order) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,10 +11,9 @@ from rest_framework.response import Response
 from certs import selectors
 from certs.api.base import Endpoint
 from certs.api.documents import by_id, id_of
-from certs.api.fields import Flag, Query, Strict, body_read, page_kind, query_read
-from certs.api.idempotency import idempotent
+from certs.api.fields import Flag, Query, Strict, body_read
 from certs.api.jobs import JobDocument, job_answer, order_job
-from certs.api.paging import NEWEST, page_answer, page_of
+from certs.api.listing import Given, listing
 from certs.api.schema import operation
 from certs.domain import states
 from certs.models import Certificate, Order
@@ -42,55 +42,6 @@ class OrderDocument(serializers.Serializer[Any]):
     finishedAt = serializers.DateTimeField(allow_null=True)
 
 
-OrderPage = page_kind(OrderDocument, "OrderPage")
-
-
-class OrderQuery(Query):
-    certificate = serializers.CharField(required=False, max_length=200)
-    open = serializers.BooleanField(required=False, help_text="Only those under way, or only those that have ended.")
-
-
-class Retrying(Strict):
-    useLast = Flag(required=False)
-
-
-class Orders(Endpoint):
-    @operation("order_list", "List orders", query=OrderQuery, answers={200: OrderPage}, tag="orders")
-    def get(self, request: Request) -> Response:
-        given = query_read(request, OrderQuery)
-        rows = selectors.orders_visible_to(self.actor)
-        if "certificate" in given:
-            rows = rows.filter(certificate__in=Certificate.objects.filter(by_id(given["certificate"])))
-        if "open" in given:
-            rows = rows.filter(finished_at__isnull=given["open"])
-        page = page_of(rows, request, NEWEST)
-        return page_answer(request, [order_document(row) for row in page.rows], page.cursor)
-
-
-class OrderItem(Endpoint):
-    @operation("order_get", "One order", answers={200: OrderDocument}, tag="orders")
-    def get(self, request: Request, id: UUID) -> Response:
-        return Response(order_document(selectors.orders_visible_to(self.actor).get(pk=id)))
-
-
-class OrderCancel(Endpoint):
-    @operation("order_cancel", "Cancel an order", answers={200: OrderDocument}, tag="orders")
-    def post(self, request: Request, id: UUID) -> Response:
-        row = selectors.orders_visible_to(self.actor).get(pk=id)
-        order_cancel(row, actor=self.actor)
-        return Response(order_document(selectors.orders_visible_to(self.actor).get(pk=id)))
-
-
-class OrderRetry(Endpoint):
-    @operation("order_retry", "The same wish once more", body=Retrying, answers={202: JobDocument}, tag="orders")
-    @idempotent
-    def post(self, request: Request, id: UUID) -> Response:
-        given = body_read(request.data or {}, Retrying)
-        row = selectors.orders_visible_to(self.actor).get(pk=id)
-        made = order_retry(row, actor=self.actor, use_last=given.get("useLast", False))
-        return job_answer(order_job(made))
-
-
 def order_document(row: Order) -> dict[str, Any]:
     return {
         "id": str(row.pk),
@@ -112,3 +63,46 @@ def order_document(row: Order) -> dict[str, Any]:
         "createdAt": row.created_at.isoformat(),
         "finishedAt": row.finished_at.isoformat() if row.finished_at else None,
     }
+
+
+class OrderQuery(Query):
+    certificate = serializers.CharField(required=False, max_length=200)
+    open = serializers.BooleanField(required=False, help_text="Only those under way, or only those that have ended.")
+
+
+class Retrying(Strict):
+    useLast = Flag(required=False)
+
+
+class Orders(Endpoint):
+    @listing("order_list", "List orders", OrderDocument, order_document, tag="orders", query=OrderQuery)
+    def get(self, given: Given) -> QuerySet[Order]:
+        rows = selectors.orders_visible_to(self.actor)
+        if "certificate" in given:
+            rows = rows.filter(certificate__in=Certificate.objects.filter(by_id(given["certificate"])))
+        if "open" in given:
+            rows = rows.filter(finished_at__isnull=given["open"])
+        return rows
+
+
+class OrderItem(Endpoint):
+    @operation("order_get", "One order", answers={200: OrderDocument}, tag="orders")
+    def get(self, request: Request, id: UUID) -> Response:
+        return Response(order_document(selectors.orders_visible_to(self.actor).get(pk=id)))
+
+
+class OrderCancel(Endpoint):
+    @operation("order_cancel", "Cancel an order", answers={200: OrderDocument}, tag="orders")
+    def post(self, request: Request, id: UUID) -> Response:
+        row = selectors.orders_visible_to(self.actor).get(pk=id)
+        order_cancel(row, actor=self.actor)
+        return Response(order_document(selectors.orders_visible_to(self.actor).get(pk=id)))
+
+
+class OrderRetry(Endpoint):
+    @operation("order_retry", "The same wish once more", body=Retrying, answers={202: JobDocument}, tag="orders")
+    def post(self, request: Request, id: UUID) -> Response:
+        given = body_read(request.data or {}, Retrying)
+        row = selectors.orders_visible_to(self.actor).get(pk=id)
+        made = order_retry(row, actor=self.actor, use_last=given.get("useLast", False))
+        return job_answer(order_job(made))

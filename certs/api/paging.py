@@ -5,10 +5,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -58,6 +60,16 @@ def page_of(rows: QuerySet[M], request: Request, order: Order) -> Page[M]:
     found = list(ordered[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], _cursor_write(found[limit - 1], order) if more else "")
+
+
+@cache
+def page_kind(kind: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
+    """What a list of `kind` answers, which is called …Document; the list is a …Page."""
+    fields = {
+        "items": kind(many=True),
+        "next": serializers.CharField(allow_null=True, help_text="The address of the next page."),
+    }
+    return type(f"{kind.__name__.removesuffix('Document')}Page", (serializers.Serializer,), fields)
 
 
 def page_answer(request: Request, items: Sequence[Any], cursor: str) -> Response:

@@ -1,22 +1,24 @@
 """/api/settings: what is set below Configuration, as far as one number or word says it."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.db import transaction
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from certs.api.base import Endpoint
-from certs.api.etags import etag_of, is_unchanged, match_require
+from certs.api.etags import document_answer, etag_of, match_require
 from certs.api.fields import Flag, Strict, Text, Whole, body_read
 from certs.api.schema import operation
 from certs.domain.roles import Right
 from certs.services import addresses
-from certs.services.access import PORTAL, require
+from certs.services.access import PORTAL, Actor, require
 from certs.services.jwks import jwks_overlap_set
 from certs.services.missing_issuers import fetch_issuers_change
 from certs.services.pki import pki_base_url, pki_base_url_confirm
-from certs.services.portal_state import state_get
+from certs.services.portal_state import state_get, state_lock
 from certs.services.public_url import public_url_change
 from certs.services.renewal_settings import renewal_change
 
@@ -52,11 +54,7 @@ class Settings(Endpoint):
     @operation("settings_get", "The settings", answers={200: SettingsDocument}, tag="settings")
     def get(self, request: Request) -> Response:
         require(self.actor, Right.READ, PORTAL)
-        document = settings_document()
-        etag = etag_of(document)
-        if is_unchanged(request._request, etag):
-            return Response(status=304, headers={"ETag": etag})
-        return Response(document, headers={"ETag": etag})
+        return document_answer(request, settings_document())
 
     @operation(
         "settings_change",
@@ -70,22 +68,26 @@ class Settings(Endpoint):
     def patch(self, request: Request) -> Response:
         require(self.actor, Right.SETTING, PORTAL)
         given = body_read(request.data, SettingsGiven)
-        before = settings_document()
-        match_require(request._request, etag_of(before))
-        wanted = {name: value for name, value in given.items() if value != before[name]}
-        if wanted.keys() & {"renewBeforeDays", "checkHours"}:
-            both = before | wanted
-            renewal_change(renew_before_days=both["renewBeforeDays"], check_hours=both["checkHours"], actor=self.actor)
-        if "jwksOverlapDays" in wanted:
-            jwks_overlap_set(wanted["jwksOverlapDays"], actor=self.actor)
-        if "fetchIssuers" in wanted:
-            fetch_issuers_change(on=wanted["fetchIssuers"], actor=self.actor)
-        if "publicUrl" in wanted:
-            public_url_change(wanted["publicUrl"], actor=self.actor)
-        if "pkiBaseUrl" in wanted:
-            pki_base_url_confirm(wanted["pkiBaseUrl"], actor=self.actor)
-        document = settings_document()
-        return Response(document, headers={"ETag": etag_of(document)})
+        with transaction.atomic():  # all of them or none
+            state_lock()
+            before = settings_document()
+            match_require(request, etag_of(before))
+            wanted = {name: value for name, value in given.items() if value != before[name]}
+            _change(before | wanted, wanted.keys(), self.actor)
+        return document_answer(request, settings_document())
+
+
+def _change(after: Mapping[str, Any], changed: Collection[str], actor: Actor) -> None:
+    if {"renewBeforeDays", "checkHours"} & set(changed):
+        renewal_change(renew_before_days=after["renewBeforeDays"], check_hours=after["checkHours"], actor=actor)
+    if "jwksOverlapDays" in changed:
+        jwks_overlap_set(after["jwksOverlapDays"], actor=actor)
+    if "fetchIssuers" in changed:
+        fetch_issuers_change(on=after["fetchIssuers"], actor=actor)
+    if "publicUrl" in changed:
+        public_url_change(after["publicUrl"], actor=actor)
+    if "pkiBaseUrl" in changed:
+        pki_base_url_confirm(after["pkiBaseUrl"], actor=actor)
 
 
 def settings_document() -> dict[str, Any]:

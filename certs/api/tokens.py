@@ -3,15 +3,16 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from certs import selectors
 from certs.api.base import Endpoint
-from certs.api.fields import Flag, Query, Strict, Text, Whole, Word, body_read, page_kind, query_read, words
-from certs.api.idempotency import idempotent
-from certs.api.paging import NEWEST, page_answer, page_of
+from certs.api.etags import document_answer, unchanged
+from certs.api.fields import Flag, Strict, Text, Whole, Word, body_read, words
+from certs.api.listing import Given, listing
 from certs.api.schema import operation
 from certs.domain.roles import Role
 from certs.models import ApiToken, Department
@@ -34,7 +35,22 @@ class TokenDocument(serializers.Serializer[Any]):
     lastUsedAt = serializers.DateTimeField(allow_null=True)
 
 
-TokenPage = page_kind(TokenDocument, "TokenPage")
+def token_document(row: ApiToken) -> dict[str, Any]:
+    return {
+        "id": str(row.pk),
+        "name": row.name,
+        "hint": row.hint,
+        "role": row.role,
+        "canExport": row.can_export,
+        "organization": str(row.organization_id) if row.organization_id else None,
+        "department": str(row.department_id) if row.department_id else None,
+        "tags": list(row.tags),
+        "owner": row.owner.email if row.owner else None,
+        "state": token_state(row),
+        "createdAt": row.created_at.isoformat(),
+        "expiresAt": row.expires_at.isoformat() if row.expires_at else None,
+        "lastUsedAt": row.last_used_at.isoformat() if row.last_used_at else None,
+    }
 
 
 class TokenMade(TokenDocument):
@@ -52,14 +68,11 @@ class TokenGiven(Strict):
 
 
 class Tokens(Endpoint):
-    @operation("token_list", "List tokens", query=Query, answers={200: TokenPage}, tag="tokens")
-    def get(self, request: Request) -> Response:
-        query_read(request, Query)
-        page = page_of(selectors.tokens_visible_to(self.actor), request, NEWEST)
-        return page_answer(request, [token_document(row) for row in page.rows], page.cursor)
+    @listing("token_list", "List tokens", TokenDocument, token_document, tag="tokens")
+    def get(self, given: Given) -> QuerySet[ApiToken]:
+        return selectors.tokens_visible_to(self.actor)
 
     @operation("token_create", "Make a token", body=TokenGiven, answers={201: TokenMade}, tag="tokens")
-    @idempotent
     def post(self, request: Request) -> Response:
         given = body_read(request.data, TokenGiven)
         places = selectors.organizations_visible_to(self.actor)
@@ -81,29 +94,14 @@ class Tokens(Endpoint):
 
 
 class TokenItem(Endpoint):
+    has_etag = True
+
     @operation("token_get", "One token", answers={200: TokenDocument}, tag="tokens")
     def get(self, request: Request, id: UUID) -> Response:
-        return Response(token_document(selectors.tokens_visible_to(self.actor).get(pk=id)))
+        return document_answer(request, token_document(selectors.tokens_visible_to(self.actor).get(pk=id)))
 
     @operation("token_revoke", "Revoke a token", answers={204: None}, tag="tokens")
     def delete(self, request: Request, id: UUID) -> Response:
-        token_revoke(selectors.tokens_visible_to(self.actor).get(pk=id), actor=self.actor)
+        with unchanged(request, selectors.tokens_visible_to(self.actor).filter(pk=id), token_document) as row:
+            token_revoke(row, actor=self.actor)
         return Response(status=204)
-
-
-def token_document(row: ApiToken) -> dict[str, Any]:
-    return {
-        "id": str(row.pk),
-        "name": row.name,
-        "hint": row.hint,
-        "role": row.role,
-        "canExport": row.can_export,
-        "organization": str(row.organization_id) if row.organization_id else None,
-        "department": str(row.department_id) if row.department_id else None,
-        "tags": list(row.tags),
-        "owner": row.owner.email if row.owner else None,
-        "state": token_state(row),
-        "createdAt": row.created_at.isoformat(),
-        "expiresAt": row.expires_at.isoformat() if row.expires_at else None,
-        "lastUsedAt": row.last_used_at.isoformat() if row.last_used_at else None,
-    }

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,11 +11,12 @@ from rest_framework.response import Response
 from certs.api.actions import Revoking
 from certs.api.base import Endpoint
 from certs.api.certificates import certificate_answer, certificate_visible
-from certs.api.documents import CertificateDocument, milliseconds
-from certs.api.fields import Query, Strict, body_read, query_read
-from certs.api.paging import NEWEST, page_answer, page_of
+from certs.api.documents import CertificateDocument, id_of, milliseconds
+from certs.api.fields import Strict, body_read, query_read
+from certs.api.listing import Given, listing
 from certs.api.schema import operation
-from certs.models import Certificate, CertificateVersion
+from certs.models import CertificateVersion
+from certs.services.access import Actor
 from certs.services.keys import key_is_here
 from certs.services.revocations import version_revoke
 from certs.services.versions import version_use
@@ -45,9 +47,29 @@ class VersionDocument(serializers.Serializer[Any]):
         return {**super().get_fields(), "from": serializers.IntegerField()}
 
 
-class VersionPage(serializers.Serializer[Any]):
-    items = VersionDocument(many=True)
-    next = serializers.CharField(allow_null=True)
+def version_document(version: CertificateVersion) -> dict[str, Any]:
+    return {
+        "id": str(version.pk),
+        "certificate": id_of(version.certificate),
+        "current": version.pk == version.certificate.current_id,
+        "chain": version.fullchain_pem,
+        "subject": version.subject,
+        "issuer": version.issuer,
+        "serial": version.serial,
+        "fingerprint": version.fingerprint_sha256,
+        "keyType": version.key_type,
+        "hasPrivateKey": key_is_here(version.key),
+        "sans": [*version.names, *version.other_names],
+        "selfSigned": version.self_signed,
+        "ca": version.is_ca,
+        "client": version.is_client,
+        "from": milliseconds(version.not_before),
+        "to": milliseconds(version.not_after),
+        "revokedAt": version.revoked_at.isoformat() if version.revoked_at else None,
+        "revocationReason": version.revocation_reason,
+        "retiredAt": version.retired_at.isoformat() if version.retired_at else None,
+        "createdAt": version.created_at.isoformat(),
+    }
 
 
 class Difference(serializers.Serializer[Any]):
@@ -68,30 +90,25 @@ class CompareQuery(Strict):
 
 
 class Versions(Endpoint):
-    @operation("version_list", "Versions of a certificate", query=Query, answers={200: VersionPage}, tag="versions")
-    def get(self, request: Request, id: str) -> Response:
-        query_read(request, Query)
-        row = certificate_visible(self.actor, id)
-        page = page_of(row.versions.select_related("key"), request, NEWEST)
-        return page_answer(request, [version_document(each, row, id) for each in page.rows], page.cursor)
+    @listing("version_list", "Versions of a certificate", VersionDocument, version_document, tag="versions")
+    def get(self, given: Given, id: str) -> QuerySet[CertificateVersion]:
+        return _versions(self.actor, id)
 
 
 class VersionItem(Endpoint):
     @operation("version_get", "One version", answers={200: VersionDocument}, tag="versions")
     def get(self, request: Request, id: str, version: UUID) -> Response:
-        row = certificate_visible(self.actor, id)
-        return Response(version_document(row.versions.select_related("key").get(pk=version), row, id))
+        return Response(version_document(_versions(self.actor, id).get(pk=version)))
 
 
 class Compare(Endpoint):
     @operation("version_compare", "Compare two versions", query=CompareQuery, answers={200: Comparison}, tag="versions")
     def get(self, request: Request, id: str) -> Response:
         given = query_read(request, CompareQuery)
-        row = certificate_visible(self.actor, id)
-        rows = row.versions.select_related("key")
+        rows = _versions(self.actor, id)
         first = rows.get(pk=given["first"])
-        second = rows.get(pk=given["second"]) if "second" in given else rows.get(current_of=row)
-        one, other = version_document(first, row, id), version_document(second, row, id)
+        second = rows.get(pk=given["second"]) if "second" in given else rows.get(current_of=first.certificate)
+        one, other = version_document(first), version_document(second)
         differences = [
             {"property": name, "first": one[name], "second": other[name]} for name in one if one[name] != other[name]
         ]
@@ -101,41 +118,20 @@ class Compare(Endpoint):
 class Use(Endpoint):
     @operation("version_use", "Go back to a version", answers={200: CertificateDocument}, tag="versions")
     def post(self, request: Request, id: str, version: UUID) -> Response:
-        row = certificate_visible(self.actor, id)
-        version_use(row, row.versions.select_related("key").get(pk=version), actor=self.actor)
-        return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
+        row = _versions(self.actor, id).get(pk=version)
+        version_use(row.certificate, row, actor=self.actor)
+        return certificate_answer(certificate_visible(self.actor, str(row.certificate_id)), 200)
 
 
 class RevokeVersion(Endpoint):
     @operation("version_revoke", "Revoke a version", body=Revoking, answers={200: VersionDocument}, tag="versions")
     def post(self, request: Request, id: str, version: UUID) -> Response:
         given = body_read(request.data, Revoking)
-        row = certificate_visible(self.actor, id)
-        found = row.versions.select_related("key", "certificate").get(pk=version)
-        version_revoke(found, given["reason"], by=given.get("by", "account"), actor=self.actor)
-        return Response(version_document(row.versions.select_related("key").get(pk=version), row, id))
+        rows = _versions(self.actor, id)
+        version_revoke(rows.get(pk=version), given["reason"], by=given.get("by", "account"), actor=self.actor)
+        return Response(version_document(rows.get(pk=version)))
 
 
-def version_document(version: CertificateVersion, row: Certificate, id: str) -> dict[str, Any]:
-    return {
-        "id": str(version.pk),
-        "certificate": id,
-        "current": version.pk == row.current_id,
-        "chain": version.fullchain_pem,
-        "subject": version.subject,
-        "issuer": version.issuer,
-        "serial": version.serial,
-        "fingerprint": version.fingerprint_sha256,
-        "keyType": version.key_type,
-        "hasPrivateKey": key_is_here(version.key),
-        "sans": [*version.names, *version.other_names],
-        "selfSigned": version.self_signed,
-        "ca": version.is_ca,
-        "client": version.is_client,
-        "from": milliseconds(version.not_before),
-        "to": milliseconds(version.not_after),
-        "revokedAt": version.revoked_at.isoformat() if version.revoked_at else None,
-        "revocationReason": version.revocation_reason,
-        "retiredAt": version.retired_at.isoformat() if version.retired_at else None,
-        "createdAt": version.created_at.isoformat(),
-    }
+def _versions(actor: Actor, id: str) -> QuerySet[CertificateVersion]:
+    """Raises DoesNotExist where the certificate is not theirs to see."""
+    return certificate_visible(actor, id).versions.select_related("key", "certificate")

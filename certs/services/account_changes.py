@@ -68,7 +68,11 @@ def _still_known(client: AcmeClient, account: AcmeAccount) -> bool:
 
 @needs(Right.ACCOUNT)
 def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
-    """Another address for the CA to write to, "" for none. Network. Raises InputError, ConflictError, AcmeFailure."""
+    """Another address for the CA to write to, "" for none. Network.
+
+    Raises InputError, AcmeFailure, ConflictError; that one (code "changed") also where another person was quicker: then
+    the CA has theirs.
+    """
     _active(account)
     email = email.strip()
     if email:
@@ -88,16 +92,25 @@ def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
     )
     if same.exists():
         raise taken
+    _contact_tell(account, email)
+    try:
+        with transaction.atomic():
+            changed = AcmeAccount.objects.filter(pk=account.pk, email=before).update(email=email)
+            if changed:
+                audit_record(actor, "account.contacts", account, before={"email": before}, after={"email": email})
+    except IntegrityError as error:
+        raise taken from error
+    account.refresh_from_db(fields=["email"])
+    if not changed:
+        _contact_tell(account, account.email)
+        raise ConflictError("Somebody else has changed it meanwhile.", advice="Look at it again.", code="changed")
+
+
+def _contact_tell(account: AcmeAccount, email: str) -> None:
+    """The CA, where it knows the account."""
     if account.account_url:
         with _client(account) as client:
             client.account_update(email=email)
-    try:
-        with transaction.atomic():
-            AcmeAccount.objects.filter(pk=account.pk).update(email=email)
-            audit_record(actor, "account.contacts", account, before={"email": before}, after={"email": email})
-    except IntegrityError as error:
-        raise taken from error
-    account.email = email
 
 
 @needs(Right.ACCOUNT)

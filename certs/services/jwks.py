@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from certs.domain.errors import BinderyError, InputError
@@ -23,7 +24,7 @@ from certs.models import Certificate, CertificateVersion, PrivateKey
 from certs.services.access import PORTAL, Actor, needs
 from certs.services.downloads import public_key_of
 from certs.services.events import audit_record
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 from portal import clock
 
 log = logging.getLogger("bindery.jwks")
@@ -48,10 +49,11 @@ def jwks_overlap_set(days: int, *, actor: Actor) -> None:
     low, high = OVERLAP_DAYS
     if not low <= days <= high:
         raise InputError(f"{days} days is out of range.", advice=f"Type {low} to {high}.", code="days")
-    before = state_get().jwks_overlap_days
-    if before != days:
-        state_update(jwks_overlap_days=days)
-        audit_record(actor, "jwks.change", before={"overlap_days": before}, after={"overlap_days": days})
+    with transaction.atomic():
+        before = state_lock().jwks_overlap_days
+        if before != days:
+            state_update(jwks_overlap_days=days)
+            audit_record(actor, "jwks.change", before={"overlap_days": before}, after={"overlap_days": days})
 
 
 def _exposed() -> QuerySet[Certificate]:

@@ -11,7 +11,7 @@ from certs.services.access import Actor, needs
 from certs.services.addresses import url_make, url_parse
 from certs.services.events import audit_record
 from certs.services.https import force_ssl_recheck
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 
 
 @needs(Right.SETTING)
@@ -27,16 +27,16 @@ def public_url_change(url: str, *, actor: Actor) -> str:
             code="locked",
         )
     wanted = url_parse(url)
-    before = state_get()
-    if wanted == before.public_url:
-        return wanted
-    if before.hsts and urlsplit(wanted).hostname != before.hsts_host:
-        raise ConflictError(
-            f"HSTS is on for {before.hsts_host}.",
-            advice="Switch it off first, under Configuration ➜ HTTPS.",
-            code="hsts",
-        )
     with transaction.atomic():
+        before = state_lock()
+        if wanted == before.public_url:
+            return wanted
+        if before.hsts and urlsplit(wanted).hostname != before.hsts_host:
+            raise ConflictError(
+                f"HSTS is on for {before.hsts_host}.",
+                advice="Switch it off first, under Configuration ➜ HTTPS.",
+                code="hsts",
+            )
         state_update(public_url=wanted)
         force_ssl_recheck()
         audit_record(

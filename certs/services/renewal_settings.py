@@ -12,7 +12,7 @@ from certs.models import Certificate, PortalState
 from certs.services.access import PORTAL, Actor, needs
 from certs.services.certificates import certificate_update
 from certs.services.events import audit_record
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.queue import queue_enqueue
 from portal import clock
 
@@ -48,13 +48,13 @@ def schedule_state() -> ScheduleState:
 def renewal_change(*, renew_before_days: int, check_hours: int, actor: Actor) -> None:
     """For every certificate without numbers of its own; all are looked at again at once. Raises InputError."""
     _check(renew_before_days, check_hours)
-    before = _shown(state_get())
     after = {"renew_before_days": renew_before_days, "check_hours": check_hours}
-    if after == before:
-        return
     with transaction.atomic():
-        state_update(**after)
+        before = _shown(state_lock())
+        if after == before:
+            return
         _look_again()
+        state_update(**after)
         audit_record(actor, "renewal.change", before=before, after=after)
 
 
