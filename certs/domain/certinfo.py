@@ -4,6 +4,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from certs.domain.names import names_cover
+
+E = TypeVar("E", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def certificate_info(certificate: x509.Certificate) -> CertInfo:
     names, other_names = alternative_names_read(certificate.extensions)
     return CertInfo(
         fingerprint_sha256=certificate.fingerprint(hashes.SHA256()).hex(),
-        serial=f"{certificate.serial_number:x}",
+        serial=serial_hex(certificate.serial_number),
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         issuer_name=common_name_of(certificate.issuer),
@@ -48,6 +51,16 @@ def certificate_info(certificate: x509.Certificate) -> CertInfo:
         is_client=_is_client(certificate),
         ari_id=_ari_id(certificate),
     )
+
+
+def serial_hex(serial: int) -> str:
+    """As openssl prints it, in lower case: how serial numbers are stored and compared."""
+    return f"{serial:x}"
+
+
+def extension_of(extensions: x509.Extensions, kind: type[E]) -> E | None:
+    """The value of the extension of this kind; None where there is none."""
+    return next((each.value for each in extensions if isinstance(each.value, kind)), None)
 
 
 def covers(info_or_names: CertInfo | Iterable[str], host: str) -> bool:
@@ -73,9 +86,8 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 def alternative_names_read(extensions: x509.Extensions) -> tuple[list[str], list[str]]:
     """The SAN's DNS names in lower case and addresses; its e-mail addresses and URIs."""
-    try:
-        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    found = extension_of(extensions, x509.SubjectAlternativeName)
+    if found is None:
         return [], []
     dns = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
     addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
@@ -94,13 +106,9 @@ def common_name_of(name: x509.Name) -> str:
 
 def issuer_urls(certificate: x509.Certificate) -> list[str]:
     """Where its issuer's certificate is said to be (caIssuers, RFC 5280 §4.2.2.1); http and https only."""
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except x509.ExtensionNotFound:
-        return []
     return [
         place.access_location.value
-        for place in access
+        for place in extension_of(certificate.extensions, x509.AuthorityInformationAccess) or ()
         if place.access_method == AuthorityInformationAccessOID.CA_ISSUERS
         and isinstance(place.access_location, x509.UniformResourceIdentifier)
         and place.access_location.value.lower().startswith(("http://", "https://"))
@@ -108,31 +116,23 @@ def issuer_urls(certificate: x509.Certificate) -> list[str]:
 
 
 def _is_client(certificate: x509.Certificate) -> bool:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return False
-    return ExtendedKeyUsageOID.CLIENT_AUTH in usage
+    usage = extension_of(certificate.extensions, x509.ExtendedKeyUsage)
+    return usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH in usage
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    basic = extension_of(certificate.extensions, x509.BasicConstraints)
+    return basic is not None and basic.ca
 
 
 def _ari_id(certificate: x509.Certificate) -> str:
     """base64url of the key identifier, a dot, base64url of the serial's DER content octets (leading zero kept)."""
-    try:
-        key_id = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
-        return ""
-    if not key_id:
+    issuer = extension_of(certificate.extensions, x509.AuthorityKeyIdentifier)
+    if issuer is None or not issuer.key_identifier:
         return ""
     serial = certificate.serial_number
     octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
-    return f"{_base64url(key_id)}.{_base64url(octets)}"
+    return f"{_base64url(issuer.key_identifier)}.{_base64url(octets)}"
 
 
 def _base64url(octets: bytes) -> str:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certs.domain.certinfo import extension_of
+
 
 class Mode(StrEnum):
     """Named as in Java's servers (`clientAuthentication`)."""
@@ -34,11 +36,8 @@ class ClientAuth:
 def emails_of(certificate: x509.Certificate) -> list[str]:
     """Whom a client certificate names, in lower case: the e-mail addresses of its SAN; without any, those of its
     subject (emailAddress, deprecated by RFC 5280 §4.1.2.6, then the common name)."""
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        found = alternative.get_values_for_type(x509.RFC822Name)
-    except x509.ExtensionNotFound:
-        found = []
+    alternative = extension_of(certificate.extensions, x509.SubjectAlternativeName)
+    found = alternative.get_values_for_type(x509.RFC822Name) if alternative else []
     for oid in (NameOID.EMAIL_ADDRESS, NameOID.COMMON_NAME):
         found = found or [str(each.value) for each in certificate.subject.get_attributes_for_oid(oid)]
     return list(dict.fromkeys(each.strip().lower() for each in found if "@" in each))

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
-from certs.domain.certinfo import CertInfo, certificate_info
+from certs.domain.certinfo import CertInfo, certificate_info, common_name_of, extension_of
 from certs.domain.keys import key_kind, spki_sha256
 
 
@@ -89,13 +88,9 @@ def _signature(leaf: x509.Certificate) -> str:
 
 
 def _usages(leaf: x509.Certificate) -> list[str]:
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return []
+    usage = extension_of(leaf.extensions, x509.ExtendedKeyUsage) or ()
     return [getattr(oid, "_name", "") or oid.dotted_string for oid in usage]
 
 
 def _name(certificate: x509.Certificate) -> str:
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+    return common_name_of(certificate.subject) or certificate.subject.rfc4514_string()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from certs.domain.certinfo import extension_of
 from certs.domain.errors import InputError, NameRefused
 from certs.domain.hosts import Host, HostKind, host_parse
 from certs.domain.names import SELF_SIGNED, address_canonical, name_parse
@@ -108,9 +109,8 @@ def constraints_parse(permitted: Iterable[str], excluded: Iterable[str]) -> Cons
 
 def constraints_of(certificate: x509.Certificate) -> Constraints:
     """What the certificate of a CA says. Raises InputError for a kind of name that is not known here."""
-    try:
-        value = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
+    value = extension_of(certificate.extensions, x509.NameConstraints)
+    if value is None:
         return Constraints()
     permitted, names = _read(value.permitted_subtrees or ())
     excluded, names_excluded = _read(value.excluded_subtrees or ())

@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.domain.certinfo import extension_of
+from certs.domain.issuer import key_identifier_of
 from certs.domain.keys import Key
 from certs.domain.revocation import CRL_REASONS, UNSPECIFIED
 
@@ -41,7 +43,7 @@ def crl_build(
     # Handed over at once: the builder's own method copies the list for each entry.
     rows = [_entry(entry) for entry in entries]
     extensions: list[x509.Extension[x509.ExtensionType]] = [
-        _extension(authority_key(issuer)),
+        _extension(key_identifier_of(issuer)),
         _extension(x509.CRLNumber(number)),
     ]
     builder = x509.CertificateRevocationListBuilder(issuer.subject, this_update, next_update, extensions, rows)
@@ -63,20 +65,8 @@ def entries_kept(entries: Iterable[Revoked], *, previous: datetime | None, life:
 
 def crl_number(crl: x509.CertificateRevocationList) -> int:
     """0 where it has none (§5.2.3)."""
-    try:
-        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except x509.ExtensionNotFound:
-        return 0
-
-
-def authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """What everything signed by `issuer` names as its key: its own identifier, or SHA-1 of the key (§4.2.1.2)."""
-    try:
-        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        # Only keys of domain.keys sign here, all of which the library can name.
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    number = extension_of(crl.extensions, x509.CRLNumber)
+    return 0 if number is None else number.crl_number
 
 
 def _entry(entry: Revoked) -> x509.RevokedCertificate:

@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from certs.domain.certinfo import extension_of
 from certs.domain.constraints import Constraints, constraints_of
 from certs.domain.errors import InputError, KeyRefused
 from certs.domain.keys import Key
@@ -49,14 +50,13 @@ class Issuer:
         lengths = [
             basic.path_length - depth
             for depth, one in enumerate((self.certificate, *self.above))
-            if (basic := basic_constraints(one)) and basic.path_length is not None
+            if (basic := extension_of(one.extensions, x509.BasicConstraints)) and basic.path_length is not None
         ]
         return min(lengths, default=None)
 
     @cached_property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """The issuer's own identifier, whatever method it was made by."""
-        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_identifier(self.certificate))
+        return key_identifier_of(self.certificate)
 
     @cached_property
     def addresses(self) -> tuple[x509.ExtensionType, ...]:
@@ -77,19 +77,15 @@ class Issuer:
         return tuple(found)
 
 
-def basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-
-
 def subject_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     """Its own, whatever method it was made by; else SHA-1 of the key (RFC 5280 §4.2.1.2)."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        return x509.SubjectKeyIdentifier.from_public_key(public_key_of(certificate))
+    own = extension_of(certificate.extensions, x509.SubjectKeyIdentifier)
+    return own or x509.SubjectKeyIdentifier.from_public_key(public_key_of(certificate))
+
+
+def key_identifier_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What everything signed by `issuer` names as its key."""
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_identifier(issuer))
 
 
 def public_key_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> PublicKey:
@@ -102,12 +98,9 @@ def public_key_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> 
 
 def issuer_check(certificate: x509.Certificate) -> None:
     """Whether it may sign certificates at all. Raises InputError."""
-    basic = basic_constraints(certificate)
+    basic = extension_of(certificate.extensions, x509.BasicConstraints)
     if basic is None or not basic.ca:
         raise InputError("This certificate is not that of a CA.", advice="Give the certificate of a CA with its key.")
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if not usage.key_cert_sign:
+    usage = extension_of(certificate.extensions, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
         raise InputError("Its key usage does not let this CA sign certificates.", advice="Give another CA.")

@@ -24,11 +24,13 @@ from certs.domain.errors import KeyRefused
 from certs.domain.pbe import Effort, NotOpened, decrypt, is_known, rounds_check
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
 SIZE_LIMIT = 1024 * 1024  # bytes of a PEM text with a key
 _BLOCK_LIMIT = 64 * 1024
 _RSA_BITS = range(2048, 16385)
 _CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
+_CURVE_DIGESTS: dict[int, Digest] = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}  # by its bits
 _BLOCK = re.compile(
     rb"-----BEGIN (?P<kind>[A-Z0-9 ]{0,20}PRIVATE KEY)-----(?P<body>(?:(?!-----).)*)-----END (?P=kind)-----", re.DOTALL
 )
@@ -261,10 +263,8 @@ def spki_sha256(public_key: PublicKeyTypes) -> str:
     return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def signature_hash(key: Key) -> hashes.SHA256 | hashes.SHA384 | None:
-    """The digest to sign with: by the curve's strength, none for Ed25519."""
+def signature_hash(key: Key) -> Digest | None:
+    """The digest to sign with: as strong as the curve (BR 7.1.3.2.2), none for Ed25519, which has its own."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return None
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
-        return hashes.SHA384()
-    return hashes.SHA256()
+    return _CURVE_DIGESTS[key.curve.key_size] if isinstance(key, ec.EllipticCurvePrivateKey) else hashes.SHA256()

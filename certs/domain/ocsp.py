@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.domain.crl import Digest, authority_key
+from certs.domain.crl import Digest
 from certs.domain.errors import InputError
+from certs.domain.issuer import key_identifier_of
 from certs.domain.keys import Key
 from certs.domain.revocation import OWN_REASONS, UNSPECIFIED
 
@@ -181,7 +182,7 @@ def responder_certificate(
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
         .add_extension(x509.OCSPNoCheck(), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(authority_key(issuer), critical=False)
+        .add_extension(key_identifier_of(issuer), critical=False)
     )
     return builder.sign(issuer_key, digest)
 

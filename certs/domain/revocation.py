@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from certs.domain.certinfo import extension_of
 from certs.domain.errors import InputError
 
 UNSPECIFIED = "unspecified"
@@ -53,10 +54,7 @@ def reason_number(reason: str, reasons: Mapping[str, tuple[int, str]] = REASONS)
 
 def crl_urls(certificate: x509.Certificate) -> list[str]:
     """Where the CA publishes the lists that this certificate would be on, whole lists of the issuer itself only."""
-    try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except x509.ExtensionNotFound:
-        return []
+    points = extension_of(certificate.extensions, x509.CRLDistributionPoints) or ()
     names = [name for point in points if not point.reasons and not point.crl_issuer for name in point.full_name or ()]
     return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
 

@@ -5,21 +5,17 @@ Pure: keys and the serial number are parameters.
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.domain.errors import InputError
 from certs.domain.issuer import Issuer, PublicKey
-from certs.domain.keys import Key, key_type_of
+from certs.domain.keys import Digest, Key, key_type_of, signature_hash
 from certs.domain.plans import Plan
 from certs.domain.profiles import CLIENT, CODE, EMAIL, OCSP, SERVER, TIME
 from certs.domain.wishes import Wish
 
-DIGESTS: dict[str, hashes.HashAlgorithm] = {
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
+DIGESTS: dict[str, Digest] = {each.name: each for each in (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())}
 _USAGE_OIDS = {
     SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
     CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -28,8 +24,22 @@ _USAGE_OIDS = {
     TIME: ExtendedKeyUsageOID.TIME_STAMPING,
     OCSP: ExtendedKeyUsageOID.OCSP_SIGNING,
 }
-# The digest that is as strong as the curve (BR 7.1.3.2.2), by the bits of the key.
-_CURVE_DIGESTS = {256: "sha256", 384: "sha384", 521: "sha512"}
+
+
+def usages_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """What it is for, as keys of USAGES; TLS servers where it does not say. Raises InputError for other purposes."""
+    try:
+        given = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return (SERVER,)
+    found = tuple(usage for usage, oid in _USAGE_OIDS.items() if oid in given)
+    if len(found) != len(list(given)) or OCSP in found:
+        raise InputError(
+            "It has a purpose that is not issued here by a wish.",
+            advice="Issue a certificate of your own profile in its place.",
+            code="usages",
+        )
+    return found
 
 
 def certificate_build(
@@ -112,32 +122,28 @@ def certificate_sign(builder: x509.CertificateBuilder, key: Key, wish: Wish) -> 
     return builder.sign(key, digest, rsa_padding=pss)
 
 
-def signing_digest(key: Key, wanted: str = "") -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+def signing_digest(key: Key, wanted: str = "") -> Digest | None:
     """By the strength of the key unless chosen; none for Ed25519. Raises InputError for one that is too weak."""
-    if wanted and wanted not in DIGESTS:
+    usual = signature_hash(key)
+    if not wanted:
+        return usual
+    chosen = DIGESTS.get(wanted)
+    if chosen is None:
         raise InputError(
             f"“{wanted}” is no digest that is signed with here.", advice=f"Use one of {', '.join(DIGESTS)}."
         )
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        if wanted:
-            raise InputError(
-                f"An Ed25519 key signs without a digest of its own; {wanted} cannot be chosen.",
-                advice="Leave the digest open.",
-            )
-        return None
-    usual = _CURVE_DIGESTS[key.curve.key_size] if isinstance(key, ec.EllipticCurvePrivateKey) else "sha256"
-    chosen = DIGESTS[wanted or usual]
-    if chosen.digest_size < DIGESTS[usual].digest_size:
+    if usual is None:
         raise InputError(
-            f"{wanted} is weaker than the CA's key ({key_type_of(key)}).", advice=f"Use {usual} or leave it open."
+            f"An Ed25519 key signs without a digest of its own; {wanted} cannot be chosen.",
+            advice="Leave the digest open.",
         )
-    return chosen  # type: ignore[return-value]  # all of DIGESTS are of these three
+    if chosen.digest_size < usual.digest_size:
+        raise InputError(
+            f"{wanted} is weaker than the CA's key ({key_type_of(key)}).", advice=f"Use {usual.name} or leave it open."
+        )
+    return chosen
 
 
 def serial_new() -> int:
     """159 bits of the system's generator: positive, and at most 20 octets (BR 7.1 asks for 64 bits)."""
     return x509.random_serial_number()
-
-
-def serial_hex(serial: int) -> str:
-    return f"{serial:x}"

@@ -7,9 +7,9 @@ from typing import Any
 
 from cryptography import x509
 
+from certs.domain.certinfo import extension_of
 from certs.domain.constraints import constraints_of
 from certs.domain.errors import InputError
-from certs.domain.issuer import basic_constraints
 from certs.domain.keys import key_type_of
 from certs.domain.profiles import LONGEST_DAYS
 from certs.domain.subjects import subject_text
@@ -81,7 +81,7 @@ _FIELDS: dict[str, Any] = {field.name: field.default for field in fields(Wish)}
 def wish_of(certificate: x509.Certificate, profile: str) -> Wish:
     """What would make a certificate like this one again: for those that came from elsewhere."""
     constraints = constraints_of(certificate)
-    basic = basic_constraints(certificate)
+    basic = extension_of(certificate.extensions, x509.BasicConstraints)
     lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     return Wish(
         profile=profile,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from django.conf import settings
 from django.db import transaction
 
-from certs.domain.certinfo import is_issued_by
+from certs.domain.certinfo import is_issued_by, serial_hex
 from certs.domain.client_auth import ClientAuth, Mode, emails_of
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.pem import certificates_read
@@ -43,7 +43,7 @@ class Presented:
 
     @property
     def serial(self) -> str:
-        return f"{self.certificate.serial_number:x}"
+        return serial_hex(self.certificate.serial_number)
 
 
 def client_auth_mode(state: PortalState | None = None) -> Mode:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from certs.domain.certinfo import serial_hex
 from certs.domain.crl import Revoked, crl_build, entries_kept
 from certs.domain.errors import BinderyError, InputError, NotAllowed, Unavailable
 from certs.domain.keys import Key
@@ -25,7 +26,7 @@ from certs.domain.ocsp import responder_certificate
 from certs.domain.pem import Chain
 from certs.domain.properties import NAME_LIMIT
 from certs.domain.roles import Right
-from certs.domain.signing import serial_hex, serial_new, signing_digest
+from certs.domain.signing import serial_new, signing_digest
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs
 from certs.services.authority_keys import authority_above, authority_certificate, authority_key, authority_version

@@ -7,6 +7,7 @@ from itertools import islice
 from cryptography import x509
 from django.db import IntegrityError, transaction
 
+from certs.domain.certinfo import serial_hex
 from certs.domain.csr import CsrInfo
 from certs.domain.errors import BinderyError, InputError, KeyRefused, NotAllowed
 from certs.domain.issuer import Issuer, PublicKey, public_key_of, subject_identifier
@@ -16,7 +17,7 @@ from certs.domain.pem import Chain
 from certs.domain.plans import Plan, certificate_plan
 from certs.domain.profiles import Profile, profile_for
 from certs.domain.roles import Right
-from certs.domain.signing import certificate_build, certificate_sign, serial_hex, serial_new
+from certs.domain.signing import certificate_build, certificate_sign, serial_new
 from certs.domain.wishes import Wish, wish_with_key
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs, require

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
+from certs.domain.certinfo import serial_hex
 from certs.domain.ocsp import (
     TRY_LATER,
     UNAUTHORIZED,
@@ -24,7 +25,7 @@ from certs.domain.ocsp import (
     ocsp_response,
 )
 from certs.domain.pem import certificates_read
-from certs.domain.signing import serial_hex, signing_digest
+from certs.domain.signing import signing_digest
 from certs.models import Authority, CertificateVersion, IssuedCertificate
 from certs.services.authority_keys import authority_certificate, authority_key
 from certs.services.keys import key_is_here, key_open
