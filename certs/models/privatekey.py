@@ -6,7 +6,8 @@ from portal import clock
 
 
 class PrivateKey(models.Model):
-    """A private key, or the knowledge that one is held elsewhere. It goes only when nothing points at it.
+    """A private key, or the knowledge that one is held elsewhere. It goes only when nothing points at it; of one that
+    is compromised the hash stays for good.
 
     `sealed` is the PKCS#8 DER inside an envelope bound to `PURPOSE:id`; empty when the key is held elsewhere. Of a
     `locked` key it is the encrypted PKCS#8 DER, whose passphrase only a person knows.

@@ -9,7 +9,7 @@ from certs.domain.keys import Key, key_type_of, spki_sha256
 from certs.domain.locked_keys import key_lock, key_unlock, passphrase_check
 from certs.domain.pem import certificates_read
 from certs.models import Authority, CertificateVersion, PrivateKey
-from certs.services.keys import key_is_here, key_open
+from certs.services.keys import key_is_here, key_open, key_refuse_compromised
 from certs.services.secrets import secret_open, secret_seal
 
 
@@ -73,9 +73,11 @@ def chain_below(issuer: Issuer) -> list[x509.Certificate]:
 
 
 def locked_key_import(key: Key, passphrase: str) -> PrivateKey:
-    """As `key_import`, but locked; one that is here already stays as it is. Raises KeyRefused for a weak passphrase."""
+    """As `key_import`, but locked; one that is here already stays as it is. Raises KeyRefused, also for a weak
+    passphrase."""
     spki = spki_sha256(key.public_key())
     row = PrivateKey.objects.filter(spki_sha256=spki).first() or PrivateKey(key_type=key_type_of(key), spki_sha256=spki)
+    key_refuse_compromised(row)
     if not row.sealed:
         key_row_lock(row, key, passphrase)
         row.held = PrivateKey.Held.HERE

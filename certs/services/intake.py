@@ -39,7 +39,7 @@ from certs.services.certificates import (
 )
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
-from certs.services.keys import key_import
+from certs.services.keys import key_import, key_refuse_compromised
 from certs.services.missing_issuers import completion, roots_known
 from certs.services.secrets import secret_open, secret_seal
 from portal import clock
@@ -199,7 +199,6 @@ def _save(proposal: Proposal, choice: Choice, actor: Actor) -> Outcome:
     if item.chain is not None:
         refuse_expired(certificate_info(item.chain.leaf))
     row = key_import(item.key) if item.key is not None else None
-    _refuse_compromised(row)
     if item.chain is None:
         assert row is not None  # noqa: S101 - an item is a certificate, a key, or both
         certificate, is_new = certificate_keypair_add(row, actor=actor, properties=properties)
@@ -213,15 +212,6 @@ def _save(proposal: Proposal, choice: Choice, actor: Actor) -> Outcome:
     return Outcome(proposal, certificate, Verdict.NEW if is_new else proposal.verdict)
 
 
-def _refuse_compromised(row: PrivateKey | None) -> None:
-    if row is not None and row.compromised_at is not None:
-        raise CertificateRefused(
-            "The private key was reported as compromised, so nothing new is kept with it.",
-            advice="Make a new key, and a certificate for it.",
-            code="compromised",
-        )
-
-
 @needs(Right.CERTIFICATE_CHANGE)
 def version_take(certificate: Certificate, chain: Chain, key: PrivateKey | None, *, actor: Actor) -> Certificate:
     """Its next version, from outside. Where it is bound, the new version must serve there, else nothing changes.
@@ -233,7 +223,7 @@ def version_take(certificate: Certificate, chain: Chain, key: PrivateKey | None,
             f"{certificate.name} is renewed by a CA; an upload would be replaced by the next renewal.",
             advice="Save it as a certificate of its own.",
         )
-    _refuse_compromised(key)
+    key_refuse_compromised(key)
     waited = bool(certificate.request_pem)
     with transaction.atomic():
         version = version_add(certificate, leaf=chain.leaf, chain=chain.intermediates, key=key)

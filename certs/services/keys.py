@@ -32,7 +32,10 @@ def key_new(key_type: str) -> PrivateKey:
 
 
 def key_import(key: keys.Key) -> PrivateKey:
-    """Store a key from outside, or find it again by its SPKI; a row that only knew of the key now holds it."""
+    """Store a key from outside, or find it again by its SPKI; a row that only knew of the key now holds it.
+
+    Raises KeyRefused (code "key-compromised").
+    """
     row = PrivateKey.objects.filter(spki_sha256=keys.spki_sha256(key.public_key())).first()
     if row is None:
         try:
@@ -42,6 +45,7 @@ def key_import(key: keys.Key) -> PrivateKey:
                 return row
         except IntegrityError:  # another was quicker by a moment
             row = PrivateKey.objects.get(spki_sha256=keys.spki_sha256(key.public_key()))
+    key_refuse_compromised(row)
     if not row.sealed:
         row.sealed = _sealed(row.id, key)
         row.held = PrivateKey.Held.HERE
@@ -66,16 +70,30 @@ def key_open(row: PrivateKey) -> keys.Key:
     return keys.key_from_der(secret_open(PrivateKey.PURPOSE, row.id, row.sealed))
 
 
+def key_refuse_compromised(row: PrivateKey | None) -> None:
+    """Before anything new is signed for it or kept with it. Raises KeyRefused."""
+    if row is not None and row.compromised_at is not None:
+        raise KeyRefused(
+            "This private key was reported as compromised, so nothing new is kept with it.",
+            advice="Make a new key, and a certificate for it.",
+            code="key-compromised",
+        )
+
+
 def key_is_here(row: PrivateKey | None) -> bool:
     return row is not None and row.held == PrivateKey.Held.HERE and bool(row.sealed)
 
 
 def keys_prune() -> int:
-    """Remove keys that nothing points at, a day after they were made; returns how many went."""
+    """Remove keys that nothing points at, a day after they were made; returns how many went.
+
+    Of a compromised one the secret goes and the hash stays: it is recognised whenever somebody brings it again.
+    """
     nobodys: dict[str, None] = dict.fromkeys(("versions", "orders", "accounts", "accounts_next", "certificates"))
     unused = PrivateKey.objects.filter(**nobodys, created_at__lt=clock.now() - _GRACE)
-    count = 0
-    for row in unused:
+    known = unused.filter(compromised_at__isnull=False).exclude(sealed="")
+    count = known.update(sealed="", locked=False, held=PrivateKey.Held.OUTSIDE)
+    for row in unused.filter(compromised_at=None):
         try:
             row.delete()
         except ProtectedError:

@@ -17,7 +17,7 @@ from certs.services.access import Actor, needs
 from certs.services.certificates import Properties, certificate_keypair_add
 from certs.services.events import audit_record
 from certs.services.intake import Proposal, Verdict, intake_read, version_take
-from certs.services.keys import key_create, key_is_here, key_open
+from certs.services.keys import key_create, key_is_here, key_open, key_refuse_compromised
 
 DEFAULT_KEY = "ec-p256"
 
@@ -161,6 +161,5 @@ def answer_find(
 def _own_key(row: PrivateKey | None) -> PrivateKey:
     if row is None or not key_is_here(row) or row.locked:
         raise ConflictError("The key of this certificate is not here.", advice="Choose a new key.")
-    if row.compromised_at is not None:
-        raise ConflictError("The key of this certificate was reported as compromised.", advice="Choose a new key.")
+    key_refuse_compromised(row)
     return row

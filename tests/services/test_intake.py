@@ -153,7 +153,7 @@ def test_nothing_new_is_kept_with_a_compromised_key() -> None:
     again = pki.leaf(stock.CA, ["a.example"], key=pair.key)
     (outcome,) = intake_save(read(again), actor="test")
     assert outcome.error is not None
-    assert outcome.error.code == "compromised"
+    assert outcome.error.code == "key-compromised"
     assert Certificate.objects.count() == 1
 
 

@@ -5,10 +5,14 @@ from django.db import transaction
 
 from certs.domain import keys
 from certs.domain.errors import KeyRefused, SecretError
-from certs.models import AcmeAccount, PrivateKey
+from certs.models import AcmeAccount, Certificate, PrivateKey
+from certs.services.authority_keys import locked_key_import
+from certs.services.certificates import certificate_import
+from certs.services.posting import certificate_post
 from certs.services.keys import key_create, key_import, key_is_here, key_open, keys_prune
 from portal import clock
 from tests import stock
+from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
 
@@ -73,3 +77,25 @@ def test_only_keys_that_nothing_points_at_go_and_only_after_a_day() -> None:
     assert (
         PrivateKey.objects.filter(pk__in=[fresh.pk, kept.current.key_id, AcmeAccount.objects.get().key_id]).count() == 3
     )
+
+
+def test_a_compromised_key_loses_its_secret_and_is_recognised_for_good() -> None:
+    pair = pki.leaf(stock.CA, ["a.example"], days=20)
+    row = key_import(pair.key)
+    PrivateKey.objects.update(compromised_at=clock.now(), created_at=clock.now() - timedelta(days=2))
+    assert (keys_prune(), keys_prune()) == (1, 0)
+    row.refresh_from_db()
+    assert (row.sealed, key_is_here(row)) == ("", False)
+    doors = (
+        lambda: key_import(pair.key),
+        lambda: locked_key_import(pair.key, "a long enough passphrase"),
+        lambda: certificate_import(chain=pair.pem.encode(), key=pair.key_pem.encode(), actor="test"),
+        lambda: certificate_post({"chain": pair.pem, "privateKey": pair.key_pem}, actor="test"),
+    )
+    for door in doors:
+        with pytest.raises(KeyRefused, match="reported as compromised") as refused:
+            door()
+        assert refused.value.code == "key-compromised"
+    row.refresh_from_db()
+    assert row.sealed == ""
+    assert not Certificate.objects.exists()
