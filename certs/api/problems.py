@@ -1,25 +1,20 @@
-"""Where a failure becomes a problem document (RFC 9457): one place for our own errors, for the frame's and for HTML.
+"""Problem documents (RFC 9457): what they hold, and how they are answered, in place of pages too.
 
 `type` is a URN made of `code`, which is stable and for programs; `title` is one sentence on the kind of failure,
 `detail` one on this case, `advice` what to do next. `errors` names the fields at fault by JSON Pointer, and `quote` is
-the id under which the portal's log knows it.
+the id under which the portal's log knows it. What is raised becomes one in failures.py, which the pages need not load.
 """
 
 import json
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from rest_framework import exceptions
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from certs.domain.errors import AcmeRetry, BinderyError
-from certs.views.errors import new_quote, status_of
-from portal import clock
+from certs.views.errors import new_quote
 
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "/api/"
@@ -69,7 +64,7 @@ TITLES = {
     503: "It cannot be done just now.",
 }
 # The frame's own codes, by status, where its class has none that would tell more.
-_CODES = {
+CODES = {
     400: "malformed",
     401: "unauthenticated",
     403: "not-allowed",
@@ -95,35 +90,6 @@ class Refusal(Exception):
 def refuse(status: int, code: str, detail: str, *, advice: str = "", pointer: str | None = None) -> Refusal:
     errors = [{"pointer": pointer, "detail": detail}] if pointer is not None else []
     return Refusal(Problem(status, code, detail, advice, errors))
-
-
-def problem_of(error: Exception) -> Problem | None:  # noqa: PLR0911 (one line per kind)
-    """None where the error is nobody's but ours: then it is logged whole, and answered as 500."""
-    match error:
-        case Refusal():
-            return error.problem
-        case BinderyError():
-            errors = [{"pointer": f"/{_FIELDS[error.code]}", "detail": error.message}] if error.code in _FIELDS else []
-            return Problem(status_of(error), error.code, error.message, error.advice, errors, _retry_after(error))
-        case exceptions.ValidationError():
-            errors = list(_field_errors(error.detail))
-            words = "; ".join(_sentence(each) for each in errors[:3])
-            return Problem(400, "fields", words, "Correct the fields that `errors` names.", errors)
-        case exceptions.Throttled():
-            wait = math.ceil(getattr(error, "wait", None) or 1)
-            detail = f"This caller has used up what it may ask; there is more in {wait} s."
-            return Problem(429, "rate", detail, "Ask less often.", headers={"Retry-After": str(wait)})
-        case exceptions.APIException():
-            return _of_frame(error)
-        case Http404() | ObjectDoesNotExist():
-            return Problem(404, "not-found", "There is no such thing, or it is not yours to see.")
-        case PermissionDenied():
-            return Problem(403, "not-allowed", str(error) or "You may not do this.")
-        case RequestDataTooBig():
-            return Problem(413, "too-large", "The body is larger than what is read here.", "Send it in parts.")
-        case SuspiciousOperation():
-            return Problem(400, "malformed", "The request cannot be read.")
-    return None
 
 
 def problem_answer(
@@ -156,7 +122,7 @@ class ProblemsForPrograms:
             return response
         status = response.status_code
         detail, advice = _PAGES.get(status, (TITLES.get(status, HTTPStatus(status).phrase), ""))
-        answer = problem_answer(Problem(status, _CODES.get(status, "error"), detail, advice), request=request)
+        answer = problem_answer(Problem(status, CODES.get(status, "error"), detail, advice), request=request)
         answer.cookies = response.cookies
         return answer
 
@@ -172,54 +138,3 @@ _PAGES = {
 def is_for_program(request: HttpRequest) -> bool:
     """Below /api/, and no page there that a browser asks for."""
     return request.path_info.startswith(PREFIX) and not request.path_info.startswith(DOCS)
-
-
-def _of_frame(error: exceptions.APIException) -> Problem:
-    status = error.status_code
-    headers = {"WWW-Authenticate": error.auth_header} if hasattr(error, "auth_header") else {}
-    code = _CODES.get(status, "error")
-    own = error.get_codes()
-    if isinstance(own, str) and own in _OWN_CODES:
-        code = own
-    return Problem(status, code, _words(error.detail), _ADVICE.get(status, ""), headers=headers)
-
-
-# Codes of services that are about one property of a body.
-_FIELDS = {name: name for name in ("id", "name", "description", "tags", "metadata")}
-_FIELDS |= {"certificate-refused": "chain", "key-refused": "privateKey", "pair": "privateKey"}
-_OWN_CODES = frozenset({"csrf", *(f"token-{why}" for why in ("unknown", "revoked", "expired", "owner"))})
-_ADVICE = {
-    401: "Send a token: Authorization: Bearer …",
-    405: "/api/schema lists what each address can do.",
-    406: "Ask for application/json.",
-    415: "Send application/json.",
-}
-
-
-def _retry_after(error: BinderyError) -> dict[str, str]:
-    if not isinstance(error, AcmeRetry) or error.retry_at is None:
-        return {}
-    return {"Retry-After": str(max(1, math.ceil((error.retry_at - clock.now()).total_seconds())))}
-
-
-def _field_errors(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
-    """DRF nests its messages as the body is nested."""
-    if isinstance(detail, Mapping):
-        for name, inner in detail.items():
-            step = "" if name == "non_field_errors" else "/" + str(name).replace("~", "~0").replace("/", "~1")
-            yield from _field_errors(inner, pointer + step)
-    elif isinstance(detail, list | tuple):
-        for number, inner in enumerate(detail):
-            nested = isinstance(inner, Mapping | list | tuple)
-            if inner:
-                yield from _field_errors(inner, f"{pointer}/{number}" if nested else pointer)
-    else:
-        yield {"pointer": pointer, "detail": str(detail)[:500]}
-
-
-def _sentence(error: Mapping[str, str]) -> str:
-    return f"{error['pointer'].lstrip('/')}: {error['detail']}" if error["pointer"] else error["detail"]
-
-
-def _words(detail: Any) -> str:
-    return str(detail[0] if isinstance(detail, list) and detail else detail)[:500]

@@ -2,8 +2,6 @@
 
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -244,16 +242,6 @@ def test_secrets_are_masked_in_every_form() -> None:
         assert "long" not in words, words
         assert words.endswith("failed")
     assert masked("the first line SECONDLINE is bad", ["FIRSTLINE\nSECONDLINE"]) == "the first line ••• is bad"
-
-
-def test_the_library_is_not_loaded_before_it_is_wanted() -> None:
-    """A portal that never uses a provider starts without it."""
-    code = (
-        "import sys\nfrom certs.domain.registry import plugins\nfrom certs.solvers.base import Solver\n"
-        "plugins('certs.solvers', Solver)\nassert 'lexicon' not in sys.modules, 'loaded'\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())
-    assert done.returncode == 0, done.stderr
 
 
 def test_values_reach_the_provider_in_the_types_of_its_own_parser() -> None:
