@@ -20,7 +20,7 @@ _MODES = {
 class TrustForm(PortalForm):
     """`certificates` are those that may be added; none where one on the list is changed."""
 
-    error_fields: ClassVar[dict[str, str]] = {"log-in": "log_in", "last-authority": "clients"}
+    error_fields: ClassVar[dict[str, str]] = {"log-in": "log_in", "last-authority": "clients", "required": "clients"}
 
     certificate = forms.ChoiceField(label="CA certificate", required=False)
     outbound = forms.BooleanField(

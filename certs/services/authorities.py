@@ -22,7 +22,7 @@ from certs.services.authority_keys import (
     key_row_lock,
     locked_key_import,
 )
-from certs.services.certificates import Properties, certificate_take, refuse_expired, version_add
+from certs.services.certificates import Properties, certificate_lock, certificate_take, refuse_expired, version_add
 from certs.services.crls import authority_publish, crl_days_check
 from certs.services.events import audit_record
 from certs.services.issued import (
@@ -157,7 +157,11 @@ def authority_import(
             wish=wish_of(found.leaf, "root" if info.self_signed else "intermediate").as_json(),
             action="authority.import",
         )
-        if Authority.objects.filter(certificate=taken).exists():
+        if certificate_lock(taken).deleted_at is not None:
+            raise ConflictError(f"{taken.name} was just deleted.", advice="Restore it, or import it again.")
+        # One name with one key is one CA, in whichever organization: another register would not know of this one's.
+        named = Authority.objects.filter(certificate__current__subject=info.subject[:500])
+        if named.filter(certificate__versions__key=row).exists():
             raise ConflictError(f"{taken.name} is an authority already.", advice="Open it under Authorities.")
         authority = Authority.objects.create(
             certificate=taken, offline=row.locked, crl_days=crl_days, include_aia=include_aia

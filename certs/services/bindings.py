@@ -8,6 +8,7 @@ from certs.domain.names import SERVER_NAME, name_parse
 from certs.domain.roles import Right
 from certs.models import Binding, Certificate, CertificateVersion
 from certs.services.access import PORTAL, Actor, needs, require
+from certs.services.certificates import certificate_lock
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.keys import key_open
@@ -23,9 +24,10 @@ def binding_set(server_name: str, certificate: Certificate, *, actor: Actor) -> 
     it would lock out browsers that remember HSTS.
     """
     name = name_parse(server_name, SERVER_NAME) if server_name.strip() else ""
-    binding_check(name, certificate)
-    hsts_guard({name: certificate})
     with transaction.atomic():
+        row = certificate_lock(certificate)  # or it could be deleted, or go back to an earlier version, meanwhile
+        binding_check(name, row)
+        hsts_guard({name: row})
         before = Binding.objects.filter(server_name=name).select_related("certificate").first()
         if before is not None and before.certificate_id == certificate.pk:
             return before

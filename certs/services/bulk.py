@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -118,8 +118,7 @@ def bulk_run(job_id: UUID | str) -> bool:
     if lease is None:
         return False
     with lease:
-        job = BulkJob.objects.select_related("requested_by", "token__owner").get(pk=job_id)
-        ended = _carry_on(job, lease)
+        ended = _carry_on(_job(job_id), lease)
     if not ended and not lease.lost:
         queue_enqueue(RUNNER, str(job_id))
     return ended
@@ -180,6 +179,10 @@ class _Lease:
             connection.close()
 
 
+def _job(pk: UUID | str) -> BulkJob:
+    return BulkJob.objects.select_related("requested_by", "token__owner").get(pk=pk)
+
+
 def _carry_on(job: BulkJob, lease: _Lease) -> bool:
     items = json.loads(secret_open(BulkJob.PURPOSE, job.pk, job.sealed))
     results = list(job.results)
@@ -191,7 +194,7 @@ def _carry_on(job: BulkJob, lease: _Lease) -> bool:
         if time.monotonic() - written >= _WRITE_SECONDS:
             if not lease.write(**_progress(results)):
                 return False
-            written = time.monotonic()
+            task, written = replace(task, actor=_actor_of(_job(job.pk))), time.monotonic()
         if time.monotonic() >= until:
             break
     if len(results) < len(items):

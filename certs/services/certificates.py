@@ -40,7 +40,7 @@ from certs.services.issue_options import (
     issue_options_shown,
 )
 from certs.services.keys import key_create, key_import, key_open
-from certs.services.portal_state import generation_bump
+from certs.services.portal_state import generation_bump, state_lock
 from portal import clock
 
 _RENEWAL = frozenset({"account", "key_type", "auto_renew", "renew_before_days", "check_hours"})
@@ -198,12 +198,13 @@ def certificate_take(
     if not allow_expired:
         refuse_expired(info)
     fields = _fields_of(given, actor, fallback=_name_from(chain.leaf, info))
-    known = _known_version(info, fields.organization_id)
-    if known is not None:
-        _same_id(known.certificate, given.api_id)
-        _key_complete(known, key, actor)
-        return known.certificate, False
     with transaction.atomic():
+        state_lock()  # of two who bring the same at once, the second finds what the first has made
+        known = _known_version(info, fields.organization_id)
+        if known is not None:
+            _same_id(known.certificate, given.api_id)
+            _key_complete(known, key, actor)
+            return known.certificate, False
         certificate = _create(
             fields,
             source=source,
@@ -235,17 +236,18 @@ def certificate_keypair_add(
     """
     given = properties or Properties()
     fields = _fields_of(given, actor, fallback=names[0] if names else f"Key pair {key.spki_sha256[:12]}")
-    same = Certificate.objects.filter(
-        key=key,
-        current=None,
-        request_pem=request_pem,
-        deleted_at=None,
-        organization=fields.organization_id,
-    ).first()
-    if same is not None:
-        _same_id(same, given.api_id)
-        return same, False
     with transaction.atomic():
+        state_lock()
+        same = Certificate.objects.filter(
+            key=key,
+            current=None,
+            request_pem=request_pem,
+            deleted_at=None,
+            organization=fields.organization_id,
+        ).first()
+        if same is not None:
+            _same_id(same, given.api_id)
+            return same, False
         certificate = _create(
             fields,
             source=source,
@@ -283,10 +285,11 @@ def version_add(
     key_fits(leaf, key)
     if certificate.source == Certificate.Source.ACME and not allow_expired:
         _refuse_missing_names(certificate, info)
-    existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256)
-    if existing.exists():
-        return existing.get()
     with transaction.atomic():
+        certificate_lock(certificate)
+        existing = certificate.versions.filter(fingerprint_sha256=info.fingerprint_sha256).first()
+        if existing is not None:
+            return existing
         version = _version_row(certificate, leaf, chain_pem(chain), info, key=key)
         version.is_test = is_test
         version.save(force_insert=True)
@@ -614,8 +617,9 @@ def _name_from(leaf: x509.Certificate, info: CertInfo) -> str:
 
 def version_make_current(certificate: Certificate, version: CertificateVersion) -> None:
     """Inside the caller's transaction; whether it may be served is the caller's question."""
-    if certificate.current_id not in (None, version.pk):
-        row_update(CertificateVersion, {"pk": certificate.current_id}, {"retired_at": clock.now()})
+    before = certificate_lock(certificate)
+    if before.current_id not in (None, version.pk):
+        row_update(CertificateVersion, {"pk": before.current_id}, {"retired_at": clock.now()})
     if version.retired_at is not None:  # people go back to an earlier one
         row_update(CertificateVersion, {"pk": version.pk}, {"retired_at": None})
     fields: dict[str, Any] = {
@@ -631,7 +635,7 @@ def version_make_current(certificate: Certificate, version: CertificateVersion) 
     }
     if certificate.source != Certificate.Source.ACME:
         fields["names"] = version.names
-    if certificate.key_id is not None and certificate.key_id == version.key_id:  # what it waited for
+    if before.key_id is not None and before.key_id == version.key_id:  # what it waited for
         fields |= {"key": None, "request_pem": ""}
     for name, value in fields.items():
         setattr(certificate, name, value)
@@ -639,6 +643,11 @@ def version_make_current(certificate: Certificate, version: CertificateVersion) 
     names_write(certificate, version.names)
     if is_served(certificate):
         generation_bump()
+
+
+def certificate_lock(certificate: Certificate) -> Certificate:
+    """The row as it is now, with version and key; nobody else changes it before the caller's transaction ends."""
+    return Certificate.objects.select_for_update(of=("self",)).select_related("current__key").get(pk=certificate.pk)
 
 
 def names_write(certificate: Certificate, names: Sequence[str]) -> None:

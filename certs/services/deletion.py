@@ -1,8 +1,11 @@
 """Deleting certificates, and bringing back what was deleted by mistake."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import repeat
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import ProtectedError, Q
 
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.roles import Right
@@ -19,8 +22,9 @@ from certs.models import (
 )
 from certs.models.statements import row_delete
 from certs.services.access import Actor, needs
-from certs.services.certificates import certificate_summary, names_write
+from certs.services.certificates import certificate_lock, certificate_summary, names_write
 from certs.services.events import audit_record
+from certs.services.portal_state import state_lock
 from portal import clock
 
 KEPT = timedelta(days=30)  # how long a deleted one can be restored; then `prune` removes it
@@ -55,8 +59,8 @@ def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
     Raises ConflictError naming every place where it is in use.
     """
     with transaction.atomic():
-        # An order made at the same moment waits for this row, or is seen here: `order_create` takes it as well.
-        Certificate.objects.select_for_update().get(pk=certificate.pk)
+        # An order or a binding made at the same moment waits for this row, or is seen here.
+        certificate_lock(certificate)
         if places := certificate_uses(certificate):
             raise ConflictError(
                 f"{certificate.name} is {'; it is '.join(places)}.",
@@ -82,28 +86,48 @@ def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
 def certificate_restore(certificate: Certificate, *, actor: Actor) -> None:
     """As it was before it was deleted, under the same id. Raises InputError where it was not deleted, ConflictError
     where the same certificate has been taken in again since."""
-    row = Certificate.objects.select_related("current").get(pk=certificate.pk)
-    if row.deleted_at is None:
-        raise InputError(f"{row.name} is not deleted.")
-    if row.current is not None:
-        again = CertificateVersion.objects.filter(
-            fingerprint_sha256=row.current.fingerprint_sha256,
-            certificate__deleted_at=None,
-            certificate__organization=row.organization_id,
-        ).first()
-        if again is not None:
-            raise ConflictError(
-                f"{again.certificate.name} ({again.certificate_id}) is the same certificate, taken in again since.",
-                advice="Use that one, or delete it first.",
-                code="known",
-            )
     with transaction.atomic():
+        state_lock()  # whoever takes the same certificate in at this moment finds it here, or is found
+        row = certificate_lock(certificate)
+        if row.deleted_at is None:
+            raise InputError(f"{row.name} is not deleted.")
+        _refuse_taken_again(row)
         taken = Certificate.objects.filter(deleted_at=None, export_name=row.export_name).exclude(export_name="")
-        changes = {"deleted_at": None, "next_check_at": clock.now()}
-        if not Certificate.objects.filter(pk=row.pk, deleted_at=row.deleted_at).update(
-            **changes, **({"export_name": ""} if taken.exists() else {})
-        ):
-            raise ConflictError(f"{row.name} was restored or removed meanwhile.")
+        changes = {"deleted_at": None, "next_check_at": clock.now(), **({"export_name": ""} if taken.exists() else {})}
+        Certificate.objects.filter(pk=row.pk).update(**changes)
         names_write(row, row.current.names if row.current else [])
         audit_record(actor, "certificate.restore", row, after=certificate_summary(row))
     certificate.refresh_from_db()
+
+
+def certificates_prune(moment: datetime) -> int:
+    """Remove for good what was deleted long ago, with its versions; returns how many went."""
+    gone = Q(deleted_at__lt=moment - KEPT)
+    rows = Certificate.objects.filter(gone).exclude(orders__challenges__isnull=False)
+    return sum(map(_removed, list(rows.values_list("pk", flat=True)), repeat(gone)))
+
+
+def _removed(pk: UUID, gone: Q) -> bool:
+    """Not one that was restored a moment ago, nor one that is bound by hand in the database: it is served."""
+    try:
+        with transaction.atomic():
+            row = Certificate.objects.select_for_update().filter(gone, pk=pk).first()
+            return row is not None and bool(row.delete())
+    except ProtectedError:
+        return False
+
+
+def _refuse_taken_again(row: Certificate) -> None:
+    if row.current is None:
+        return
+    again = CertificateVersion.objects.filter(
+        fingerprint_sha256=row.current.fingerprint_sha256,
+        certificate__deleted_at=None,
+        certificate__organization=row.organization_id,
+    ).first()
+    if again is not None:
+        raise ConflictError(
+            f"{again.certificate.name} ({again.certificate_id}) is the same certificate, taken in again since.",
+            advice="Use that one, or delete it first.",
+            code="known",
+        )

@@ -176,7 +176,12 @@ def _issued(
             passed[place] = linted(one, found)
         except LintRefused as error:
             batch.outcomes[place] = Outcome(items[place], error=error)
-    register(authority, list(passed.values()))
+    try:
+        register(authority, list(passed.values()))
+    except NotAllowed as error:
+        for place in passed:
+            batch.outcomes[place] = Outcome(items[place], error=error)
+        passed = {}
     fresh = {
         place: Fresh(
             sign(one, issuer.key), one.key, one.wish.as_json(), items[place].properties, items[place].auto_renew
@@ -233,6 +238,20 @@ def authority_issuer(authority: Authority, passphrase: str = "") -> Issuer:
 
 def _issuer_without_key(authority: Authority) -> Issuer:
     """The same with a throw-away key of the same kind, for what is only looked at."""
+    _signing_check(authority)
+    certificate = authority_certificate(authority)
+    key = throwaway(key_type_of(certificate.public_key()))
+    return Issuer(certificate, key, authority_above(authority), **_addresses(authority))
+
+
+def _signing_check(authority: Authority) -> None:
+    """Raises NotAllowed where it signs no more."""
+    if authority.certificate.deleted_at is not None:
+        raise NotAllowed(
+            f"{authority} is deleted and signs no more certificates.",
+            advice="Restore it first, or choose another CA.",
+            code="authority-deleted",
+        )
     if authority.retired_at is not None:
         raise NotAllowed(
             f"{authority} was retired on {authority.retired_at:%Y-%m-%d} and signs no more certificates.",
@@ -245,9 +264,6 @@ def _issuer_without_key(authority: Authority) -> Issuer:
             advice="Choose another CA.",
             code="authority-revoked",
         )
-    certificate = authority_certificate(authority)
-    key = throwaway(key_type_of(certificate.public_key()))
-    return Issuer(certificate, key, authority_above(authority), **_addresses(authority))
 
 
 def _addresses(authority: Authority) -> dict[str, str]:
@@ -341,9 +357,15 @@ def linted(prepared: Prepared, findings: tuple[Finding, ...]) -> Prepared:
 
 
 def register(authority: Authority, prepared: Sequence[Prepared]) -> None:
-    """The keys and the rows of the register, before anything is signed."""
+    """The keys and the rows of the register, before anything is signed. Raises NotAllowed where the authority was
+    retired or revoked since it was looked at: many certificates take their time."""
     with transaction.atomic():
-        PrivateKey.objects.bulk_create(one.key for one in prepared if one.key is not None and one.key._state.adding)
+        _signing_check(Authority.objects.select_related("certificate__current").defer("crl_der").get(pk=authority.pk))
+        new = [one.key for one in prepared if one.key is not None and one.key._state.adding]
+        PrivateKey.objects.bulk_create(key for key in new if key.sealed)
+        for key in new:
+            if not key.sealed:
+                _key_known(key)
         IssuedCertificate.objects.bulk_create(
             IssuedCertificate(
                 authority=authority,
@@ -353,6 +375,13 @@ def register(authority: Authority, prepared: Sequence[Prepared]) -> None:
             )
             for one in prepared
         )
+
+
+def _key_known(row: PrivateKey) -> None:
+    """That of a request: somebody else may have brought the same one meanwhile, or this batch holds it twice."""
+    fields = {"key_type": row.key_type, "held": row.held}
+    stored, _ = PrivateKey.objects.get_or_create(spki_sha256=row.spki_sha256, defaults={"pk": row.pk, **fields})
+    row.pk, row._state.adding = stored.pk, False
 
 
 def sign(prepared: Prepared, key: Key) -> x509.Certificate:

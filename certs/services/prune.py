@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.contrib.sessions.models import Session
-from django.db.models import Model, ProtectedError, QuerySet
+from django.db.models import Model, QuerySet
 
 from certs.models import (
     Alarm,
     AuditEvent,
     BulkJob,
-    Certificate,
     JobEvent,
     LedgerEntry,
     Listener,
@@ -23,6 +22,7 @@ from certs.models import (
     WorkerBeat,
 )
 from certs.services.crls import register_prune
+from certs.services.deletion import certificates_prune
 from certs.services.idempotency import idempotency_prune
 from certs.services.intake import intakes_prune
 from certs.services.keys import keys_prune
@@ -34,7 +34,6 @@ AUDIT = timedelta(days=730)
 JOBS = timedelta(days=90)
 ALARMS = timedelta(days=90)
 LINKS = timedelta(days=7)
-DELETED = timedelta(days=30)
 SILENT = timedelta(days=7)  # processes of a node that is no more; a living one writes every few seconds or at a tick
 _BATCH = 500
 
@@ -66,7 +65,7 @@ def prune_run() -> Pruned:
     # One whose answers could not be taken away again stays until they are.
     ended = Order.objects.filter(finished_at__lt=moment - JOBS, challenges=None)
     return Pruned(
-        certificates=_deleted_certificates(moment),
+        certificates=certificates_prune(moment),
         # An order that brought a current version stays: the brake of the renewal counts from it.
         orders=_remove(ended.filter(version=None)) + _remove(ended.filter(version__current_of=None)),
         rebinds=_remove(Rebind.objects.filter(finished_at__lt=moment - JOBS)),
@@ -83,17 +82,6 @@ def prune_run() -> Pruned:
         idempotency_keys=idempotency_prune(),
         intakes=intakes_prune(),
     )
-
-
-def _deleted_certificates(moment: datetime) -> int:
-    count = 0
-    for row in Certificate.objects.filter(deleted_at__lt=moment - DELETED).exclude(orders__challenges__isnull=False):
-        try:
-            row.delete()
-        except ProtectedError:
-            continue  # bound since by hand in the database; it is served, so it stays
-        count += 1
-    return count
 
 
 def _silent_processes(limit: datetime) -> int:

@@ -8,9 +8,12 @@ from django.db.models import QuerySet
 
 from certs.domain.client_auth import Mode
 from certs.domain.errors import ConflictError, InputError
+from certs.domain.keys import spki_sha256
+from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.models import Certificate, TrustedAuthority
-from certs.services.access import PORTAL, Actor, needs, require
+from certs.services.access import PORTAL, Actor, may, needs, require
+from certs.services.certificates import certificate_lock
 from certs.services.events import audit_record
 from certs.services.portal_state import generation_bump, state_get
 
@@ -34,12 +37,14 @@ def trusted_set(
 ) -> None:
     """What it is trusted for; nothing at all takes it off the list.
 
-    Raises InputError for what is no CA, ConflictError where the listener would be left without an authority.
+    Raises InputError for what is no CA, ConflictError where people could be locked out of the listener.
     """
     version = certificate.current
     trusted_check(certificate.name, is_ca=version is not None and version.is_ca, clients=clients, log_in=log_in)
     wanted = {"outbound": outbound, "clients": clients, "log_in": log_in}
     with transaction.atomic():
+        if certificate_lock(certificate).deleted_at is not None:
+            raise ConflictError(f"{certificate.name} is deleted.", advice="Restore it first.")
         before = TrustedAuthority.objects.select_for_update().filter(certificate=certificate).first()
         was = {name: bool(before and getattr(before, name)) for name in wanted}
         if was == wanted:
@@ -68,8 +73,15 @@ def trusted_check(name: str, *, is_ca: bool, clients: bool, log_in: bool) -> Non
 
 
 def log_in_guard(certificate: Certificate, *, actor: Actor) -> None:
-    """Before this CA signs anything: who may have one of its certificates can be anybody here. Raises NotAllowed."""
-    if TrustedAuthority.objects.filter(certificate=certificate, log_in=True).exists():
+    """Before this CA signs anything: who may have one of its certificates can be anybody here. Raises NotAllowed.
+
+    A CA is its name and its key: the store may hold it more than once, and trust another of its certificates.
+    """
+    if may(actor, Right.PERSON) or certificate.current is None:
+        return
+    logging_in = TrustedAuthority.objects.filter(log_in=True, certificate__current__subject=certificate.current.subject)
+    own = _public_key_of(certificate.current.leaf_pem)
+    if any(_public_key_of(pem) == own for pem in logging_in.values_list("certificate__current__leaf_pem", flat=True)):
         require(actor, Right.PERSON)
 
 
@@ -106,9 +118,20 @@ class _Outbound:
 outbound = _Outbound()
 
 
+def _public_key_of(leaf_pem: str) -> str:
+    return spki_sha256(certificates_read(leaf_pem.encode())[0].public_key())
+
+
 def _last_guard(certificate: Certificate) -> None:
+    mode = state_get().client_auth
+    if mode == Mode.REQUIRED:
+        raise ConflictError(
+            f"The listener requires a client certificate: whoever has one of {certificate.name} would be locked out.",
+            advice="Make client certificates optional first, and require them again afterwards.",
+            code="required",
+        )
     others = TrustedAuthority.objects.filter(clients=True).exclude(certificate=certificate)
-    if state_get().client_auth != Mode.OFF and not others.exists():
+    if mode != Mode.OFF and not others.exists():
         raise ConflictError(
             f"The listener asks for client certificates, and {certificate.name} is the only CA whose are accepted.",
             advice="Switch client certificates off first, or accept another CA.",

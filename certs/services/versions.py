@@ -9,7 +9,7 @@ from certs.domain.roles import Right
 from certs.models import Binding, Certificate, CertificateVersion
 from certs.services.access import Actor, needs
 from certs.services.bindings import binding_check
-from certs.services.certificates import version_make_current
+from certs.services.certificates import certificate_lock, version_make_current
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 
@@ -31,17 +31,20 @@ def version_use(certificate: Certificate, version: CertificateVersion, *, actor:
     """
     if version.certificate_id != certificate.pk:
         raise InputError("This version belongs to another certificate.")
-    if version.revoked_at is not None or (version.key and version.key.compromised_at is not None):
-        raise ConflictError("This version was revoked; clients would refuse it.", advice="Use another one, or renew.")
-    wanted = Certificate.objects.select_related("current").get(pk=certificate.pk)
-    before = wanted.current.fingerprint_sha256 if wanted.current else ""
-    wanted.current = version
-    bound = list(Binding.objects.filter(certificate=wanted).values_list("server_name", flat=True))
-    for name in bound or [""]:
-        binding_check(name, wanted)
-    if bound:
-        hsts_guard(dict.fromkeys(bound, wanted))
     with transaction.atomic():
+        wanted = certificate_lock(certificate)
+        before = wanted.current.fingerprint_sha256 if wanted.current else ""
+        version = wanted.versions.select_related("key").get(pk=version.pk)  # revoked since it was read, perhaps
+        if version.revoked_at is not None or (version.key and version.key.compromised_at is not None):
+            raise ConflictError(
+                "This version was revoked; clients would refuse it.", advice="Use another one, or renew."
+            )
+        wanted.current = version
+        bound = list(Binding.objects.filter(certificate=wanted).values_list("server_name", flat=True))
+        for name in bound or [""]:
+            binding_check(name, wanted)
+        if bound:
+            hsts_guard(dict.fromkeys(bound, wanted))
         version_make_current(certificate, version)
         audit_record(
             actor,
