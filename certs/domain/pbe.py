@@ -155,7 +155,7 @@ def pkcs12_derive(password: str | None, stretching: Stretching, length: int, pur
     """RFC 7292 appendix B.2. `purpose` is 1 for a key, 2 for a vector, 3 for a MAC."""
     return effort.derive(
         "pkcs12",
-        stretching.rounds,
+        _rounds(stretching.rounds, length, stretching.hash),
         lambda: _pkcs12_derive(password, stretching, length, purpose),
         password,
         stretching,
@@ -182,6 +182,11 @@ def _pkcs12_derive(password: str | None, stretching: Stretching, length: int, pu
             ((int.from_bytes(part, "big") + addend) % (1 << 8 * size)).to_bytes(size, "big") for part in parts
         )
     return made[:length]
+
+
+def _rounds(asked: int, length: int, hash_: str) -> int:
+    """Each digest's worth of the result takes all of them again (RFC 8018 §5.2, RFC 7292 §B.2)."""
+    return asked * -(-length // hashlib.new(hash_).digest_size)
 
 
 def _stretch(octets: bytes, size: int) -> bytes:
@@ -221,7 +226,7 @@ def _derivation(algorithm: algos.KdfAlgorithm, length: int, effort: Effort) -> C
     def derive(password: str) -> bytes:
         return effort.derive(
             "pbkdf2",
-            rounds,
+            _rounds(rounds, length, hash_),
             lambda: hashlib.pbkdf2_hmac(hash_, password.encode(), salt, rounds, length),
             password,
             salt,

@@ -6,6 +6,7 @@ cannot be read is named with its reason.
 
 import io
 import os
+import posixpath
 import stat
 import tarfile
 import zlib
@@ -23,6 +24,7 @@ ARCHIVE_BYTES = 20 * 1024 * 1024  # of an upload, as it comes
 ARCHIVE_FILES = 20_000
 ARCHIVE_CONTENT = 100 * 1024 * 1024
 _DEEPEST = 8
+_LONGEST = 4096  # of a path: Linux knows none that is longer
 
 Wanted = Callable[[str], bool]
 
@@ -41,11 +43,13 @@ class _Reading:
     files: dict[str, bytes] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    entries: int = 0
     total: int = 0
 
     def count(self, size: int) -> None:
-        self.total += size
-        if len(self.files) + len(self.links) >= self.most_files or self.total > self.most_bytes:
+        """Every entry, read or not: a broken archive may lead back to its own beginning."""
+        self.entries, self.total = self.entries + 1, self.total + size
+        if self.entries > self.most_files or self.total > self.most_bytes:
             raise InputError(
                 f"{self.place} holds more than {self.most_files} files or {self.most_bytes // 1024**2} MiB.",
                 advice="Give the directory of certbot or acme.sh itself, or a copy of it without what is not needed.",
@@ -108,6 +112,7 @@ def _file(reading: _Reading, file: Path, path: str) -> None:
     try:
         data = file_read(file)
     except InputError as error:
+        reading.count(0)
         reading.unread[path] = error.message
         return
     reading.count(len(data))
@@ -180,8 +185,9 @@ def _member(reading: _Reading, archive: tarfile.TarFile, member: tarfile.TarInfo
     path = _inside(PurePosixPath(member.name))
     if member.isdir():
         return
-    if not path:
-        reading.unread[member.name[:200]] = "its name leads out of the archive"
+    if not path or len(path) > _LONGEST:
+        why = "too long" if path else "one that leads out of the archive"
+        reading.unread[member.name[:200]] = f"its name is {why}"
     elif member.issym():
         raw[path] = member.linkname
     elif member.islnk():
@@ -208,12 +214,9 @@ def _inside(path: PurePosixPath) -> str:
 
 
 def _bared(reading: _Reading, raw: dict[str, str], wanted: Wanted) -> Tree:
-    paths = [*reading.files, *raw]
-    tops = {PurePosixPath(path).parts[0] for path in paths}
-    cut = ""
-    while len(tops) == 1 and all("/" in path[len(cut) :] for path in paths):
-        cut += f"{tops.pop()}/"
-        tops = {PurePosixPath(path[len(cut) :]).parts[0] for path in paths}
+    folders = [str(PurePosixPath(path).parent) for path in (*reading.files, *raw)]
+    common = posixpath.commonpath(folders) if folders else ""
+    cut = f"{common}/" if common not in ("", ".") else ""
     unread = dict(reading.unread)
     links = {}
     for path, target in raw.items():

@@ -18,7 +18,7 @@ from certs.domain.bundle_items import NAME_LIMIT, BundleRefused, GivenFile, Item
 from certs.domain.bundle_order import Bundle
 from certs.domain.certinfo import issuer_urls
 from certs.domain.errors import BinderyError, InputError, StoreRefused
-from certs.domain.pbe import Effort
+from certs.domain.pbe import Effort, Stretching, pkcs12_derive
 from certs.domain.pkcs12 import pkcs12_read
 from certs.domain.texts import text_of
 from tests.harness import bundles, pki
@@ -279,6 +279,16 @@ def test_all_files_of_an_upload_share_the_rounds() -> None:
     assert effort.left == 904
     with pytest.raises(StoreRefused, match="rounds"):
         pkcs12_read(bundles.p12(), [PASSWORD], effort)
+
+
+def test_a_long_result_of_a_derivation_is_paid_by_its_length() -> None:
+    """Each digest's worth of it takes all the rounds again."""
+    effort = Effort(left=10_000)
+    stretching = Stretching(b"salt", 3000, "sha1")
+    pkcs12_derive("x", stretching, 20, 1, effort)
+    assert effort.left == 7000
+    pkcs12_derive("x", stretching, 24, 2, effort)
+    assert effort.left == 1000
 
 
 def test_more_files_or_more_of_them_than_allowed() -> None:

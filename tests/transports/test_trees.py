@@ -4,6 +4,8 @@ import gzip
 import io
 import os
 import tarfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,25 @@ def test_an_absolute_path_is_one_of_the_archive() -> None:
     assert archive_read(packed(("/etc/a", b"1"), ("/srv/b", b"2")), "x").files == {"etc/a": b"1", "srv/b": b"2"}
 
 
+def test_a_path_without_end_takes_no_time() -> None:
+    """Each directory of it was once taken off by itself."""
+    begun = time.perf_counter()
+    tree = archive_read(packed(("a/" * 500_000 + "b", b"1"), ("a/" * 2000 + "good", b"2")), "x")
+    assert time.perf_counter() - begun < 2
+    assert tree.files == {"good": b"2"}
+    assert list(tree.unread.values()) == ["its name is too long"]
+
+
+def test_an_archive_that_leads_back_to_its_beginning_ends() -> None:
+    """A size below nothing (CVE-2025-8194): the same member comes again and again."""
+    member = special("a/b", tarfile.FIFOTYPE)
+    member.size = -512
+    looped = member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024
+    with suppress(InputError):
+        archive_read(looped, "x")
+    assert archive_read(packed(("a/good", b"1")), "x").files == {"good": b"1"}
+
+
 def test_bombs_end_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "ARCHIVE_CONTENT", 1024 * 1024)
     with pytest.raises(InputError, match="unpacks to more than 1 MiB"):
@@ -129,6 +150,8 @@ def test_bombs_end_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "ARCHIVE_FILES", 3)
     with pytest.raises(InputError, match="more than 3 files"):
         archive_read(packed(*((f"a/{number}", b"") for number in range(9))), "many.tar.gz")
+    with pytest.raises(InputError, match="more than 3 files"):
+        archive_read(packed(*(special(f"a/{number}", tarfile.FIFOTYPE) for number in range(9))), "pipes.tar.gz")
     monkeypatch.setattr(trees, "ARCHIVE_BYTES", 100)
     with pytest.raises(InputError, match="is larger than"):
         archive_read(os.urandom(200), "large.tar.gz")
