@@ -2,11 +2,15 @@
 
 import ast
 import re
+import shlex
 import subprocess
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands, load_command_class
+from django.core.management import CommandError, get_commands, load_command_class
 
 from certs.domain.options import options_of
 from certs.services.challenges import solver_kinds
@@ -32,6 +36,7 @@ ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]*)` \|\s*(.*?)\s*\| (.*?) \|$", re.MULTIL
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+@cache
 def variables_read() -> dict[str, str]:
     """Name → default, as the typed readers of portal/env.py are called."""
     found: dict[str, str] = {}
@@ -94,26 +99,46 @@ def own_commands() -> list[str]:
     return sorted(name for name, app in get_commands().items() if app == "certs")
 
 
+def parser_of(name: str) -> ArgumentParser:
+    return load_command_class("certs", name).create_parser("manage.py", name)
+
+
+def verbs_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """The parser of each second word, where a command has them."""
+    groups = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]
+    return {verb: own for group in groups for verb, own in group.items()}
+
+
 @pytest.mark.parametrize("name", own_commands())
-def test_every_command_and_each_of_its_options_says_what_it_does(name: str) -> None:
+def test_every_command_and_each_of_its_words_says_what_it_does(name: str) -> None:
     command = load_command_class("certs", name)
     assert len(command.help) > 20
-    own = [
-        action
-        for action in command.create_parser("manage.py", name)._actions
-        if action.option_strings and not action.help
+    parser = parser_of(name)
+    silent = [
+        f"{own.prog} {action.dest}"
+        for own in (parser, *verbs_of(parser).values())
+        for action in own._actions
+        if not action.help and not isinstance(action, _SubParsersAction)
     ]
-    assert not own
+    assert not silent
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    wrong = [
-        target
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
-        if "://" not in target and not target.startswith("mailto:") and not (document.parent / target).exists()
-    ]
+    wrong = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", document.read_text()):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        file = document.parent / target if target else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            wrong.append(f"{target}#{anchor}")
     assert not wrong
+
+
+def anchors(document: Path) -> set[str]:
+    """Of its headings, as GitHub and GitLab make them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
@@ -123,6 +148,49 @@ def test_commands_named_in_documents_exist(document: Path) -> None:
     targets = set(make_targets())
     wrong = [f"manage.py {name}" for name in re.findall(r"manage\.py ([a-z_]+)", text) if name not in known]
     wrong += [f"make {name}" for name in re.findall(r"`make ([a-z0-9-]+)", text) if name not in targets]
+    assert not wrong
+
+
+PROGRAM = re.compile(r"(?:manage\.py|sudo bindery) ([a-z_]+(?: .+)?)")
+
+
+def lines_shown(text: str) -> Iterator[list[str]]:
+    """The words behind manage.py of each line of the code blocks, without what explains them."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(r"(?:^ {4}\S.*\n)+", text, re.MULTILINE)
+    for line in "\n".join(blocks).splitlines():
+        if found := PROGRAM.search(line):
+            yield shlex.split(re.split(r" {2,}|[|>&;…]", found.group(1))[0], comments=True)
+
+
+def words_named(text: str) -> Iterator[list[str]]:
+    """The same of code in the running text, which may be only the beginning of a command."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for span in re.findall(r"`([^`]+)`", prose):
+        if found := PROGRAM.match(" ".join(span.split())):
+            yield found.group(1).split()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_commands_shown_in_documents_can_be_given_like_that(document: Path) -> None:
+    own, wrong = own_commands(), []
+    for name, *words in lines_shown(document.read_text()):
+        try:
+            if name in own:
+                parser_of(name).parse_args(words)
+        except CommandError as error:
+            wrong.append(f"{name} {' '.join(words)}: {error}")
+    for name, *words in words_named(document.read_text()):
+        if name not in own:
+            continue
+        parser = parser_of(name)
+        verbs = verbs_of(parser)
+        if verbs and words and words[0].islower() and words[0] not in verbs:
+            wrong.append(f"{name} {words[0]}")
+        known = {
+            flag for each in (parser, *verbs.values()) for action in each._actions for flag in action.option_strings
+        }
+        wrong += [f"{name}: {word}" for word in words if word.startswith("-") and word not in known]
     assert not wrong
 
 

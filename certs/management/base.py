@@ -6,7 +6,9 @@ command itself refuses or fails at is FAILED. `management/outcome.py` adds those
 A command with several verbs (`certs`, `ca`) is a VerbCommand: each verb is a BinderyCommand of its own.
 """
 
+import json
 import sys
+from argparse import _ActionsContainer
 from typing import Any, ClassVar, Literal, NoReturn
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -20,6 +22,10 @@ UNFIT = 6  # code and database do not fit each other: starting again does not he
 UNCHECKED = 7  # nothing is wrong, but not everything could be looked at
 PARTLY = 8  # some was done; what was not, and why, is told
 INTERRUPTED = 130
+
+
+def json_argument(parser: _ActionsContainer, about: str = "print one JSON document instead of lines") -> None:
+    parser.add_argument("--json", action="store_true", help=about)
 
 
 class CommandFailure(Exception):
@@ -44,6 +50,10 @@ class BinderyCommand(BaseCommand):
 
     def fail(self, message: str) -> NoReturn:
         raise CommandFailure(message)
+
+    def print_json(self, document: object) -> None:
+        """The one document of --json, on standard output; whatever else is said goes to standard error."""
+        self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
 
     def handle(self, *args: Any, **options: Any) -> None:
         code = self._outcome(*args, **options)

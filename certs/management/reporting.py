@@ -1,11 +1,10 @@
 """The base of the commands that renew: their shared options, the wait, and what they print and return."""
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from typing import Any
 
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.outcome import Outcome, document, exit_code, outcome_of, summary
 from certs.management.waiting import TIMEOUT, orders_await
 from certs.models import Certificate
@@ -42,7 +41,7 @@ def seconds(text: str) -> float:
 
 class RenewingCommand(BinderyCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
         parser.add_argument("--exit-code", action="store_true", help="exit with 10 when something was renewed")
         parser.add_argument(
             "--inline", action="store_true", help="do the work in this process instead of the queue's workers"
@@ -81,7 +80,7 @@ class RenewingCommand(BinderyCommand):
     def report(self, outcomes: Sequence[Outcome], options: dict[str, Any]) -> int:
         code = exit_code(outcomes, tell_renewed=options["exit_code"])
         if options["json"]:
-            self.stdout.write(json.dumps(document(outcomes, code), indent=2))
+            self.print_json(document(outcomes, code))
             return code
         for outcome in outcomes:
             self.stdout.write(outcome.text)

@@ -131,3 +131,60 @@ def test_one_from_elsewhere(tmp_path: Path) -> None:
 def test_none_yet() -> None:
     assert "There is none yet" in ca("list").out
     assert ca("list", "--json").json == {"authorities": []}
+
+
+def test_what_is_asked_of_the_other_kind_of_ca_is_refused(root: Authority) -> None:
+    refused = run("certs", "issue", "--ca", "Root", "a.internal", "--bind")
+    assert (refused.code, "--bind" in refused.err) == (4, True)
+    refused = run("certs", "issue", "a.example.com", "--days", "30", "--inline")
+    assert (refused.code, "--days" in refused.err) == (4, True)
+    assert not Certificate.objects.filter(name__in=["a.internal", "a.example.com"]).exists()
+
+
+def test_a_ca_whose_key_is_elsewhere_is_signed(root: Authority, tmp_path: Path) -> None:
+    from certs.domain.csr import csr_make
+    from certs.domain.keys import key_generate
+
+    (tmp_path / "below.csr").write_text(csr_make(key_generate("ec-p256"), []))
+    words = ["--csr", tmp_path / "below.csr", "--is-ca", "--path-length", "0", "--permit", "corp.internal", "--no-aia"]
+    ran = ca("issue", "Root", *words, "--subject", "CN=Below", "--json")
+    assert ran.code == 0, ran
+    (below, *_) = certificates_read(ran.json["certificates"][0]["chain"].encode())
+    assert below.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    permitted = below.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    assert permitted == [x509.DNSName("corp.internal")]
+    with pytest.raises(x509.ExtensionNotFound):
+        below.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
+
+
+def test_what_is_gone_is_revoked_by_its_serial_number_and_a_hold_released(root: Authority) -> None:
+    assert ca("issue", "Root", "a.internal", "--no-auto-renew").code == 0
+    row = Certificate.objects.get(name="a.internal")
+    assert row.current is not None
+    serial = row.current.serial
+    assert run("certs", "delete", "a.internal").code == 0
+    assert ca("revoke", "Root", serial, "--reason", "certificateHold").code == 0
+    assert root.issued.get(serial=serial).reason == "certificateHold"
+    assert ca("release", "Root", serial).code == 0
+    assert root.issued.get(serial=serial).revoked_at is None
+    assert ca("release", "Root", serial).code == 4
+    assert ca("revoke", "Root", "1234").code == 4
+
+
+def test_revoked_by_its_name_for_a_reason_that_only_our_own_cas_know(root: Authority) -> None:
+    assert ca("issue", "Root", "a.internal", "--no-auto-renew").code == 0
+    done = run("certs", "revoke", "a.internal", "--reason", "privilegeWithdrawn", "--json")
+    assert done.json["version"]["revocationReason"] == "privilegeWithdrawn"
+
+
+def test_the_address_is_shown() -> None:
+    assert ca("address").out == "http://pki.example.test\n"
+    state_update(pki_base_url="", pki_base_url_confirmed_at=None)
+    assert ca("address").code == 4
+
+
+def test_one_that_signs_itself() -> None:
+    made = run("certs", "self-signed", "a.internal", "10.0.0.1", "--days", "30", "--tag", "lab", "--json")
+    assert (made.json["selfSigned"], made.json["sans"]) == (True, ["a.internal", "10.0.0.1"])
+    assert "signed by itself, until" in run("certs", "self-signed", "b.internal").out
+    assert run("certs", "self-signed", "not a host").code == 4

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_key_pair() -> None:
-    done = run("certs", "key-pair", "--key", "ed25519", "--name", "Tokens", "--tag", "jwt")
+    done = run("certs", "key-pair", "--key-type", "ed25519", "--name", "Tokens", "--tag", "jwt")
     row = Certificate.objects.get()
     assert done.code == 0
     assert str(row.pk) in done.out
@@ -51,7 +51,7 @@ def test_the_next_version_is_asked_for_with_the_same_key_or_a_new_one() -> None:
     assert row.current.key is not None
     assert first.spki_sha256 == row.current.key.spki_sha256
     assert run("certs", "request", "other.example", "--of", "own.example").code != 0
-    assert run("certs", "request", "--of", "own.example", "--key", "ec-p384").code != 0  # one waits already
+    assert run("certs", "request", "--of", "own.example", "--key-type", "ec-p384").code != 0  # one waits already
 
 
 def test_a_key_pair_is_asked_a_certificate_for() -> None:

@@ -1,15 +1,14 @@
-import json
 from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
 
 from certs.api.documents import id_of
 from certs.management.authorities.finding import authority_find
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.reporting import ACTOR
 from certs.management.tables import facts_lines, table_lines, terminal_width
 from certs.models import Authority, IssuedCertificate
-from certs.selectors import authorities_visible_to, certificate_shown
+from certs.selectors import authorities_visible_to, certificate_shown, issued_living
 from certs.services.pki import pki_base_url, pki_urls
 from portal import clock
 
@@ -18,7 +17,7 @@ class ListVerb(BinderyCommand):
     help = "List our own CAs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+        json_argument(parser, "print one JSON document instead of a table")
 
     def run(self, *args: Any, **options: Any) -> int | None:
         found = authorities_visible_to(ACTOR).select_related(
@@ -27,7 +26,7 @@ class ListVerb(BinderyCommand):
         rows = list(found.order_by("certificate__name", "pk"))
         if options["json"]:
             documents = [authority_document(row) for row in rows]
-            self.stdout.write(json.dumps({"authorities": documents}, indent=2, ensure_ascii=False))
+            self.print_json({"authorities": documents})
             return None
         head = ("EXPIRES", "STATE", "BELOW", "CRL UNTIL", "ID", "NAME")
         lines = table_lines(head, [_row(row) for row in rows], width=terminal_width())
@@ -40,13 +39,13 @@ class ShowVerb(BinderyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("ca", metavar="CA", help="its name or id")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int | None:
         row = authority_find(options["ca"])
         document = authority_document(row)
         if options["json"]:
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.print_json(document)
             return None
         facts = [(name, _text(value)) for name, value in document.items()]
         self.stdout.write("\n".join(facts_lines(facts)))
@@ -71,7 +70,7 @@ def authority_document(row: Authority) -> dict[str, Any]:
         "profiles": list(row.profiles),
         "from": _moment(version.not_before if version else None),
         "to": _moment(version.not_after if version else None),
-        "issued": signed.filter(not_after__gt=clock.now()).count(),
+        "issued": issued_living(clock.now()).filter(authority=row).count(),
         "revoked": signed.filter(revoked_at__isnull=False).count(),
         "crlNumber": row.crl_number,
         "crlNextUpdate": _moment(row.crl_next_update),

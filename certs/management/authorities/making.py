@@ -1,4 +1,3 @@
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,22 @@ from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.wishes import Wish
 from certs.management.authorities.finding import authority_find
 from certs.management.authorities.listing import authority_document
-from certs.management.base import BinderyCommand
+from certs.management.base import UNCHECKED, BinderyCommand, json_argument
+from certs.management.diagnosis import WRONG
 from certs.management.passwords import password_argument, password_given, password_new
 from certs.management.reporting import ACTOR
-from certs.management.store import issuing
 from certs.models import Authority
 from certs.services.authorities import authority_create, authority_import
 from certs.services.certificates import Properties
-from certs.services.pki import pki_base_url_check, pki_base_url_confirm, pki_base_url_warning
+from certs.services.pki import (
+    pki_base_url_check,
+    pki_base_url_confirm,
+    pki_base_url_required,
+    pki_base_url_warning,
+)
 
 _PASSPHRASE, _PARENT, _PASSWORD = "--passphrase-file", "--parent-passphrase-file", "--password-file"
+_CODES = {True: 0, False: WRONG, None: UNCHECKED}
 _OFFLINE = "a passphrase of its own, which is stored nowhere: then it is offline, and signs nothing without a person"
 
 
@@ -91,35 +96,28 @@ class ImportVerb(BinderyCommand):
         return None
 
 
-class IssueVerb(issuing.IssueVerb):
-    """`certs issue --ca CA`, with the CA as the first word."""
-
-    help = "Issue certificates from one of our own CAs, one per argument."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("authority", metavar="CA", help="its name or id")
-        super().add_arguments(parser)
-
-    def run(self, *args: Any, **options: Any) -> int:
-        return super().run(*args, **{**options, "ca": options["authority"]})
-
-
 class AddressVerb(BinderyCommand):
-    help = "Confirm the plain-HTTP address that stands in what our CAs sign, or show what is known of one."
+    help = "Confirm the plain-HTTP address that stands in what our CAs sign; without one, show the address that does."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("url", metavar="URL", help="http://HOST[:PORT] that all clients reach, for years")
+        parser.add_argument(
+            "url", nargs="?", default="", metavar="URL", help="http://HOST[:PORT] that all clients reach, for years"
+        )
         parser.add_argument("--look", action="store_true", help="ask whether the portal answers there; store nothing")
         parser.add_argument(
             "--although-living", action="store_true", help="also where valid certificates hold another address"
         )
 
     def run(self, *args: Any, **options: Any) -> int | None:
+        if not options["url"]:
+            self.stdout.write(pki_base_url_required())
+            return None
         if warning := pki_base_url_warning(options["url"]):
             self.stderr.write(f"bindery: {warning}", self.style.WARNING)
         if options["look"]:
-            self.stdout.write(pki_base_url_check(options["url"]).text)
-            return None
+            found = pki_base_url_check(options["url"])
+            self.stdout.write(found.text)
+            return _CODES[found.ok]
         url = pki_base_url_confirm(options["url"], although_living=options["although_living"], actor=ACTOR)
         self.stdout.write(f"{url} stands in what is signed from now on.")
         return None
@@ -129,12 +127,12 @@ def _published(parser: ArgumentParser) -> None:
     password_argument(parser, _PASSPHRASE, _OFFLINE)
     parser.add_argument("--crl-days", type=int, default=7, metavar="N", help="how long its list stays good (7)")
     parser.add_argument("--no-aia", action="store_true", help="no addresses of issuer and lists in what it signs")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+    json_argument(parser)
 
 
 def _tell(command: BinderyCommand, made: Authority, deed: str, options: dict[str, Any]) -> None:
     if options["json"]:
-        command.stdout.write(json.dumps(authority_document(made), indent=2, ensure_ascii=False))
+        command.print_json(authority_document(made))
         return
     command.stdout.write(f"{made} {deed}. Its id is {made.pk}.")
     if made.offline:

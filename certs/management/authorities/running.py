@@ -1,17 +1,18 @@
 import base64
-import json
 import textwrap
 from argparse import ArgumentParser
 from typing import Any
 
+from certs.domain.revocation import OWN_REASONS, UNSPECIFIED
 from certs.management.authorities.finding import authority_find
 from certs.management.authorities.listing import authority_document
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.passwords import password_argument, password_given
 from certs.management.reporting import ACTOR
 from certs.management.store.exporting import file_place, file_write
 from certs.services.authorities import authority_renew, authority_retire
 from certs.services.crls import authority_publish, crl_days_change
+from certs.services.revocations import serial_release, serial_revoke
 
 _PASSPHRASE, _PARENT = "--passphrase-file", "--parent-passphrase-file"
 
@@ -26,7 +27,7 @@ class RenewVerb(BinderyCommand):
         )
         password_argument(parser, _PASSPHRASE, "its passphrase, of an offline root")
         password_argument(parser, _PARENT, "the passphrase of the CA above it")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int | None:
         row = authority_find(options["ca"])
@@ -39,10 +40,35 @@ class RenewVerb(BinderyCommand):
         )
         if options["json"]:
             document = authority_document(authority_find(str(row.pk)))
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.print_json(document)
         else:
             self.stdout.write(f"{row} is renewed, until {version.not_after:%Y-%m-%d}.")
         return None
+
+
+class RevokeVerb(BinderyCommand):
+    help = "Revoke a certificate that a CA has signed by its serial number, also one that is no longer stored."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        _signed(parser)
+        parser.add_argument(
+            "--reason", choices=list(OWN_REASONS), default=UNSPECIFIED, help="as RFC 5280 calls it (unspecified)"
+        )
+
+    def run(self, *args: Any, **options: Any) -> None:
+        done = serial_revoke(authority_find(options["ca"]), options["serial"], options["reason"], actor=ACTOR)
+        self.stdout.write(f"{done.subject or 'The certificate'} ({done.serial}) is revoked.")
+
+
+class ReleaseVerb(BinderyCommand):
+    help = "Take back a revocation with the reason certificateHold."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        _signed(parser)
+
+    def run(self, *args: Any, **options: Any) -> None:
+        done = serial_release(authority_find(options["ca"]), options["serial"], actor=ACTOR)
+        self.stdout.write(f"{done.subject or 'The certificate'} ({done.serial}) is valid again.")
 
 
 class CrlVerb(BinderyCommand):
@@ -94,6 +120,11 @@ class RetireVerb(BinderyCommand):
         authority_retire(row, actor=ACTOR, successor=successor)
         self.stdout.write(f"{row} is retired{f'; {successor} renews what it issued' if successor else ''}.")
         return None
+
+
+def _signed(parser: ArgumentParser) -> None:
+    parser.add_argument("ca", metavar="CA", help="its name or id")
+    parser.add_argument("serial", metavar="SERIAL", help="in hex, as `certs show` and openssl print it")
 
 
 def _pem(der: bytes) -> str:

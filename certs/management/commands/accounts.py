@@ -1,4 +1,3 @@
-import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from certs.acme.client import MAC_ALGORITHMS
 from certs.acme.directories import KNOWN, directory_label
 from certs.domain.errors import InputError
 from certs.domain.keys import SIZE_LIMIT
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.reporting import ACTOR
 from certs.models import AcmeAccount
 from certs.services.account_changes import (
@@ -34,7 +33,7 @@ class Command(BinderyCommand):
         parser.set_defaults(does=self._list, json=False)
         does = parser.add_subparsers(title="what to do", metavar="")
         listing = does.add_parser("list", help="every account, with its state (the default)")
-        listing.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(listing)
         listing.set_defaults(does=self._list)
         register = does.add_parser("register", help="register at a CA, now")
         register.add_argument("directory", metavar="CA", help=f"{', '.join(KNOWN)}, or the address of a directory")
@@ -74,7 +73,7 @@ class Command(BinderyCommand):
     def _list(self, options: dict[str, Any]) -> None:
         rows = list(selectors.accounts_all())
         if options["json"]:
-            self.stdout.write(json.dumps({"accounts": [_document(row) for row in rows]}, indent=2))
+            self.print_json({"accounts": [_document(row) for row in rows]})
             return
         for row in rows:
             self.stdout.write(_line(row))

@@ -1,11 +1,10 @@
 """`manage.py alarms`: what is open, as lines or as JSON."""
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 
 from certs.domain.alarms import Level, moment_shown
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.reporting import ACTOR
 from certs.models import Alarm
 from certs.services.alarm_delivery import alarms_deliver
@@ -18,7 +17,7 @@ class Command(BinderyCommand):
     help = "List the alarms that are open, the most urgent first; exits with 3 when there are any."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
         parser.add_argument("--seen", action="store_true", help="mark them as seen; they stay open until they are over")
         parser.add_argument("--deliver", action="store_true", help="send now what waits for the channels")
 
@@ -30,7 +29,7 @@ class Command(BinderyCommand):
         if options["seen"]:
             alarms_see(rows, actor=ACTOR)
         if options["json"]:
-            self.stdout.write(json.dumps([_document(row) for row in rows], indent=2))
+            self.print_json([_document(row) for row in rows])
         else:
             self._print(rows)
         return SOME if rows else 0

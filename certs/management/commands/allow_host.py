@@ -11,7 +11,9 @@ class Command(BinderyCommand):
     help = "Accept a host name or address in the browser's address bar; without a name, list what is accepted."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME")
+        parser.add_argument(
+            "names", nargs="*", metavar="NAME", help="host names or addresses; none: list all that are accepted"
+        )
         parser.add_argument("--remove", action="store_true", help="take back names that were added")
 
     def run(self, *args: Any, names: list[str], remove: bool, **options: Any) -> int:

@@ -5,7 +5,7 @@ from certs.management.commands import renew, revoke
 from certs.management.store.changing import DeleteVerb, RestoreVerb, TagVerb, UseVerb
 from certs.management.store.exporting import ExportVerb
 from certs.management.store.importing import ImportVerb
-from certs.management.store.issuing import IssueVerb
+from certs.management.store.issuing import IssueVerb, SelfSignedVerb
 from certs.management.store.listing import ListVerb
 from certs.management.store.requesting import KeyPairVerb, RequestVerb
 from certs.management.store.showing import ShowVerb
@@ -20,6 +20,7 @@ class Command(VerbCommand):
         "show": ShowVerb,
         "import": ImportVerb,
         "issue": IssueVerb,
+        "self-signed": SelfSignedVerb,
         "request": RequestVerb,
         "key-pair": KeyPairVerb,
         "export": ExportVerb,

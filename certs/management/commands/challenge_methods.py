@@ -3,7 +3,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from certs.domain.errors import InputError
-from certs.domain.options import options_of
 from certs.management.base import FAILED, BinderyCommand
 from certs.management.plugin_options import option_arguments, options_described, options_plain, options_typed
 from certs.management.reporting import ACTOR
@@ -18,6 +17,7 @@ from certs.services.methods import (
     method_delete,
     method_find,
     method_kind,
+    method_merged,
     method_shown,
     method_update,
 )
@@ -34,19 +34,19 @@ class Command(BinderyCommand):
         listing = deeds.add_parser("list", help="the methods there are, and what uses them")
         listing.add_argument("--json", action="store_true", help="as JSON")
         kinds = deeds.add_parser("kinds", help="the kinds there are; of one kind, its options")
-        kinds.add_argument("kind", nargs="?", default="", metavar="KIND")
+        kinds.add_argument("kind", nargs="?", default="", metavar="KIND", help="only this one, with all its options")
         option_arguments(kinds)
         add = deeds.add_parser("add", help="a new one")
-        add.add_argument("name", metavar="NAME")
+        add.add_argument("name", metavar="NAME", help="how to call it")
         add.add_argument("--kind", metavar="KIND", required=True, help="one of those that `kinds` lists")
         option_arguments(add)
         change = deeds.add_parser("change", help="change the options that are named, and leave the others")
-        change.add_argument("name", metavar="NAME")
+        change.add_argument("name", metavar="NAME", help="its name")
         change.add_argument("--rename", metavar="NAME", help="the new name")
         change.add_argument("--forget", metavar="OPTION", action="append", default=[], help="a secret to be dropped")
         option_arguments(change)
         test = deeds.add_parser("test", help="put an answer in place, look at it, and take it away again")
-        test.add_argument("name", metavar="NAME")
+        test.add_argument("name", metavar="NAME", help="its name")
         test.add_argument("dns_name", metavar="DNSNAME", help="a name that the method can prove")
         records = deeds.add_parser("records", help="what is to be put in place by hand for the orders that wait for it")
         records.add_argument(
@@ -56,7 +56,7 @@ class Command(BinderyCommand):
             help="say that the records of the order for this name are there, where no name server answers this server",
         )
         delete = deeds.add_parser("delete", help="one that no certificate uses")
-        delete.add_argument("name", metavar="NAME")
+        delete.add_argument("name", metavar="NAME", help="its name")
 
     def run(self, *args: Any, deed: str | None, **options: Any) -> int:
         return int(getattr(self, f"_{deed or 'list'}")(**options))
@@ -91,11 +91,8 @@ class Command(BinderyCommand):
 
     def _change(self, name: str, rename: str | None, forget: list[str], **options: Any) -> int:
         method = method_find(name)
-        solver, plain = method_kind(method.kind), options_plain(options["set"])
-        same = not solver.chooser or solver.chooser not in plain
-        known = {each.name for each in options_of(solver.options_for(plain))}
-        kept = {key: value for key, value in method.options.items() if same or key in known}
-        given = kept | options_typed(solver.options_for(kept | plain), options)
+        about = method_kind(method.kind).options_for(method.options | options_plain(options["set"]))
+        given = method_merged(method, options_typed(about, options))
         affected = method_update(method, actor=ACTOR, name=rename, given=given, forget=forget)
         self.stdout.write(f"{method.name} is changed. {_affects(affected)}")
         return 0

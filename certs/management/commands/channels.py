@@ -33,19 +33,19 @@ class Command(BinderyCommand):
         deeds = parser.add_subparsers(dest="deed", metavar="DEED")
         deeds.add_parser("list", help="the channels there are, and how they fare")
         kinds = deeds.add_parser("kinds", help="the kinds there are; of one kind, its options")
-        kinds.add_argument("kind", nargs="?", default="", metavar="KIND")
+        kinds.add_argument("kind", nargs="?", default="", metavar="KIND", help="only this one, with all its options")
         add = deeds.add_parser("add", help="a new one")
-        add.add_argument("name", metavar="NAME")
+        add.add_argument("name", metavar="NAME", help="how to call it")
         add.add_argument("--kind", metavar="KIND", default="mail", help="what it is (mail)")
         change = deeds.add_parser("change", help="change the options that are named, and leave the others")
-        change.add_argument("name", metavar="NAME")
+        change.add_argument("name", metavar="NAME", help="its name")
         for one in (add, change):
             option_arguments(one)
             one.add_argument(
                 "--allow-private", action=BooleanOptionalAction, default=None, help="it may be on a private address"
             )
         for deed, about in _OF_ONE.items():
-            deeds.add_parser(deed, help=about).add_argument("name", metavar="NAME")
+            deeds.add_parser(deed, help=about).add_argument("name", metavar="NAME", help="its name")
 
     def run(self, *args: Any, deed: str | None, **options: Any) -> None:
         getattr(self, f"_{deed or 'list'}")(**options)

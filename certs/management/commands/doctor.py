@@ -1,6 +1,5 @@
 """`manage.py doctor`: what is wrong with this portal and its surroundings, and what mends it."""
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from certs.domain.diagnosis import TOPICS, State, document, worst_state
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.diagnosis import WRONG, colours_wanted, diagnosis_text
 from certs.services.diagnoses import diagnosis_run
 from certs.services.nodes import node_name
@@ -33,7 +32,7 @@ class Command(BinderyCommand):
             default=[],
             help="only this; may be given often",
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
         parser.add_argument(
             "--bundle", metavar="FILE", help="write a support bundle there, a ZIP file without secrets (0600)"
@@ -45,7 +44,7 @@ class Command(BinderyCommand):
         lines = diagnosis_run(options["topics"])
         if options["json"]:
             told = document(lines, node=node_name(), version=settings.VERSION, made_at=clock.real())
-            self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
+            self.print_json(told)
         else:
             colours = colours_wanted(terminal=self.stdout.isatty()) and not options["no_color"]
             text = diagnosis_text(lines, colours=colours, evidence=options["verbosity"] > 1)

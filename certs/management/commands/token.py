@@ -1,11 +1,10 @@
 """`manage.py token`: the secrets by which programs use the API."""
 
-import json
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
 from certs.domain.roles import Role
-from certs.management.base import BinderyCommand, VerbCommand
+from certs.management.base import BinderyCommand, VerbCommand, json_argument
 from certs.management.reporting import ACTOR
 from certs.management.tables import table_lines, terminal_width
 from certs.models import ApiToken
@@ -25,7 +24,7 @@ class CreateVerb(BinderyCommand):
         parser.add_argument("--department", default="", help="only what belongs to this department of it")
         parser.add_argument("--days", type=int, default=None, help="how long it works (until it is revoked)")
         parser.add_argument("--export", action="store_true", help="it may read private keys, too")
-        parser.add_argument("--json", action="store_true", help="print one JSON document with the secret in it")
+        json_argument(parser, "print one JSON document with the secret in it")
 
     def run(self, *args: Any, **options: Any) -> None:
         organization = organization_find(options["organization"]) if options["organization"] else None
@@ -41,7 +40,7 @@ class CreateVerb(BinderyCommand):
             actor=ACTOR,
         )
         if options["json"]:
-            self.stdout.write(json.dumps({**token_shown(token), "secret": secret}, indent=2, ensure_ascii=False))
+            self.print_json({**token_shown(token), "secret": secret})
             return
         until = f"until {token.expires_at:%Y-%m-%d}" if token.expires_at else "until it is revoked"
         self.stderr.write(f"{token.name} works {until}. Its secret is shown only now:")
@@ -52,12 +51,12 @@ class ListVerb(BinderyCommand):
     help = "List the tokens, without their secrets."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+        json_argument(parser, "print one JSON document instead of a table")
 
     def run(self, *args: Any, **options: Any) -> None:
         rows = list(tokens_visible_to(ACTOR))
         if options["json"]:
-            self.stdout.write(json.dumps({"tokens": [token_shown(row) for row in rows]}, indent=2, ensure_ascii=False))
+            self.print_json({"tokens": [token_shown(row) for row in rows]})
             return
         head = ("STATE", "ROLE", "EXPIRES", "LAST USED", "BEGINS", "SCOPE", "OWNER", "NAME")
         lines = table_lines(head, [_row(row) for row in rows], width=terminal_width())
@@ -71,14 +70,14 @@ class RevokeVerb(BinderyCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("token", metavar="TOKEN", help="its name or id")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of a sentence")
+        json_argument(parser, "print one JSON document instead of a sentence")
 
     def run(self, *args: Any, **options: Any) -> None:
         token = token_find(options["token"])
         token_revoke(token, actor=ACTOR)
         token.refresh_from_db()
         if options["json"]:
-            self.stdout.write(json.dumps(token_shown(token), indent=2, ensure_ascii=False))
+            self.print_json(token_shown(token))
             return
         self.stdout.write(f"{token.name} is revoked.")
 

@@ -1,10 +1,9 @@
-import json
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
 from certs.domain.errors import BinderyError
-from certs.management.base import FAILED, PARTLY, BinderyCommand
+from certs.management.base import FAILED, PARTLY, BinderyCommand, json_argument
 from certs.management.progress import progress_bar
 from certs.management.reporting import ACTOR
 from certs.management.store.finding import WORD, deleted_find, several_find, version_of
@@ -35,7 +34,7 @@ class _EachVerb(BinderyCommand):
         refused = sum(each["result"] == "refused" for each in outcomes)
         code = 0 if not refused else FAILED if refused == len(outcomes) else PARTLY
         if options["json"]:
-            self.stdout.write(json.dumps({"exit_code": code, "certificates": outcomes}, indent=2, ensure_ascii=False))
+            self.print_json({"exit_code": code, "certificates": outcomes})
             return code
         for each in outcomes:
             stream = self.stdout if each["result"] == "done" else self.stderr
@@ -48,7 +47,7 @@ class DeleteVerb(_EachVerb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("certificates", nargs="+", metavar="NAME", help=WORD)
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int:
         return self.each(several_find(options["certificates"]), self._delete, options)
@@ -63,7 +62,7 @@ class RestoreVerb(_EachVerb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("certificates", nargs="*", metavar="NAME", help="name or id of a deleted certificate")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int:
         if options["certificates"]:
@@ -84,7 +83,7 @@ class RestoreVerb(_EachVerb):
                 {"id": str(row.pk), "name": row.name, "deletedAt": at.isoformat(), "keptUntil": until.isoformat()}
                 for row, at, until in gone
             ]
-            self.stdout.write(json.dumps({"certificates": found}, indent=2, ensure_ascii=False))
+            self.print_json({"certificates": found})
             return
         table = [(f"{at:%Y-%m-%d}", f"{until:%Y-%m-%d}", str(row.pk), row.name) for row, at, until in gone]
         lines = table_lines(("DELETED", "KEPT UNTIL", "ID", "NAME"), table, width=terminal_width())
@@ -113,7 +112,7 @@ class TagVerb(_EachVerb):
         parser.add_argument("certificates", nargs="+", metavar="NAME", help=WORD)
         parser.add_argument("--add", action="append", default=[], metavar="TAG", help="may be repeated")
         parser.add_argument("--remove", action="append", default=[], metavar="TAG", help="may be repeated")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int:
         if not options["add"] and not options["remove"]:

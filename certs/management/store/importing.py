@@ -1,4 +1,3 @@
-import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -8,7 +7,7 @@ from certs.domain import acmesh, certbot
 from certs.domain.bundle import SIZE_LIMIT
 from certs.domain.bundle_items import GivenFile
 from certs.domain.errors import BinderyError, InputError
-from certs.management.base import FAILED, PARTLY, BinderyCommand
+from certs.management.base import FAILED, PARTLY, BinderyCommand, json_argument
 from certs.management.passwords import can_ask, password_argument, password_ask, password_given
 from certs.management.reporting import ACTOR
 from certs.management.store.takeover import migration_arguments, takeover
@@ -37,11 +36,11 @@ class ImportVerb(BinderyCommand):
             "files", nargs="*", metavar="FILE", help="PEM, DER, PKCS#7, PKCS#12 or JKS; - is standard input"
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be taken, and take nothing")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
         files = parser.add_argument_group("files")
         password_argument(files, _PASSWORD, "passwords of keys and key stores, one per line")
-        files.add_argument("--name", default="", help="how to call it; for one certificate")
-        files.add_argument("--description", default="")
+        files.add_argument("--name", default="", help="how to call it here; for one certificate")
+        files.add_argument("--description", default="", metavar="TEXT", help="what you want to say of it")
         files.add_argument("--tag", action="append", default=[], help="may be repeated")
         files.add_argument(
             "--own", action="store_true", help="each as a certificate of its own, never as the next version of another"
@@ -99,7 +98,7 @@ class ImportVerb(BinderyCommand):
         code = 0 if not bad else PARTLY if good else FAILED
         if options["json"]:
             document = {"exit_code": code, "dry_run": options["dry_run"], "items": rows, "left_over": lefts}
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.print_json(document)
             return code
         for row in rows:
             self.stdout.write(_line(row))

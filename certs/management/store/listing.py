@@ -7,7 +7,7 @@ from typing import Any
 
 from certs.api.documents import certificate_document
 from certs.domain.names import name_display
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.reporting import ACTOR
 from certs.management.tables import table_lines, terminal_width
 from certs.models import Certificate
@@ -28,7 +28,7 @@ class ListVerb(BinderyCommand):
         parser.add_argument("--limit", type=int, default=SIZE, metavar="N", help=f"at most so many ({SIZE})")
         parser.add_argument("--cursor", default="", help="go on where an earlier list ended")
         parser.add_argument("--all", action="store_true", help="all of them, however many")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+        json_argument(parser, "print one JSON document instead of a table")
 
     def run(self, *args: Any, **options: Any) -> int | None:
         if not options["all"] and not 1 <= options["limit"] <= SIZE_LIMIT:
@@ -68,13 +68,13 @@ def filters_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--name", default="", metavar="NAME", help="exactly this DNS name or address")
     parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="may be repeated: all of them")
     parser.add_argument("--issuer", default="", metavar="CN", help="the common name of who signed it")
-    parser.add_argument("--state", choices=list(STATES), default="")
-    parser.add_argument("--kind", choices=list(KINDS), default="")
+    parser.add_argument("--state", choices=list(STATES), default="", help="how it is")
+    parser.add_argument("--kind", choices=list(KINDS), default="", help="what it is; trusted is without a key")
     parser.add_argument("--key-type", default="", metavar="TYPE", help="such as ec-p256 or rsa-2048")
     parser.add_argument("--source", choices=Certificate.Source.values, default="", help="how it came here")
     parser.add_argument("--fingerprint", default="", metavar="SHA256", help="of any of its versions")
-    parser.add_argument("--expires-before", default="", metavar="DATE", help="like 2027-01-31")
-    parser.add_argument("--expires-after", default="", metavar="DATE")
+    parser.add_argument("--expires-before", default="", metavar="DATE", help="earlier than that day, like 2027-01-31")
+    parser.add_argument("--expires-after", default="", metavar="DATE", help="that day or later")
 
 
 def list_pages(filters: Filters, *, everything: bool) -> Iterator[Found]:

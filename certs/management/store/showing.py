@@ -1,10 +1,9 @@
-import json
 from argparse import ArgumentParser
 from typing import Any
 
 from certs.api.documents import certificate_document
 from certs.domain.names import name_display
-from certs.management.base import BinderyCommand
+from certs.management.base import BinderyCommand, json_argument
 from certs.management.store.finding import WORD, version_of
 from certs.management.tables import facts_lines, table_lines, terminal_width
 from certs.models import Certificate, CertificateVersion
@@ -25,7 +24,7 @@ class ShowVerb(BinderyCommand):
             "--compare", nargs=2, metavar="FINGERPRINT", help="two of its versions: what differs between them"
         )
         parser.add_argument("--pem", action="store_true", help="print the certificate with its chain instead")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int | None:
         row = certificate_find(options["certificate"])
@@ -38,7 +37,7 @@ class ShowVerb(BinderyCommand):
             versions = [version_document(each) for each in row.versions.select_related("key")]
             bindings = sorted(row.bindings.values_list("server_name", flat=True))
             document = certificate_document(row) | {"versions": versions, "bindings": bindings}
-            self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
+            self.print_json(document)
         elif options["of_version"]:
             self.stdout.write("\n".join(facts_lines(version_facts(version_of(row, options["of_version"])))))
         else:
@@ -48,7 +47,7 @@ class ShowVerb(BinderyCommand):
     def _compare(self, first: CertificateVersion, second: CertificateVersion, *, as_json: bool) -> None:
         found = version_compare(first, second)
         if as_json:
-            self.stdout.write(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+            self.print_json(found.as_json())
             return
         rows = [(fact.label, fact.before, fact.after) for fact in found.differences]
         rows += [("Names added", "", name) for name in found.names_added]

@@ -1,6 +1,5 @@
 """`certs import --certbot` and `--acmesh`: the plan or what came of it, as lines and as JSON."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from collections import Counter
@@ -54,7 +53,7 @@ def takeover(command: BinderyCommand, client: str, place: Path, options: dict[st
     left = any(line.deed == Deed.LEFT for line in told if line.kind != "other")
     code = FAILED if failed else PARTLY if left else 0
     if options["json"]:
-        command.stdout.write(json.dumps(_document(plan, told, code, options), indent=2, ensure_ascii=False))
+        command.print_json(_document(plan, told, code, options))
         return code
     for line in told:
         command.stdout.write(_shown(line, planned=options["dry_run"]))

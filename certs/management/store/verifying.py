@@ -1,9 +1,8 @@
-import json
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from certs.management.base import UNCHECKED, BinderyCommand
+from certs.management.base import UNCHECKED, BinderyCommand, json_argument
 from certs.management.diagnosis import WRONG
 from certs.management.progress import progress_bar
 from certs.management.store.finding import WORD, several_find
@@ -21,7 +20,7 @@ class VerifyVerb(BinderyCommand):
         parser.add_argument("certificates", nargs="*", metavar="NAME", help=WORD)
         parser.add_argument("--all", action="store_true", help="every certificate")
         parser.add_argument("--not-served", action="store_true", help="leave out what the listener serves")
-        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        json_argument(parser)
 
     def run(self, *args: Any, **options: Any) -> int:
         words = options["certificates"]
@@ -51,7 +50,7 @@ class VerifyVerb(BinderyCommand):
             }
             for row, checks in found
         ]
-        self.stdout.write(json.dumps({"exit_code": code, "certificates": rows}, indent=2, ensure_ascii=False))
+        self.print_json({"exit_code": code, "certificates": rows})
 
     def _lines(self, found: list[tuple[Certificate, list[Check]]], code: int) -> None:
         for row, checks in found:
