@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
@@ -23,8 +24,10 @@ from certs.models import (
     Certificate,
     CertificateName,
     CertificateTag,
+    CertificateVersion,
     ChallengeMethod,
     Channel,
+    IssuedCertificate,
     JobEvent,
     Order,
     Organization,
@@ -40,6 +43,7 @@ Viewer = Actor | AnonymousUser
 _NOTHING = Q(pk__in=[])
 
 KEYED = (Certificate.Source.ACME, Certificate.Source.SELF_SIGNED)  # made here, with their keys
+OFFERED = 200  # certificates of which a page lets a person choose
 SOON = timedelta(days=21)  # what the list calls "expires soon"; a short life counts by its sixth
 
 
@@ -116,6 +120,19 @@ def certificates_all() -> QuerySet[Certificate]:
     return Certificate.objects.filter(deleted_at=None).exclude(pk__in=placeholder).select_related("current", "account")
 
 
+def responders() -> QuerySet[Any, Any]:
+    """Keys of the certificates that answer OCSP for our own CAs. The portal makes and replaces them itself, so they are
+    in no ordinary list, count or choice; the page of their CA leads to them."""
+    return Authority.objects.filter(responder__isnull=False).values("responder")
+
+
+def issued_living(moment: datetime) -> QuerySet[IssuedCertificate]:
+    """What our own CAs signed and is in force, responders left out."""
+    answering = CertificateVersion.objects.filter(certificate__in=responders()).values("serial")
+    found = IssuedCertificate.objects.filter(revoked_at=None, not_after__gt=moment)
+    return found.exclude(serial__in=answering)
+
+
 def certificates_due_for_check(moment: datetime) -> QuerySet[Certificate]:
     """By the index of next_check_at, in no order (SQLite would walk all by name); one never looked at is due."""
     due = Certificate.objects.filter(Q(next_check_at__lte=moment) | Q(next_check_at=None)).order_by()
@@ -128,6 +145,14 @@ def certificates_under(domain: str) -> QuerySet[Certificate]:
     below = Q(reversed__gte=f"{root}.", reversed__lt=f"{root}/")
     names = CertificateName.objects.filter(Q(reversed=root) | below, kind=CertificateName.Kind.SAN)
     return certificates_all().filter(pk__in=names.values("certificate"))
+
+
+def certificates_wanted(names: Sequence[str]) -> QuerySet[Certificate]:
+    """From a CA, for just these names (A-labels), by the index of names: the current version holds what was wanted, and
+    those without a version are few."""
+    held = CertificateName.objects.filter(kind=CertificateName.Kind.SAN, name=min(names, default=""))
+    rows = Certificate.objects.filter(source=Certificate.Source.ACME, deleted_at=None, names=sorted(names))
+    return rows.filter(Q(pk__in=held.values("certificate")) | Q(current=None))
 
 
 def certificate_find(word: str) -> Certificate:

@@ -1,7 +1,6 @@
 """Which certificates a list, or work on many, is about: the filters of the pages, under the same names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,8 @@ from certs.api.problems import refuse
 from certs.models import Certificate
 from certs.services.access import Actor
 from certs.services.bulk import MOST
-from certs.services.filters import KINDS, SIZE_LIMIT, SORTS, STATES, filters_read
-from certs.services.search import certificates_search
+from certs.services.filters import KINDS, SORTS, STATES, filters_read
+from certs.services.search import certificates_keys, certificates_search
 
 
 class Filter(Strict):
@@ -67,7 +66,7 @@ def certificates_selected(actor: Actor, selection: Mapping[str, Any]) -> list[UU
     ids, wanted, everything = (selection.get(name) for name in ("ids", "filter", "all"))
     if sum(map(bool, (ids, wanted, everything))) != 1:
         raise refuse(400, "selection", "Say which: one of `ids`, `filter` and `all`.")
-    return _by_ids(actor, ids) if ids else _by_filter(actor, wanted or {})
+    return _by_ids(actor, ids) if ids else certificates_keys(actor, filters_read(wanted or {}), MOST + 1)
 
 
 def _by_ids(actor: Actor, ids: Sequence[str]) -> list[UUID]:
@@ -84,14 +83,3 @@ def _by_ids(actor: Actor, ids: Sequence[str]) -> list[UUID]:
             )
         found[key] = None
     return list(found)
-
-
-def _by_filter(actor: Actor, wanted: Mapping[str, Any]) -> list[UUID]:
-    filters, keys = replace(filters_read(wanted), size=SIZE_LIMIT), list[UUID]()
-    while len(keys) <= MOST:
-        page = certificates_search(actor, filters)
-        keys += [row.pk for row in page.rows]
-        if not page.next:
-            break
-        filters = replace(filters, cursor=page.next)
-    return keys

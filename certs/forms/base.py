@@ -1,10 +1,9 @@
 """The base of every form: a refusal of a service becomes a message of the form, here and nowhere else."""
 
-from collections.abc import Callable
-from typing import ClassVar, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, cast
 
 from django import forms
-from django.http import QueryDict
 
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed, Unavailable
 from certs.domain.renewal import Code
@@ -53,7 +52,7 @@ class ConfirmForm(PortalForm):
 
     typed = forms.CharField(label="Confirm", widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
-    def __init__(self, data: QueryDict | None = None, *, expected: str) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, expected: str) -> None:
         super().__init__(data)
         self.expected = expected
         self.fields["typed"].label = f"Type {expected} to confirm"

@@ -34,6 +34,7 @@ KINDS = {
     "trusted": "Trusted only, without key",
     "key-pair": "Key pairs",
     "exposed": "In the key set (JWKS)",
+    "responder": "OCSP responders of our CAs",
 }
 SORTS = tuple(sign + name for name in ("name", "expiry", "created", "issuer") for sign in ("", "-"))
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.pem import certificates_read
 from certs.domain.revocation import CA_COMPROMISE, HOLD, KEY_COMPROMISE, OWN_REASONS, reason_number
 from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate
+from certs.selectors import issued_living
 from certs.services.access import Actor
 from certs.services.authority_keys import authority_certificate
 from certs.services.crls import register_changed
@@ -48,13 +49,18 @@ def issued_find(authority: Authority, serial: str) -> IssuedCertificate:
     return found
 
 
+def issued_find_all(serial: str) -> QuerySet[IssuedCertificate]:
+    """Of every authority of ours, by the index that begins with the authority; with what tells whose it is."""
+    rows = IssuedCertificate.objects.filter(authority__in=Authority.objects.values("pk"), serial=serial)
+    return rows.select_related("authority__certificate__current").defer("authority__crl_der")
+
+
 def issued_of(version: CertificateVersion) -> IssuedCertificate | None:
     """Its row in the register of the authority of ours that signed it. The signature is looked at: a name and a serial
     number can be put into any certificate. None for a root: nobody above it could revoke it."""
     if version.self_signed:
         return None
-    rows = IssuedCertificate.objects.filter(serial=version.serial)
-    for row in rows.select_related("authority__certificate__current"):
+    for row in issued_find_all(version.serial):
         if _is_of(version, row.authority):
             return row
     return None
@@ -118,12 +124,9 @@ def issued_release(issued: IssuedCertificate, *, actor: Actor) -> None:
 
 
 def authority_falls(authority: Authority) -> Falls:
-    moment = clock.now()
     below = list(_below(authority))
-    rows = IssuedCertificate.objects.filter(authority__in=[authority, *below], revoked_at=None, not_after__gt=moment)
-    own = Authority.objects.filter(pk__in=[authority.pk, *(one.pk for one in below)]).exclude(responder=None)
-    answering = own.values_list("responder__versions__serial", flat=True)
-    return Falls(rows.exclude(serial__in=answering).count(), tuple(sorted(str(one) for one in below)))
+    rows = issued_living(clock.now()).filter(authority__in=[authority, *below])
+    return Falls(rows.count(), tuple(sorted(str(one) for one in below)))
 
 
 def _below(authority: Authority) -> Iterator[Authority]:
@@ -134,6 +137,13 @@ def _below(authority: Authority) -> Iterator[Authority]:
         level = [row for row in rows if row.pk not in seen]
         seen |= {row.pk for row in level}
         yield from level
+
+
+def revocation_note(version: CertificateVersion) -> None:
+    """Of a version that was stored only now: what the register has known before."""
+    issued = issued_of(version)
+    if issued is not None and issued.revoked_at is not None:
+        _stamp([version], issued.revoked_at, issued.reason)
 
 
 def _retire(versions: list[CertificateVersion], reason: str) -> None:

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -35,15 +35,15 @@ from django.db.models import (
 from certs.domain.errors import InputError
 from certs.domain.names import name_reversed
 from certs.models import Certificate, CertificateName, CertificateTag, CertificateVersion
-from certs.selectors import SOON, Viewer, certificates_visible_to, visible
+from certs.selectors import SOON, Viewer, certificates_visible_to, responders, visible
 from certs.services.filters import Filters, name_stored
+from certs.services.search_index import TRIGRAM_INDEX, substring_index
 from portal import clock
 
 COUNT_LIMIT = 10_000  # what is counted exactly, and what is sorted rather than walked
 FEW = 1_000  # ids that are fetched, to be looked up once; and of how many of many a sample is counted
 _GRAM, _GRAMS, _GRAMS_WEIGHED = 3, 4, 40  # letters of a part, parts asked for, and parts chosen from
 _REACH = 200
-TRIGRAM_INDEX = "certs_name_trigram"  # made by migration 0006
 
 # The column, and whether it may be empty: such rows have no end, so they come after all others.
 _SORTS: dict[str, tuple[str, bool]] = {
@@ -79,6 +79,8 @@ class Found:
     @cached_property
     def total(self) -> Total:
         """Of all pages; asked for only when it is looked at."""
+        if self.rows and not self.next and not self.previous:
+            return Total(len(self.rows), is_exact=True)
         return self._search.total()
 
 
@@ -100,15 +102,25 @@ def certificates_search(actor: Viewer, filters: Filters) -> Found:
     )
 
 
-@cache
-def substring_index() -> bool:
-    """Whether parts of names are found by an index; without it all names are read."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("SELECT 1 FROM sqlite_master WHERE name = %s", [TRIGRAM_INDEX])
-        else:
-            cursor.execute("SELECT 1 FROM pg_indexes WHERE indexname = %s", [TRIGRAM_INDEX])
-        return cursor.fetchone() is not None
+def certificates_keys(actor: Viewer, filters: Filters, most: int) -> list[UUID]:
+    """Of all that the filters find, in their order, and no more than `most`."""
+    return [key for key, _ in _Search(actor, filters).keys(None, most)]
+
+
+def version_condition(text: str) -> Q:
+    """Versions with just this fingerprint or serial number in hex, as openssl writes it or without colons."""
+    digits = text.strip().replace(":", "").lower()
+    return Q(fingerprint_sha256=digits) | Q(serial=digits.lstrip("0"))
+
+
+def certificate_condition(text: str) -> Any:
+    """For a list of certificates that is made elsewhere (the Django admin's): those of such a version, else those with
+    the text in one of their names."""
+    versions = CertificateVersion.objects.filter(version_condition(text))
+    if keys := list(versions.order_by().values_list("certificate", flat=True)[:FEW]):
+        return Q(pk__in=keys)
+    named = _with_text(text)
+    return named.among if named.count <= COUNT_LIMIT else named.holds
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,7 @@ class _Search:
         self._descending = filters.sort.startswith("-")
         self._column, self._nullable = _SORTS[self._sort]
         now = clock.now()
-        self._scope = _of_rows(certificates_visible_to(actor))
+        self._scope = _of_rows(_listed(actor, filters))
         self._sees_all = not visible(actor)
         self._conditions = _conditions(filters, now)
         span = _span(filters, now)
@@ -272,6 +284,13 @@ def _pair(*parts: Any) -> Func:
     return Func(*parts, template="(%(expressions)s)", arg_joiner=", ", output_field=TextField())
 
 
+def _listed(actor: Viewer, filters: Filters) -> QuerySet[Certificate]:
+    """OCSP responders are the portal's own affair: they come where they are asked for."""
+    rows = certificates_visible_to(actor)
+    asked = filters.kind == "responder" or filters.fingerprint
+    return rows if asked else rows.exclude(pk__in=responders())
+
+
 def _is_among(ids: QuerySet[Any, Any]) -> Any:
     """Planned by the ids, whatever the database guesses of their number."""
     if connection.vendor != "postgresql":
@@ -340,6 +359,7 @@ _KINDS: dict[str, Callable[[], _Condition]] = {
     "trusted": _where_version(key=None),
     "key-pair": _where(current=None, key__isnull=False, request_pem=""),
     "exposed": _where(exposed=True),
+    "responder": lambda: _of_rows(Certificate.objects.filter(pk__in=responders())),
 }
 
 

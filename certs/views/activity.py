@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from certs import selectors
 from certs.domain import states
 from certs.domain.roles import Right
-from certs.models import Order
+from certs.models import BulkJob, Order
 from certs.services import addresses
 from certs.services.access import PORTAL, may, rights_of
 from certs.services.by_hand import by_hand_awaited, by_hand_go_on, by_hand_look
@@ -20,6 +20,7 @@ from certs.services.explanations import order_explain, order_next_try
 from certs.services.issuing import order_retry
 from certs.services.orders import CANCELLABLE, order_cancel
 from certs.services.trust import browser_warning
+from certs.views import many
 from certs.views.access import actor_of, may_use_last, right_required
 from certs.views.configuration.arriving import rebind_notice
 
@@ -54,6 +55,8 @@ def job(request: HttpRequest, pk: UUID) -> HttpResponse:
     order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
     if order is not None:
         return render(request, "activity/job.html", job_context(request, order))
+    if BulkJob.objects.filter(pk=pk).exists():
+        return render(request, "activity/many.html", many.job_context(request, pk))
     # What is no order is a matter of the portal: a test of a challenge method, another address.
     lines = list(selectors.job_lines(pk)) if may(actor_of(request), Right.READ, PORTAL) else []
     if not lines or Order.objects.filter(pk=pk).exists():
@@ -68,7 +71,7 @@ def job_steps(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The fragment that the job's page asks for every second until the job has ended."""
     order = selectors.orders_visible_to(actor_of(request)).filter(pk=pk).first()
     if order is None:
-        raise Http404
+        return render(request, "activity/_many.html", many.job_context(request, pk))
     return render(request, "activity/_job.html", job_context(request, order))
 
 

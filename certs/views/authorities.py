@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
@@ -49,10 +49,11 @@ authority_required = right_required(Right.AUTHORITY, of=selectors.authorities_vi
 @right_required(Right.READ)
 @require_safe
 def authorities(request: HttpRequest) -> HttpResponse:
-    living = Q(issued__not_after__gt=clock.now(), issued__revoked_at=None)
-    rows = selectors.authorities_visible_to(actor_of(request)).annotate(living=Count("issued", filter=living))
-    rows = rows.select_related("certificate__authority__certificate").defer("crl_der").order_by("certificate__name")
-    context = {"authorities": rows, "base_url": pki_base_url(), "moment": clock.now()}
+    moment = clock.now()
+    rows = selectors.authorities_visible_to(actor_of(request)).select_related("certificate__authority__certificate")
+    counts = dict(selectors.issued_living(moment).values_list("authority").annotate(Count("pk")))
+    shown = [(row, counts.get(row.pk, 0)) for row in rows.defer("crl_der").order_by("certificate__name")]
+    context = {"authorities": shown, "base_url": pki_base_url(), "moment": moment}
     return render(request, "authorities/list.html", context)
 
 
@@ -69,7 +70,7 @@ def authority(request: HttpRequest, pk: UUID) -> HttpResponse:
         "version": row.certificate.current,
         "above": [one.subject.rfc4514_string() for one in authority_above(row)],
         "constraints": constraints,
-        "living": row.issued.filter(not_after__gt=clock.now(), revoked_at=None).count(),
+        "living": selectors.issued_living(clock.now()).filter(authority=row).count(),
         "revoked": row.issued.filter(not_after__gt=clock.now(), revoked_at__isnull=False).count(),
         "below": selectors.authorities_visible_to(actor_of(request)).filter(certificate__authority=row),
         "profiles": [profiles[name].label for name in row.profiles if name in profiles],

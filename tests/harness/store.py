@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from certs.domain.names import name_reversed
-from certs.models import Certificate, CertificateName, CertificateTag, CertificateVersion, PrivateKey
-from certs.selectors import SOON
+from certs.models import Authority, Certificate, CertificateName, CertificateTag, CertificateVersion, PrivateKey
+from certs.selectors import SOON, responders
 from certs.services import search
 from certs.services.filters import KINDS, SORTS, STATES, Filters
 from portal import clock
@@ -85,6 +85,9 @@ def fill(count: int, seed: int = 0) -> None:
             CertificateName.objects.bulk_create(labels + sans)
         chosen = [tag for tag in _TAGS if dice.random() < 0.4]
         CertificateTag.objects.bulk_create(CertificateTag(certificate=certificate, tag=tag) for tag in chosen)
+    some = Certificate.objects.filter(own_authority=None).exclude(current=None).order_by("pk")[:10]
+    for own, responder in zip(some[:5], some[5:], strict=True):
+        Authority.objects.create(certificate=own, responder=responder)
 
 
 def filters_random(dice: random.Random) -> Filters:
@@ -107,8 +110,8 @@ def filters_random(dice: random.Random) -> Filters:
     return Filters(**{name: some[name] for name in chosen}, sort=dice.choice(SORTS), size=dice.choice((1, 2, 7, 50)))
 
 
-def fits(row: Certificate, filters: Filters) -> bool:
-    """The filters' meaning, told of one certificate."""
+def fits(row: Certificate, filters: Filters, *, answers: bool) -> bool:
+    """The filters' meaning, told of one certificate; `answers`: it is an OCSP responder's."""
     now, version = clock.now(), row.current
     names = version.names if version else []
     words = [filters.text.lower()] + ([search.name_stored(filters.text)] if filters.text else [])
@@ -132,10 +135,12 @@ def fits(row: Certificate, filters: Filters) -> bool:
         "trusted": version is not None and version.key is None,
         "key-pair": version is None and row.key is not None and not row.request_pem,
         "exposed": row.exposed,
+        "responder": answers,
     }
     key_type = version.key_type if version else row.key_type
     return (
         row.deleted_at is None
+        and answers == (filters.kind == "responder")
         and any(word in one for word in words if word or not filters.text for one in searched)
         and (not root or any(one == root or one.endswith(f".{root}") for one in names))
         and (not filters.name or filters.name in names)
@@ -153,7 +158,8 @@ def fits(row: Certificate, filters: Filters) -> bool:
 def compare(filters: Filters) -> int:
     """Walk all pages forward and back, and hold them against all rows; how many there were. Raises AssertionError."""
     rows = Certificate.objects.select_related("current__key", "key").prefetch_related("tag_rows")
-    expected = {row.pk: row for row in rows if fits(row, filters)}
+    answering = set(responders().values_list("responder", flat=True))
+    expected = {row.pk: row for row in rows if fits(row, filters, answers=row.pk in answering)}
     forward: list[UUID] = []
     page = search.certificates_search("test", filters)
     total = page.total
