@@ -22,6 +22,7 @@ from certs.services.order_leftovers import leftovers_give_up
 from certs.services.order_proofs import orders_prove_again
 from certs.services.order_runner import orders_run
 from certs.services.orders import LEFTOVERS
+from certs.services.pki_watch import pki_watch
 from certs.services.prune import prune_run
 from certs.services.queue import queue_begun
 from certs.services.renewal_info import renewal_info_refresh
@@ -44,6 +45,7 @@ TICK: tuple[Callable[[], object], ...] = (
     client_auth_tidy,
     front_tidy,
     front_watch,
+    pki_watch,
     hsts_advance,
     challenges_clean,
     on_demand_forget,

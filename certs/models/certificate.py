@@ -141,6 +141,7 @@ class CertificateVersion(models.Model):
             models.Index(fields=["revoked_at"], condition=models.Q(revoked_at__isnull=False), name="version_revoked"),
             models.Index(fields=["subject"], condition=models.Q(is_ca=True), name="version_authority"),
             models.Index(fields=["key_type"], name="version_by_key_type"),
+            models.Index(fields=["serial"], name="version_by_serial"),
             models.Index(fields=["id"], condition=models.Q(is_client=True), name="version_client"),
             models.Index(fields=["id"], condition=models.Q(is_test=True), name="version_test"),
         ]

@@ -64,6 +64,7 @@ class PortalState(models.Model):
     # The internal CA. The address stands in every certificate that it signs, so it is confirmed before the first.
     pki_base_url = models.CharField(max_length=300, blank=True)  # http://host[:port], no path
     pki_base_url_confirmed_at = models.DateTimeField(null=True, blank=True)
+    pki_addresses = models.JSONField(default=list, blank=True)  # in the order of their use, with the last look at each
     jwks_overlap_days = models.PositiveSmallIntegerField(default=7)  # how long a replaced key stays in the JWKS
     fetch_issuers = models.BooleanField(default=True)  # missing intermediates may be fetched where the leaf says (AIA)
     # ACME client -> when its certificates were taken over: while its own timer is at work, both would renew them.

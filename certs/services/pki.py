@@ -17,11 +17,13 @@ from certs.domain.destinations import address_is_public
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.names import is_address
 from certs.domain.roles import Right
-from certs.models import Authority, IssuedCertificate
+from certs.models import Authority
+from certs.selectors import issued_living
 from certs.services.access import Actor, needs
 from certs.services.addresses import plain_url, url_parse
 from certs.services.events import audit_record
-from certs.services.portal_state import state_get, state_update
+from certs.services.pki_addresses import addresses_note
+from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.reachability import probe_answer, probe_token
 from certs.transports.line import PROBE
 from certs.transports.outbound import fetch
@@ -128,18 +130,22 @@ def pki_base_url_confirm(url: str, *, although_living: bool = False, actor: Acto
             advice="Change or unset it and restart the portal.",
             code="locked",
         )
-    wanted, before = pki_base_url_parse(url), pki_base_url()
-    if wanted == before:
-        return wanted
-    living = certificates_living()
-    if before and living.count and living.until and not although_living:
-        raise ConflictError(
-            f"{living.count} certificates that are still valid may hold {before}, the last until "
-            f"{living.until:%Y-%m-%d}. Their clients go on asking there.",
-            advice="Let that address lead to the portal until then, and confirm that you know this.",
-            code="living",
-        )
+    wanted = pki_base_url_parse(url)
     with transaction.atomic():
+        state_lock()
+        before = pki_base_url()
+        if wanted == before:
+            return wanted
+        living = certificates_living()
+        if before and living.count and living.until and not although_living:
+            raise ConflictError(
+                f"{living.count} certificates that are still valid may hold {before}, the last until "
+                f"{living.until:%Y-%m-%d}. Their clients go on asking there.",
+                advice="Let that address lead to the portal until then, and confirm that you know this.",
+                code="living",
+            )
+        for address in filter(None, [before, wanted]):
+            addresses_note(address)
         state_update(pki_base_url=wanted, pki_base_url_confirmed_at=clock.now())
         audit_record(
             actor, "pki-base-url.confirm", wanted, before={"pki_base_url": before}, after={"pki_base_url": wanted}
@@ -148,9 +154,7 @@ def pki_base_url_confirm(url: str, *, although_living: bool = False, actor: Acto
 
 
 def certificates_living() -> Living:
-    found = IssuedCertificate.objects.filter(not_after__gt=clock.now(), revoked_at=None).aggregate(
-        count=Count("pk"), until=Max("not_after")
-    )
+    found = issued_living(clock.now()).aggregate(count=Count("pk"), until=Max("not_after"))
     return Living(found["count"], found["until"])
 
 

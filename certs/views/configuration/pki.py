@@ -4,11 +4,10 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from certs.domain.roles import Right
 from certs.forms.pki import PkiAddressForm
-from certs.models import Authority
 from certs.selectors import Shown
 from certs.services.pki import (
     certificates_living,
@@ -19,6 +18,8 @@ from certs.services.pki import (
     pki_base_url_parse,
     pki_base_url_warning,
 )
+from certs.services.pki_addresses import addresses_earlier, addresses_noted
+from certs.services.pki_watch import pki_look
 from certs.views.access import actor_of, portal_required, right_required
 
 
@@ -29,8 +30,15 @@ def pki_address(request: HttpRequest) -> HttpResponse:
 
 
 @right_required(Right.SETTING)
+@require_POST
+def pki_check(request: HttpRequest) -> HttpResponse:
+    pki_look()
+    return redirect("pki-address")
+
+
+@right_required(Right.SETTING)
 def _confirm(request: HttpRequest) -> HttpResponse:
-    """“Check” asks the address and stores nothing; “Confirm” asks it as well, and says what came of it."""
+    """“Check” asks the typed address and stores nothing; “Confirm” asks it as well, and says what came of it."""
     form = _form(request)
     if form.is_valid():
         typed = form.cleaned_data["url"]
@@ -40,6 +48,7 @@ def _confirm(request: HttpRequest) -> HttpResponse:
         known = form.cleaned_data.get("although_living", False)
         stored = form.attempt(lambda: pki_base_url_confirm(typed, although_living=known, actor=actor_of(request)))
         if stored is not None:
+            pki_look()
             messages.success(request, f"From now on {stored} stands in what your CAs sign.")
             return redirect("pki-address")
     return _page(request, form)
@@ -53,16 +62,16 @@ def _form(request: HttpRequest | None = None) -> PkiAddressForm:
 
 def _page(request: HttpRequest, form: PkiAddressForm, *, typed: str = "") -> HttpResponse:
     url = pki_base_url()
-    asked = typed or ("" if form.errors else url)
     context = {
         "form": form,
         "url": url,
         "locked": bool(settings.PKI_BASE_URL),
         "living": certificates_living(),
-        "asked": asked,
-        "seen": pki_base_url_check(asked) if asked else None,
-        "warning": pki_base_url_warning(asked or pki_base_url_guess()),
-        "authorities": Authority.objects.exists(),
+        "address": addresses_noted(url)[-1] if url else None,
+        "earlier": addresses_earlier(url) if url else [],
+        "typed": typed,
+        "seen": pki_base_url_check(typed) if typed else None,
+        "warning": pki_base_url_warning(typed or url or pki_base_url_guess()),
     }
     return render(request, "configuration/pki.html", context)
 

@@ -95,6 +95,7 @@ urlpatterns = [
     path("trust/clients/", trust.clients, name="trust-clients"),
     path("trust/confirm/", trust.confirm, name="trust-confirm"),
     path("pki/", pki.pki_address, name="pki-address"),
+    path("pki/check/", pki.pki_check, name="pki-check"),
     path("people/", people.people, name="people"),
     path("people/new/", people.person_new, name="person-new"),
     path("people/<uuid:pk>/", people.person, name="person"),
