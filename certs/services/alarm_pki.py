@@ -74,13 +74,17 @@ def _responder(row: Authority, moment: datetime) -> Trouble | None:
     if version is None:
         level: Level | None = Level.URGENT if row.offline else Level.WARNING
         wrong, happened = "no OCSP responder", "It has not signed a certificate for its OCSP responder yet."
+    elif version.revoked_at is not None:
+        level = Level.URGENT if row.offline else Level.WARNING
+        wrong, happened = "its OCSP responder is revoked", "The certificate of its OCSP responder was revoked."
+        happened += _silence(row, "now")
     else:
         until, since = version.not_after, version.not_before
         level = (by_hand_level if row.offline else lapse_level)(now=moment, not_before=since, not_after=until)
         left = span_shown(until - moment) if until > moment else ""
         wrong = f"its OCSP responder ends in {left}" if left else "its OCSP responder has lapsed"
         happened = _end("The certificate of its OCSP responder", until, moment)
-        happened += " OCSP gives no answers then." if row.offline else " The CA's own key answers then."
+        happened += _silence(row, "then")
         if authority_version(row).not_after <= until:
             level = None  # they end together: that is told of the CA itself
     if row.responder_trouble:
@@ -89,6 +93,10 @@ def _responder(row: Authority, moment: datetime) -> Trouble | None:
     if level is None:
         return None
     return Trouble(f"{RESPONDER}:{row.pk}", level, subject_make(str(row), wrong), happened, **_rest(row, moment))
+
+
+def _silence(row: Authority, when: str) -> str:
+    return f" OCSP gives no answers {when}." if row.offline else f" The CA's own key answers {when}."
 
 
 def _own(row: Authority, moment: datetime) -> Trouble | None:

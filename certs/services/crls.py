@@ -95,13 +95,16 @@ def register_changed(authority: Authority) -> None:
 
 
 def crl_refresh(authority: Authority) -> bool:
-    """Sign a list because the register has changed; whether there is one that tells so.
+    """Sign a list because the register has changed, after another responder where its own was revoked; whether there
+    is a list that tells so.
 
     Never raises: what kept it back is remembered, shown and tried again by the sweep, and OCSP tells the truth already.
     """
     row = authorities_publishing(clock.now()).filter(pk=authority.pk).first()
     if row is None or row.offline:
         return False
+    if responder_is_due(row, clock.now()):
+        _attempt(row, _responder_at_hand)
     return _attempt(row, _list_renew)
 
 

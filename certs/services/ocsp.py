@@ -53,7 +53,7 @@ class _Row:
     pk: UUID
     offline: bool
     responder: UUID | None  # version of its certificate
-    responder_until: datetime | None
+    responder_until: datetime | None  # None where there is none that anybody believes
 
 
 def ocsp_answer(authority: UUID, der: bytes) -> OcspAnswer | None:
@@ -73,9 +73,11 @@ def ocsp_answer(authority: UUID, der: bytes) -> OcspAnswer | None:
 
 def _row(authority: UUID) -> _Row | None:
     found = Authority.objects.filter(pk=authority, certificate__current__isnull=False).values_list(
-        "pk", "offline", "responder__current", "responder__current__not_after"
+        "pk", "offline", "responder__current", "responder__current__not_after", "responder__current__revoked_at"
     )
-    return next((_Row(*values) for values in found), None)
+    for pk, offline, responder, until, revoked_at in found:
+        return _Row(pk, offline, responder, None if revoked_at else until)
+    return None
 
 
 def _answers(authority: UUID, ids: Sequence[CertId], ours: Sequence[bool]) -> tuple[Answer, ...]:
@@ -122,7 +124,7 @@ def _signer(row: _Row, *, delegated: bool) -> Responder:
     if responder is not None:
         return responder
     if row.offline:
-        raise OcspRefused("The certificate of the responder has lapsed, and the CA is offline.", TRY_LATER)
+        raise OcspRefused("The certificate of the responder lapsed or was revoked, and the CA is offline.", TRY_LATER)
     key = authority_key(_authority(row.pk))
     return Responder(key, signing_digest(key))
 

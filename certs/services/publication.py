@@ -144,7 +144,9 @@ def publication_shown(authority: Authority) -> Publication:
         entries=_entries(row.crl_der),
         waiting=row.crl_der is not None and row.register_changes != row.crl_changes,
         list_state=_state(row.crl_this_update, row.crl_next_update, row.crl_trouble, moment, offline=row.offline),
-        responder_state=_state(
+        responder_state=Shown("danger", "revoked")
+        if version and version.revoked_at
+        else _state(
             version.not_before if version else None,
             responder_until,
             row.responder_trouble,

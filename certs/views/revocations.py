@@ -42,6 +42,7 @@ def revoke(request: HttpRequest, pk: UUID, version: UUID) -> HttpResponse:
         "shared": same_key_names(chosen),
         "authority": issued.authority if issued else None,
         "falls": _falls(chosen),
+        "answers_for": Authority.objects.filter(responder=row).select_related("certificate").defer("crl_der").first(),
     }
     return render(request, "certificates/revoke.html", context)
 

@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 import pytest
 from cryptography.x509 import CRLNumber
+from cryptography.x509.ocsp import load_der_ocsp_response
 from django.db import connections
 
 from certs.domain.errors import InputError, KeyRefused, NotAllowed, Unavailable
+from certs.domain.ocsp import OcspRefused
 from certs.models import AuditEvent, Authority, CertificateVersion, IssuedCertificate
 from certs.services import crls
 from certs.services.crls import (
@@ -20,6 +22,9 @@ from certs.services.crls import (
     crl_sign,
     crl_sweep,
 )
+from certs.services.alarm_pki import pki_troubles
+from certs.services.ocsp import ocsp_answer
+from certs.services.publication import publication_shown
 from certs.services.register import issued_revoke
 from certs.services.revocations import version_revoke
 from portal import clock
@@ -83,6 +88,35 @@ def test_its_responder_too_with_another_key(ca: Authority, move_clock: Callable[
     move_clock(15 * DAY)
     crl_sweep()
     assert not CertificateVersion.objects.filter(pk=first.pk).exists()  # lapsed, and of no use
+
+
+def test_a_revoked_responder_is_replaced_at_once(ca: Authority) -> None:
+    assert ca.responder is not None
+    first = own_ca.version(ca.responder)
+    version_revoke(first, "keyCompromise", actor="test")
+    second = own_ca.version(ca.responder)
+    assert second.pk != first.pk
+    assert second.revoked_at is None
+    leaf = own_ca.leaf(ca)
+    answer = ocsp_answer(ca.pk, own_ca.asked(ca, leaf))
+    assert answer is not None
+    told = load_der_ocsp_response(answer.der)
+    assert [one.serial_number for one in told.certificates] == [own_ca.parsed(ca.responder).serial_number]
+
+
+def test_a_revoked_responder_of_an_offline_ca_signs_no_more(offline: Authority) -> None:
+    assert offline.responder is not None
+    first = own_ca.version(offline.responder)
+    version_revoke(first, "superseded", actor="test")
+    assert own_ca.version(offline.responder).pk == first.pk
+    with pytest.raises(OcspRefused, match="the CA is offline"):
+        ocsp_answer(offline.pk, own_ca.asked(offline, offline.responder))
+    assert publication_shown(offline).responder_state.words == "revoked"
+    (trouble,) = [one for one in pki_troubles(clock.now()) if one.key.startswith("responder:")]
+    assert "OCSP gives no answers now." in trouble.happened
+    authority_publish(offline, own_ca.PASSPHRASE, actor="test")
+    assert ocsp_answer(offline.pk, own_ca.asked(offline, offline.responder)) is not None
+    assert publication_shown(offline).responder_state.words == "in force"
 
 
 def test_a_list_without_end_before_the_clock_went_back(ca: Authority, move_clock: Callable[[float], None]) -> None:
