@@ -46,6 +46,7 @@ class AccountForm(EabForm):
     error_fields: ClassVar[dict[str, str]] = {
         "private-address": "allow_private_ca",
         "acme-untrusted": "ca_bundle",
+        "ca-bundle": "ca_bundle",
         "acme-terms": "accept_terms",
     }
     field_order = ("directory", "directory_url", "ca_bundle", "allow_private_ca", "email")

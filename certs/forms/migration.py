@@ -4,9 +4,12 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from certs.domain.keys import SIZE_LIMIT
 from certs.forms.base import PortalForm
 from certs.services.migration import HOMES
 from certs.services.migration_kept import ARCHIVE_BYTES, Given, places_allowed
+
+_PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
 class MigrationForm(PortalForm):
@@ -18,6 +21,7 @@ class MigrationForm(PortalForm):
         "tree-empty": "place",
         "tree-large": "place",
         "archive": "archive",
+        "ca-bundle": "ca_bundle",
     }
 
     client = forms.ChoiceField(label="ACME client", choices=[(name, name) for name in HOMES])
@@ -25,13 +29,25 @@ class MigrationForm(PortalForm):
         label="Directory on this server",
         required=False,
         max_length=500,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=_PLAIN),
     )
     archive = forms.FileField(
         label="… or an archive of it",
         required=False,
         help_text=f"A .tar.gz of at most {ARCHIVE_BYTES // 1024**2} MiB, made as root on the machine where it is: "
         "tar -C /etc -czf letsencrypt.tar.gz letsencrypt",
+    )
+    ca_bundle = forms.CharField(
+        label="Roots to trust for them",
+        required=False,
+        max_length=SIZE_LIMIT,
+        help_text="PEM, where this machine does not know who signed the address of the CA.",
+        widget=forms.Textarea(attrs={**_PLAIN, "rows": 4, "placeholder": "-----BEGIN CERTIFICATE-----"}),
+    )
+    allow_private_ca = forms.BooleanField(
+        label="They are on private addresses",
+        required=False,
+        help_text="Allow CAs in your own network. Otherwise such an address is refused.",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -48,5 +64,7 @@ class MigrationForm(PortalForm):
         if bool(place) == bool(archive):
             raise forms.ValidationError("Give a directory, or an archive.")
         data = archive.read(ARCHIVE_BYTES + 1) if archive else b""
-        cleaned["given"] = Given(cleaned["client"], place, data, archive.name[:200] if archive else "")
+        name = archive.name[:200] if archive else ""
+        roots, private = cleaned["ca_bundle"], cleaned["allow_private_ca"]
+        cleaned["given"] = Given(cleaned["client"], place, data, name, roots, private)
         return cleaned

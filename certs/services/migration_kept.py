@@ -22,8 +22,9 @@ from certs.services.migration import (
     tree_of_archive,
     tree_of_place,
 )
-from certs.services.migration_run import Done, migration_run
+from certs.services.migration_run import Done, Trust, migration_run
 from certs.services.secrets import secret_open, secret_seal
+from certs.transports.connections import trust_context
 from portal import clock
 
 PURPOSE = "migration"  # an Intake of `services/intake.py` cannot be opened as this one
@@ -33,12 +34,15 @@ MOST = 200  # certificates in one request; the command line has no such limit
 
 @dataclass(frozen=True)
 class Given:
-    """Either a place on the server or an uploaded archive."""
+    """Either a place on the server or an uploaded archive; and how the CAs of its accounts are reached where they are
+    not public ones: `ca_bundle` (PEM), and whether they may be on private addresses."""
 
     client: str
     place: str = ""
     archive: bytes = b""
     name: str = ""
+    ca_bundle: str = ""
+    allow_private: bool = False
 
 
 def places_allowed() -> list[Path]:
@@ -55,6 +59,7 @@ def migration_keep(given: Given, *, actor: User) -> Intake:
             advice=f"Use the command line: manage.py certs import --{given.client.replace('.', '')} FILE",
             code="archive",
         )
+    trust_context(given.ca_bundle)
     plan = _plan(given)
     if len(plan.certificates) > MOST:
         raise InputError(
@@ -67,6 +72,8 @@ def migration_keep(given: Given, *, actor: User) -> Intake:
         "place": given.place,
         "archive": b64encode(given.archive).decode(),
         "name": given.name,
+        "ca_bundle": given.ca_bundle,
+        "allow_private": given.allow_private,
     }
     intakes_prune()
     return Intake.objects.create(id=uid, user=actor, sealed=secret_seal(PURPOSE, uid, json.dumps(document).encode()))
@@ -75,6 +82,10 @@ def migration_keep(given: Given, *, actor: User) -> Intake:
 @needs(Right.ACCOUNT, of=PORTAL)
 def migration_open(pk: UUID, *, actor: User) -> Plan:
     """Raises InputError (code "gone") where it is not kept any more, or another person's."""
+    return _plan(_given(pk, actor))
+
+
+def _given(pk: UUID, actor: User) -> Given:
     row = Intake.objects.filter(pk=pk, user=actor, created_at__gt=clock.now() - Intake.LIFE).first()
     try:
         document = json.loads(secret_open(PURPOSE, row.id, row.sealed)) if row else None
@@ -84,18 +95,19 @@ def migration_open(pk: UUID, *, actor: User) -> Plan:
         minutes = int(Intake.LIFE.total_seconds() // 60)
         advice = f"It is kept for {minutes} minutes; look at it again."
         raise InputError("What was to be taken is not kept any more.", advice=advice, code="gone")
-    return _plan(Given(**document | {"archive": b64decode(document["archive"])}))
+    return Given(**document | {"archive": b64decode(document["archive"])})
 
 
 @needs(Right.ACCOUNT, of=PORTAL)
 def migration_carry_out(pk: UUID, digest: str, *, actor: User) -> tuple[Plan, list[Done]]:
     """Raises ConflictError where there is something else now than what was seen."""
-    plan = migration_open(pk, actor=actor)
+    given = _given(pk, actor)
+    plan = _plan(given)
     if plan.digest != digest:
         raise ConflictError(
             "There is something else now than what you saw.", advice="Look at it again.", code="changed"
         )
-    done = migration_run(plan, actor=actor)
+    done = migration_run(plan, actor=actor, trust=Trust(given.ca_bundle, given.allow_private))
     Intake.objects.filter(pk=pk, user=actor).delete()
     return plan, done
 

@@ -62,7 +62,7 @@ def roots_load(context: ssl.SSLContext, bundle: str) -> None:
         context.load_verify_locations(cadata="".join(f"{_BEGIN}{block}{_END}\n" for block in blocks))
     except (ssl.SSLError, ValueError, TypeError) as error:
         raise InputError(
-            "The CA bundle is not readable.", advice="Give the PEM text of the CA's root certificate."
+            "The CA bundle is not readable.", advice="Give the PEM text of the CA's root certificate.", code="ca-bundle"
         ) from error
 
 

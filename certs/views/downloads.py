@@ -24,6 +24,7 @@ from certs.services.downloads import Download, download_make, downloads_offered,
 from certs.views.access import actor_of, right_required
 
 PAGE = 100
+JKS = "truststore-jks"
 _VERSIONS = 20
 
 
@@ -83,22 +84,25 @@ def expose(request: HttpRequest, pk: UUID) -> HttpResponse:
 @sensitive_post_parameters("password", "suggested")
 @require_http_methods(["GET", "HEAD", "POST"])
 def trust_store(request: HttpRequest) -> HttpResponse:
-    """A trust store of the CA certificates that the person chooses."""
-    actor = actor_of(request)
+    """A trust store of the CA certificates that the person chooses. “other” (a format) and “to” (a page of the list)
+    are what the person goes to; what was ticked so far comes along."""
+    actor, given = actor_of(request), request.POST
     found = _authorities(actor)
-    kinds = [each for each in formats().values() if Need.TRUSTED in each.needs]
-    sent = None
-    if request.method == "POST":
-        sent = TrustStoreForm(format_find(request.POST.get("format", "")), request.POST)
-        chosen = list(found.filter(pk__in=_ids(request.POST.getlist("ca"))))
-        made = _made(sent, lambda form: trust_store_make(chosen, form.wanted.id, form.values, actor=actor))
+    form = TrustStoreForm(format_find(given.get("other") or given.get("format") or request.GET.get("format") or JKS))
+    if request.method == "POST" and not {"other", "to"} & given.keys():
+        form = TrustStoreForm(form.wanted, given)
+        chosen = list(found.filter(pk__in=_ids(given.getlist("ca"))))
+        made = _made(form, lambda form: trust_store_make(chosen, form.wanted.id, form.values, actor=actor))
         if made is not None:
             return _file(made)
+    page = Paginator(found, PAGE).get_page(given.get("to") or given.get("page"))
+    ticked, shown = _ids(given.getlist("ca")), {row.pk for row in page}
     context = {
-        "page": Paginator(found, PAGE).get_page(request.GET.get("page")),
-        "ticked": request.POST.getlist("ca"),
-        "form": sent or TrustStoreForm(format_find(request.GET.get("format", "truststore-jks"))),
-        "kinds": kinds,
+        "page": page,
+        "ticked": ticked,
+        "ticked_elsewhere": [pk for pk in ticked if pk not in shown],
+        "form": form,
+        "kinds": [each for each in formats().values() if Need.TRUSTED in each.needs],
     }
     return render(request, "certificates/trust_store.html", context)
 

@@ -159,6 +159,26 @@ def test_a_trust_store_of_what_was_ticked(client: Client, own: Certificate) -> N
     assert "Choose at least one CA certificate." in refused.content.decode()
 
 
+def test_what_was_ticked_stays_so_in_another_format_and_on_another_page(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certs.views.downloads.PAGE", 2)
+    a, b, c = (str(_authority(name).pk) for name in ("Root A", "Root B", "Root C"))
+    page = client.post("/certificates/trust-store/", {"format": "trust-pem", "ca": [a, "x"], "other": "truststore-jks"})
+    assert page.context["form"].wanted.id == "truststore-jks"
+    assert f'value="{a}" id="ca-{a}" checked' in page.content.decode()
+    assert f'value="{b}" id="ca-{b}">' in page.content.decode()
+    given = {"format": "trust-pem", "page": "1", "ca": [a]}
+    following = client.post("/certificates/trust-store/", {**given, "to": "2"}).content.decode()
+    assert f'type="hidden" name="ca" value="{a}"' in following
+    assert f'id="ca-{c}"' in following
+    both = client.post("/certificates/trust-store/", {**given, "page": "2", "ca": [a, c]})
+    assert len(certificates_read(both.content)) == 2
+    refused = client.post("/certificates/trust-store/", {"format": "truststore-jks", "page": "2", "ca": [a]})
+    assert f'type="hidden" name="ca" value="{a}"' in refused.content.decode()
+    assert client.post("/certificates/trust-store/", {"other": "cobol"}).status_code == 400
+
+
 def _authority(name: str) -> Certificate:
     pair = pki.authority(name)
     row = Certificate.objects.create(name=name, source=Certificate.Source.UPLOADED)

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from certs.models import AcmeAccount, Certificate, Intake, Order
+from tests.harness import pki
 from tests.harness.certbot_tree import CertbotTree
 
 PAGE = reverse("migration")
@@ -50,6 +51,19 @@ def test_what_is_shown_is_taken(client: Client, tree: CertbotTree, by: str) -> N
     assert not Intake.objects.exists()
     assert not Order.objects.exists()
     assert "PRIVATE KEY" not in page
+
+
+def test_the_roots_of_a_private_ca_go_to_its_account(client: Client, tree: CertbotTree) -> None:
+    root = pki.authority("Inner Root").pem
+    page = look(client, place=str(tree.home), ca_bundle="-----BEGIN nothing", allow_private_ca="on").content.decode()
+    assert "The CA bundle is not readable." in page
+    assert "-----BEGIN nothing" in page
+    assert not Intake.objects.exists()
+    shown = look(client, place=str(tree.home), ca_bundle=root, allow_private_ca="on")
+    client.post(shown.redirect_chain[-1][0], {"digest": shown.context["plan"].digest})
+    account = AcmeAccount.objects.get()
+    assert account.allow_private
+    assert account.ca_bundle.strip() == root.strip()
 
 
 def test_what_has_changed_since_is_shown_again(client: Client, tree: CertbotTree) -> None:
