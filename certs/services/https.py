@@ -5,7 +5,7 @@ ends without any process that would have to end it. HSTS climbs `domain.hsts.STE
 checks. `portal/scheme.py` carries out what `policy_read` says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -19,15 +19,13 @@ from certs.domain.roles import Right
 from certs.models import Binding, Certificate, PortalState
 from certs.services.access import Actor, needs
 from certs.services.addresses import public_url
+from certs.services.answering import answerer
 from certs.services.arrivals import Arrival, arrival_require
 from certs.services.events import audit_record
-from certs.services.front import front_is_on, front_read
-from certs.services.front_check import front_look, front_obstacles, front_seen
-from certs.services.listeners import listener_answering
+from certs.services.front import front_read
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import reach_probe_all
-from certs.services.served import served_now
-from certs.services.trust import answering_of, answering_read, server_names, version_answering, version_is_public
+from certs.services.trust import answering_of, server_names
 from portal import clock
 
 
@@ -116,19 +114,21 @@ def force_ssl_recheck() -> None:
 # HSTS
 
 
-def hsts_standing(*, probe: bool = False) -> HstsStanding:
-    """For the host of the public URL. With `probe`, port 80 is tried where the listener is elsewhere (network)."""
+def hsts_standing(*, probe: bool = False, look: bool = False) -> HstsStanding:
+    """For the host of the public URL. With `probe`, port 80 is tried where the listener is elsewhere, with `look` a
+    front is looked at (network)."""
     public = urlsplit(public_url())
     host = (public.hostname or "") if public.scheme == "https" else ""
     if not host:
         found = hsts.host_obstacles(host)
         return HstsStanding(host, found, found, False)
-    view = _view(host)
-    situation = hsts.Situation(host, public.port or 443, _plain_port(host, probe=probe), view.answering)
+    there = answerer(host, look=look)
+    port = _plain_port(host, there.http_port, probe=probe)
+    situation = hsts.Situation(host, public.port or 443, port, there.answering)
     moment = clock.now()
-    found = [*view.obstacles, *hsts.obstacles(situation, moment)]
-    blocking = [*view.obstacles, *hsts.obstacles(replace(situation, http_port=80), moment)]
-    return HstsStanding(host, found, blocking, _is_public(host))
+    found = [*there.obstacles, *hsts.obstacles(situation, moment)]
+    blocking = [*there.obstacles, *hsts.obstacles(replace(situation, http_port=80), moment)]
+    return HstsStanding(host, found, blocking, there.is_public())
 
 
 @needs(Right.SETTING)
@@ -222,7 +222,8 @@ def hsts_advance() -> None:
         return
     standing = hsts_standing(probe=True)
     limit = hsts.step_limit(public=standing.public)
-    healthy = _is_served(standing.host) if standing.host == state.hsts_host and not standing.obstacles else False
+    is_fine = standing.host == state.hsts_host and not standing.obstacles
+    healthy = answerer(standing.host).is_served() if is_fine else False
     if healthy is None:  # could not check: neither a healthy check nor an unhealthy one
         return
     if not healthy:
@@ -247,66 +248,27 @@ def _hsts_header(state: PortalState, public: str) -> str:
     if not state.hsts:
         clearing = state.hsts_clearing_until is not None and state.hsts_clearing_until > moment
         return hsts.header_value(0) if clearing else ""
-    parts, view = urlsplit(public), _view(state.hsts_host, state)
-    situation = hsts.Situation(state.hsts_host, parts.port or 443, 80, view.answering)
-    if view.obstacles or hsts.certificate_obstacles(situation, moment):
+    parts, there = urlsplit(public), answerer(state.hsts_host, state)
+    situation = hsts.Situation(state.hsts_host, parts.port or 443, 80, there.answering)
+    if there.obstacles or hsts.certificate_obstacles(situation, moment):
         return ""  # browsers that remember refuse this certificate anyway; a longer memory would only make it worse
     if parts.hostname != state.hsts_host or parts.scheme != "https" or hsts.port_obstacles(situation):
         return hsts.header_value(0)  # https://host on 443 is not the portal any more: what remembers it must forget
     return hsts.header_value(hsts.STEPS[min(state.hsts_step, state.hsts_limit)].seconds)
 
 
-@dataclass(frozen=True)
-class _View:
-    """What answers HTTPS for the host, as far as browsers would judge it; `obstacles` are those of a front."""
-
-    answering: hsts.Answering | None
-    obstacles: Sequence[str] = ()
-
-
-def _view(host: str, state: PortalState | None = None) -> _View:
-    """Of what is bound; with TLS in front, of what the last look at the public URL showed."""
-    if not front_read(state).on:
-        return _View(answering_read(host))
-    seen = front_seen(state)
-    answering = seen.answering if seen else None
-    if answering is None:  # "could not be checked" is among the obstacles; that a placeholder answers is not known
-        answering = hsts.Answering(False, clock.now(), clock.now(), True)
-    return _View(answering, front_obstacles(seen))
-
-
-def _is_public(host: str) -> bool:
-    if front_is_on():
-        seen = front_seen()
-        return seen is not None and seen.seen_at is not None and not seen.distrust
-    version = version_answering(host)
-    return version is not None and version_is_public(version, host)
-
-
 def _standing_require() -> HstsStanding:
-    if front_is_on():
-        front_look()
-    standing = hsts_standing(probe=True)
+    standing = hsts_standing(probe=True, look=True)
     if standing.obstacles:
         raise NotAllowed(" ".join(standing.obstacles), advice="HSTS was not switched on.", code="hsts-obstacles")
     return standing
 
 
-def _plain_port(host: str, *, probe: bool) -> int:
+def _plain_port(host: str, port: int, *, probe: bool) -> int:
     """The port on which people reach plain HTTP: the listener's, or 80 where something forwards that to it."""
-    port = 0 if front_is_on() else listener_answering("http").port
     if port == 80 or not probe:
         return port
     return 80 if reach_probe_all([host])[0].ok else port
-
-
-def _is_served(host: str) -> bool | None:
-    """Whether handshakes show the bound certificate, or the front leads here; None where that cannot be checked."""
-    if front_is_on():
-        seen = front_seen()
-        return None if seen is None or seen.trouble else seen.reaches
-    version = version_answering(host)
-    return served_now(version.certificate).ok if version else False
 
 
 def _raise_step(state: PortalState, limit: int, actor: Actor) -> None:

@@ -37,13 +37,8 @@ def version_answering(host: str) -> CertificateVersion | None:
 
 
 def answering_of(version: CertificateVersion, host: str) -> Answering:
+    """As `domain.hsts` judges it."""
     return Answering(version.self_signed, version.not_before, version.not_after, covers(version.names, host))
-
-
-def answering_read(host: str) -> Answering | None:
-    """As `domain.hsts` judges it; None where nothing but the placeholder answers."""
-    version = version_answering(host)
-    return answering_of(version, host) if version else None
 
 
 def version_is_public(version: CertificateVersion, host: str) -> bool:

@@ -57,7 +57,7 @@ def good(ca: Ca) -> None:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool | None]:
     answer: dict[str, bool | None] = {"ok": True}
-    monkeypatch.setattr(https, "served_now", lambda _: ServedResult(answer["ok"], "", "here", ""))
+    monkeypatch.setattr("certs.services.answering.served_now", lambda _: ServedResult(answer["ok"], "", "here", ""))
     return answer
 
 
