@@ -33,7 +33,7 @@ from certs.services.identity import identity_held
 from certs.services.keys import key_open
 from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
-from certs.transports.generations import Access, Files, Shelf
+from certs.transports.generations import CURRENT, Access, Files, Shelf
 from certs.transports.local import user_name
 from portal import clock
 
@@ -128,6 +128,13 @@ def export_remove(*, actor: Actor) -> ExportResult:
     )
     NodeExport.objects.filter(node=node_name()).delete()
     return result
+
+
+def export_place(certificate: Certificate) -> Path | None:
+    """The directory where its files are found on every node; None where they are not exported."""
+    if not state_get().export or not certificate.export_name:
+        return None
+    return Path(settings.EXPORT_DIR, certificate.export_name, CURRENT)
 
 
 def export_signature() -> str:

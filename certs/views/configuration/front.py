@@ -13,9 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs.domain.errors import NotAllowed
 from certs.domain.fronts import challenges_filled, fronts_filled
 from certs.forms.front import FrontForm
-from certs.models import Certificate, PortalState
+from certs.models import PortalState
 from certs.selectors import Shown
 from certs.services.addresses import host_is_accepted, public_url
+from certs.services.export import export_place
 from certs.services.front import Front, front_change, front_on_trial, front_read, front_silent
 from certs.services.front_check import Seen, front_look, front_shown, front_version
 from certs.services.front_notices import notice_dismiss, notices_read
@@ -160,7 +161,10 @@ def _page(request: HttpRequest, form: FrontForm) -> HttpResponse:
 def _snippets(now: Front, url: str) -> dict[str, object]:
     parts = urlsplit(url)
     name = parts.hostname if parts.hostname and "." in parts.hostname else "portal.example.com"
-    certificate, directory = _exported(name)
+    version = version_answering(name)
+    certificate = version.certificate if version and not version.self_signed else None
+    exported = export_place(certificate) if certificate else None
+    directory = exported or f"/etc/ssl/{name}"
     there = upstreams()
     upstream = _upstream(now, there)
     return {
@@ -170,18 +174,9 @@ def _snippets(now: Front, url: str) -> dict[str, object]:
             name=name, upstream=upstream, certificate=f"{directory}/fullchain.pem", key=f"{directory}/privkey.pem"
         ),
         "challenges": challenges_filled(name=name, upstream=upstream),
-        "exported": certificate,
+        "exported": certificate if exported else None,
         "directory": directory,
     }
-
-
-def _exported(name: str) -> tuple[Certificate | None, str]:
-    """The certificate of ours for the front's name where it is exported, and where its files lie, or would."""
-    version = version_answering(name)
-    certificate = version.certificate if version and not version.self_signed else None
-    if certificate is not None and state_get().export and certificate.export_name:
-        return certificate, f"{settings.EXPORT_DIR}/{certificate.export_name}/current"
-    return None, f"/etc/ssl/{name}"
 
 
 def _upstream(now: Front, there: Upstreams) -> str:
