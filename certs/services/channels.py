@@ -1,6 +1,6 @@
 """Channels: set up, switched on and off, tested. Their secrets are sealed; what they send is `alarm_delivery`'s."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from certs.models import AlarmDelivery, Channel
 from certs.services.access import Actor, needs
 from certs.services.alarms import deliveries_catch_up
 from certs.services.events import audit_record
-from certs.services.options import options_load, options_merge, options_store
+from certs.services.options import options_load, options_merge, options_secret, options_store
 
 CHANNELS = "certs.channels"
 
@@ -61,10 +61,20 @@ def channel_create(
 
 
 @needs(Right.SETTING)
-def channel_change(row: Channel, *, name: str, values: Mapping[str, Any], allow_private: bool, actor: Actor) -> None:
-    """A secret left empty stays as it is. Raises InputError, OptionRefused, ConflictError."""
+def channel_change(
+    row: Channel,
+    *,
+    name: str,
+    values: Mapping[str, Any],
+    allow_private: bool,
+    forget: Collection[str] = (),
+    actor: Actor,
+) -> None:
+    """A secret left empty stays as it is, but for those to `forget`. Raises InputError, OptionRefused, ConflictError."""
     found, before = channel_kind(row.kind), _shown(row)
-    options = options_merge(found.Options, values, sealed=row.sealed, purpose=Channel.PURPOSE, uid=row.pk)
+    options = options_merge(
+        found.Options, values, sealed=row.sealed, purpose=Channel.PURPOSE, uid=row.pk, forget=forget
+    )
     found(options, Site(allow_private=allow_private))
     row.name, row.allow_private = _name(name), allow_private
     row.options, row.sealed = options_store(options, purpose=Channel.PURPOSE, uid=row.pk)
@@ -96,6 +106,11 @@ def channel_delete(row: Channel, *, actor: Actor) -> None:
     with transaction.atomic():
         audit_record(actor, "channel.delete", row, before=_shown(row))
         row.delete()
+
+
+def channel_secrets(row: Channel) -> list[str]:
+    """The names of those that are kept."""
+    return options_secret(row.sealed, purpose=Channel.PURPOSE, uid=row.pk)
 
 
 def _name(name: str) -> str:

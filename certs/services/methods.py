@@ -130,6 +130,17 @@ def method_update(
     return method_certificates(method)
 
 
+def method_merged(method: ChallengeMethod, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored, with the changes in its place: for `method_update`. Under another choice of what the options
+    hang on, only what that has too is kept."""
+    solver = method_kind(method.kind)
+    chosen = method.options.get(solver.chooser)
+    if changes.get(solver.chooser, chosen) == chosen:
+        return {**method.options, **changes}
+    known = {each.name for each in options_of(solver.options_for(changes))}
+    return {**{name: value for name, value in method.options.items() if name in known}, **changes}
+
+
 @needs(Right.ACCOUNT)
 def method_delete(method: ChallengeMethod, *, actor: Actor) -> None:
     """Raises ConflictError while something needs it: a certificate, or an answer that is still to be taken away."""
