@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.utils.http import parse_etags
@@ -32,6 +33,11 @@ def document_answer(request: Request, document: Any) -> Response:
     return Response(document, headers={"ETag": etag})
 
 
+def document_made(document: Any, path: str) -> Response:
+    """201 with its tag, and where it is from now on."""
+    return Response(document, status=201, headers={"ETag": etag_of(document), "Location": path})
+
+
 def is_unchanged(request: Request, etag: str) -> bool:
     """If-None-Match of a reader: weak comparison, `*` is any."""
     given = parse_etags(request.headers.get("If-None-Match", ""))
@@ -45,7 +51,7 @@ def unchanged(request: Request, rows: QuerySet[M], told: Callable[[M], Any]) -> 
     with transaction.atomic():
         row = row_locked(rows)
         if row is None:
-            raise rows.model.DoesNotExist
+            raise ObjectDoesNotExist
         match_require(request, etag_of(told(row)))
         yield row
 

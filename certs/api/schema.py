@@ -94,8 +94,9 @@ def operation(
     description: str = "",
     tag: str = "certificates",
     examples: Sequence[OpenApiExample] = (),
+    example: Any = None,
 ) -> Callable[[F], F]:
-    """On a handler. `answers` are serializers by status; None is an answer without a body."""
+    """On a handler. `answers` are serializers by status; None is an answer without a body. `example` is a body."""
     return extend_schema(
         operation_id=name,
         summary=summary,
@@ -104,7 +105,7 @@ def operation(
         request=body,
         responses={status: _answer(kind) for status, kind in answers.items()},
         tags=[tag],
-        examples=list(examples),
+        examples=[*examples, *([OpenApiExample(summary, value=example, request_only=True)] if example else [])],
     )
 
 
