@@ -70,7 +70,7 @@ def channel_change(
     forget: Collection[str] = (),
     actor: Actor,
 ) -> None:
-    """A secret left empty stays as it is, but for those to `forget`. Raises InputError, OptionRefused, ConflictError."""
+    """A secret left empty is kept, unless it is one to `forget`. Raises InputError, OptionRefused, ConflictError."""
     found, before = channel_kind(row.kind), _shown(row)
     options = options_merge(
         found.Options, values, sealed=row.sealed, purpose=Channel.PURPOSE, uid=row.pk, forget=forget
