@@ -1,6 +1,6 @@
 """A visitor without a browser: follows every link, finds every form, and sends whatever the test wants."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -126,8 +126,11 @@ class Crawler:
 
     def forms(self, *starts: str) -> list[Form]:
         """Every different form, by method, action and names of its fields."""
+        return self.forms_of(self.walk(*starts))
+
+    def forms_of(self, pages: Iterable[requests.Response]) -> list[Form]:
         found: dict[tuple[object, ...], Form] = {}
-        for response in self.walk(*starts):
+        for response in pages:
             if "html" not in response.headers.get("Content-Type", ""):
                 continue
             for form in self.read(response).forms:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
@@ -75,6 +76,7 @@ class Portal:
         }
         self._process: Process | None = None
         self._shell: Shell | None = None
+        self._shell_lock = threading.Lock()
         if self._own_home and not own_secrets:
             database_copy(self.home / "bindery.sqlite3")
 
@@ -196,26 +198,37 @@ class Portal:
     def manage(
         self, *arguments: str, check: bool = True, timeout: float = 240, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A command of manage.py beside the running portal."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            env={**self._environ(), **(environment or {})},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """A command of manage.py beside the running portal; with an environment of its own it is an interpreter, too,
+        since settings are read once."""
+        if environment is None:
+            done = self._inside().manage(arguments, timeout)
+        else:
+            done = subprocess.run(
+                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                env={**self._environ(), **environment},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
         if check and done.returncode != 0:
             raise AssertionError(f"manage.py {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def run(self, code: str) -> Any:
         """Run Python inside the portal's Django, each time in a new process; what it assigns to `result` comes back."""
-        if self._shell is None:
-            self._shell = Shell(self._environ())
-        return self._shell.run(code)
+        return self._inside().run(code)
+
+    def _inside(self) -> Shell:
+        environment = self._environ()
+        with self._shell_lock:
+            if self._shell is not None and self._shell.environment != environment:
+                self._close_shell()
+            if self._shell is None:
+                self._shell = Shell(environment)
+            return self._shell
 
     def get(self, path: str, *, scheme: str = "http", **options: Any) -> requests.Response:
         """By loopback address, no certificate check, redirects not followed."""
