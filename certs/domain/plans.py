@@ -14,7 +14,7 @@ from certs.domain.errors import InputError, NotAllowed
 from certs.domain.hosts import Host, HostKind, hosts_parse
 from certs.domain.issuer import Issuer
 from certs.domain.keys import OWN_KEY_TYPES
-from certs.domain.profiles import OCSP, USAGES, Profile
+from certs.domain.profiles import CUSTOM, OCSP, USAGES, Profile
 from certs.domain.subjects import common_name, subject_parse, subject_values
 from certs.domain.wishes import Wish
 
@@ -71,7 +71,7 @@ def _check_profile(wish: Wish, profile: Profile, hosts: Sequence[Host], is_ca: b
     def refuse(message: str, advice: str = "") -> InputError:
         return InputError(f"The profile “{profile.label}” {message}", advice=advice, code="profile")
 
-    if wish.is_ca and not profile.is_ca and profile.name != "custom":
+    if wish.is_ca and not profile.is_ca and profile.name != CUSTOM:
         raise refuse("makes no CA.", "Choose “Intermediate CA”.")
     if unknown := [usage for usage in wish.usages if usage not in USAGES]:
         raise InputError(f"“{', '.join(unknown)}” is no purpose.", advice=f"Known are {', '.join(USAGES)}.")

@@ -23,6 +23,7 @@ USAGES = {
     TIME: "time stamping",
     OCSP: "OCSP responder",
 }
+CUSTOM = "custom"  # the profile without limits
 LONGEST_DAYS = 36525  # a hundred years: notAfter beyond 9999 cannot be written, and nobody means it
 _ALL_KINDS = tuple(kind.value for kind in HostKind)
 
@@ -145,7 +146,7 @@ BUILT_IN: dict[str, Profile] = {
             subject_required=("CN",),
         ),
         Profile(
-            "custom",
+            CUSTOM,
             "Custom",
             "Every field as you choose it.",
             usages=(SERVER,),
@@ -162,7 +163,7 @@ def profile_for(is_ca: bool, usages: tuple[str, ...], *, has_issuer: bool) -> st
     if is_ca:
         return "intermediate" if has_issuer else "root"
     return {(): "server", (SERVER,): "server", (CLIENT,): "client"}.get(
-        usages, "both" if set(usages) == {SERVER, CLIENT} else "custom"
+        usages, "both" if set(usages) == {SERVER, CLIENT} else CUSTOM
     )
 
 

@@ -33,7 +33,6 @@ from certs.services.bindings import binding_check
 from certs.services.certificates import (
     Properties,
     certificate_keypair_add,
-    certificate_take,
     refuse_expired,
     version_add,
 )
@@ -41,6 +40,7 @@ from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.keys import key_import, key_refuse_compromised
 from certs.services.missing_issuers import completion, roots_known
+from certs.services.receiving import certificate_receive
 from certs.services.secrets import secret_open, secret_seal
 from portal import clock
 
@@ -208,7 +208,7 @@ def _save(proposal: Proposal, choice: Choice, actor: Actor) -> Outcome:
     if into is not None and proposal.verdict in {Verdict.SAME, Verdict.KEY}:
         # Wherever it is, it is the same one.
         properties = replace(properties, organization=into.organization, department=into.department)
-    certificate, is_new = certificate_take(item.chain, row, actor=actor, properties=properties)
+    certificate, is_new = certificate_receive(item.chain, row, actor=actor, properties=properties)
     return Outcome(proposal, certificate, Verdict.NEW if is_new else proposal.verdict)
 
 

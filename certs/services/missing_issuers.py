@@ -10,9 +10,10 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
+from django.db import transaction
 
 from certs.domain.bundle import bundle_read
-from certs.domain.bundle_items import GivenFile, Item, Remark
+from certs.domain.bundle_items import GivenFile, Item, ItemKind, Remark
 from certs.domain.bundle_order import by_subject, item_judge
 from certs.domain.certinfo import is_issued_by, issuer_urls
 from certs.domain.errors import BinderyError
@@ -21,7 +22,7 @@ from certs.domain.roles import Right
 from certs.models import Authority
 from certs.services.access import Actor, needs
 from certs.services.events import audit_record
-from certs.services.portal_state import state_get, state_update
+from certs.services.portal_state import state_get, state_lock, state_update
 from certs.transports.line import AIA
 from certs.transports.outbound import fetch
 from certs.transports.roots import roots_pem
@@ -37,11 +38,12 @@ _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----"
 @needs(Right.SETTING)
 def fetch_issuers_change(*, on: bool, actor: Actor) -> bool:
     """Whether missing issuers may be fetched from the Internet. False where it was so already."""
-    before = state_get().fetch_issuers
-    if before == on:
-        return False
-    state_update(fetch_issuers=on)
-    audit_record(actor, "issuers.fetch", before={"on": before}, after={"on": on})
+    with transaction.atomic():
+        before = state_lock().fetch_issuers
+        if before == on:
+            return False
+        state_update(fetch_issuers=on)
+        audit_record(actor, "issuers.fetch", before={"on": before}, after={"on": on})
     return True
 
 
@@ -63,16 +65,16 @@ def _roots(text: str) -> tuple[x509.Certificate, ...]:
 
 @dataclass
 class Completion:
-    """Of the chains of one upload: what was fetched once is not fetched again, and all of it ends in time."""
+    """Of the chains of one upload or job: what was fetched once is not fetched again, and all of it ends in time."""
 
     fetching: bool
-    until: float = field(default_factory=lambda: time.monotonic() + ALL_SECONDS)
+    left: float = ALL_SECONDS
     answers: dict[str, tuple[x509.Certificate, ...]] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
+    roots: dict[x509.Name, list[x509.Certificate]] = field(default_factory=lambda: by_subject(roots_known()))
 
     def complete(self, item: Item, *, now: datetime) -> Item:
         """The item with as much of its chain as could be found; a remark tells what came from where."""
-        roots = by_subject(roots_known())
         for _ in range(DEPTH):
             top = item.top
             if not item.missing or top is None or item.chain is None:
@@ -83,8 +85,17 @@ class Completion:
             issuer, source = step
             remark = Remark("completed", f"The certificate of “{item.missing}” was added {source}.")
             longer = replace(item, chain=_extended(item.chain, issuer), remarks=(*item.remarks, remark))
-            item = item_judge(longer, now, lambda name: roots.get(name, []))
+            item = self._judged(longer, now)
         return item
+
+    def completed(self, chain: Chain) -> tuple[Chain, str]:
+        """The same for a chain alone, and the name of the issuer that is still missing; "" where it is whole."""
+        now = clock.now()
+        item = self.complete(self._judged(Item(ItemKind.TRUST, chain), now), now=now)
+        return item.chain or chain, item.missing
+
+    def _judged(self, item: Item, now: datetime) -> Item:
+        return item_judge(item, now, lambda name: self.roots.get(name, []))
 
     def _step(self, top: x509.Certificate) -> tuple[x509.Certificate, str] | None:
         """The issuer, proven by its signature, and where it is from."""
@@ -100,10 +111,10 @@ class Completion:
     def _fetched(self, url: str) -> tuple[x509.Certificate, ...]:
         if url not in self.answers:
             self.answers[url] = ()
-            seconds = min(SECONDS, self.until - time.monotonic())
-            if seconds <= 0:
+            if self.left <= 0:
                 self.troubles[url] = "there was no time left"
                 return ()
+            begun, seconds = time.monotonic(), min(SECONDS, self.left)
             try:
                 answer = fetch(url, purpose=AIA, plain_http=True, redirects=2, limit=BYTES, seconds=seconds)
                 if not answer.ok:
@@ -112,6 +123,8 @@ class Completion:
                 self.answers[url] = tuple(_certificates(answer.body))
             except BinderyError as error:
                 self.troubles[url] = error.message
+            finally:
+                self.left -= time.monotonic() - begun
         return self.answers[url]
 
     def _explained(self, item: Item, top: x509.Certificate) -> Item:

@@ -13,7 +13,7 @@ from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
 from certs.domain.roles import Right
 from certs.models import Certificate, CertificateVersion, Department, Organization
-from certs.services.access import Actor, home_for, may, needs
+from certs.services.access import Actor, home_for, needs
 from certs.services.authorities import authority_of
 from certs.services.certificates import (
     Properties,
@@ -24,6 +24,8 @@ from certs.services.certificates import (
 )
 from certs.services.intake import version_take
 from certs.services.keys import key_import
+from certs.services.missing_issuers import Completion, completion
+from certs.services.receiving import certificate_receive, renewal_foresee
 from certs.services.versions import version_use
 
 Given = Mapping[str, Any]
@@ -38,23 +40,17 @@ _FIELDS = {
 _EMPTY: Given = {"description": "", "exposed": False, "autoRenew": False, "tags": [], "metadata": {}}
 
 
-def certificate_post(given: Given, *, actor: Actor) -> tuple[Certificate, bool]:
-    """Take it into the store where the actor may add one; whether it is new there. Raises NotAllowed, and what
-    `material_read` and `certificate_take` raise."""
+def certificate_post(given: Given, *, actor: Actor, search: Completion | None = None) -> tuple[Certificate, bool]:
+    """Take it into the store where the actor may add one; whether it is new there. Missing issuers are fetched where
+    that is allowed (network); of many, `search` remembers what was. Raises NotAllowed, and what `material_read` and
+    `certificate_receive` raise."""
     properties = properties_read(given, actor=actor)
     chain, key = material_read(given)
     row = key_import(key) if key is not None else None
     if chain is not None:
-        signer = authority_of(chain.leaf)
-        return certificate_take(
-            chain,
-            row,
-            actor=actor,
-            properties=properties,
-            auto_renew=given.get("autoRenew", False),
-            # Who may not have it signed by that CA cannot have it renewed by it either.
-            authority=signer if signer is not None and may(actor, Right.CERTIFICATE_ADD, signer) else None,
-        )
+        chain, _ = (search or completion()).completed(chain)
+        auto_renew = given.get("autoRenew", False)
+        return certificate_receive(chain, row, actor=actor, properties=properties, auto_renew=auto_renew)
     if row is None:
         raise _nothing()
     return certificate_keypair_add(row, actor=actor, properties=properties)
@@ -78,7 +74,12 @@ def certificate_foresee(given: Given, *, actor: Actor) -> str:
     )
     if (version := known.first()) is not None:
         return f"It is here already: {version.certificate.name}."
-    return f"A certificate for {', '.join(info.names[:3]) or info.subject} would be taken in."
+    signer = authority_of(chain.leaf)
+    if signer is not None:
+        renewal_foresee(chain, signer, has_key=key is not None, must=given.get("autoRenew", False), actor=actor)
+    _, missing = Completion(fetching=False).completed(chain)
+    lacking = f" The certificate of its issuer “{missing}” is not in it." if missing else ""
+    return f"A certificate for {', '.join(info.names[:3]) or info.subject} would be taken in.{lacking}"
 
 
 @needs(Right.CERTIFICATE_CHANGE)

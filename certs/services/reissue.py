@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from cryptography import x509
 from django.db import transaction
 
 from certs.domain.certinfo import certificate_info
@@ -11,6 +12,7 @@ from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.pem import certificates_read
 from certs.domain.profiles import profile_for
 from certs.domain.roles import Right
+from certs.domain.signing import usages_of
 from certs.domain.wishes import Wish, wish_of
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
 from certs.models.statements import row_update
@@ -81,8 +83,13 @@ def _renewed(certificate: Certificate, passphrase: str) -> CertificateVersion:
 
 def authority_today(certificate: Certificate) -> Authority | None:
     """Who signs its successor: the CA that signed it, or whoever took over from that."""
-    authority, seen = certificate.authority, set()
-    while authority is not None and authority.successor is not None and authority.pk not in seen:
+    return authority_following(certificate.authority) if certificate.authority is not None else None
+
+
+def authority_following(authority: Authority) -> Authority:
+    """The last of its successors."""
+    seen = set()
+    while authority.successor is not None and authority.pk not in seen:
         seen.add(authority.pk)
         authority = authority.successor
     return authority
@@ -95,11 +102,14 @@ def wish_now(certificate: Certificate) -> Wish:
     version = certificate.current
     if version is None:
         raise ConflictError(f"{certificate.name} has no version to renew.")
-    info = certificate_info(certificates_read(version.leaf_pem.encode())[0])
-    usages = ("server", "client") if info.is_client and info.names else ("client",) if info.is_client else ("server",)
-    name = profile_for(False, usages, has_issuer=certificate.authority_id is not None)
-    found = wish_of(certificates_read(version.leaf_pem.encode())[0], name)
-    return replace(found, hosts=(*info.names, *info.other_names), usages=usages)
+    return wish_again(certificates_read(version.leaf_pem.encode())[0])
+
+
+def wish_again(leaf: x509.Certificate) -> Wish:
+    """What would make a certificate like this one. Raises InputError where it is for what we do not sign."""
+    info, usages = certificate_info(leaf), usages_of(leaf)
+    wish = wish_of(leaf, profile_for(False, usages, has_issuer=True))
+    return replace(wish, hosts=(*info.names, *info.other_names), usages=usages)
 
 
 def _key(certificate: Certificate, wish: Wish) -> PrivateKey:

@@ -61,8 +61,8 @@ def test_what_our_ca_signed_is_known_as_that_when_it_is_posted(program: Program,
     row.delete()
     Certificate.objects.get(api_id="root").versions.filter(fingerprint_sha256=told["bindery"]["fingerprint"]).delete()
     posted = exporter.send("POST", "/api/certificates", told | {"id": "again"}).json()
-    # What the CA was asked for is not in a certificate: it is known, and not renewed as if it were.
-    assert (posted["caRef"], posted["autoRenew"], posted["bindery"]["renews"]) == ("root", True, False)
+    assert (posted["caRef"], posted["autoRenew"], posted["bindery"]["renews"]) == ("root", True, True)
+    assert program.send("POST", "/api/certificates/again/_renew").status_code == 200
     assert made(program, id="own")["bindery"]["renews"] is True
     stranger = pki.leaf(stock.CA, ["stranger.example"])
     foreign = {"chain": stranger.pem, "privateKey": stranger.key_pem, "autoRenew": True}

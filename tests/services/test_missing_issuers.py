@@ -18,6 +18,7 @@ from certs.models import Certificate
 from certs.services import missing_issuers
 from certs.services.intake import Proposal, intake_read, intake_save
 from certs.services.missing_issuers import DEPTH, fetch_issuers_change
+from certs.services.posting import certificate_foresee, certificate_post
 from certs.transports.outbound import fetch
 from tests.harness import pki
 
@@ -120,6 +121,26 @@ def test_a_chain_is_completed_up_to_its_root_and_saved_so(place: Place, reachabl
     version = Certificate.objects.get().current
     assert version is not None
     assert version.chain_pem == middle.pem
+
+
+def test_what_a_program_posts_is_completed_too(place: Place, reachable: None) -> None:
+    root = pki.authority("Far Root")
+    middle = signed("Far Intermediate", root, f"{place.url}/root")
+    leaf = signed("leaf", middle, f"{place.url}/middle", is_ca=False)
+    given = {"chain": leaf.pem, "privateKey": leaf.key_pem}
+    place.bodies = {"/root": root.certificate.public_bytes(Encoding.DER)}
+    assert "“Far Intermediate” is not in it" in certificate_foresee(given, actor="test")
+    assert place.asked == []
+    place.bodies["/middle"] = middle.certificate.public_bytes(Encoding.DER)
+    row, _ = certificate_post(given, actor="test")
+    assert row.current is not None
+    assert row.current.chain_pem == middle.pem
+    fetch_issuers_change(on=False, actor="test")
+    place.asked.clear()
+    other = signed("other", middle, f"{place.url}/middle", is_ca=False)
+    alone, _ = certificate_post({"chain": other.pem, "privateKey": other.key_pem}, actor="test")
+    assert alone.current is not None
+    assert (alone.current.chain_pem, place.asked) == ("", [])
 
 
 def test_addresses_that_are_not_on_the_internet_are_not_asked(place: Place) -> None:
