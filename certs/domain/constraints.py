@@ -22,6 +22,7 @@ from certs.domain.subjects import subject_text, subject_values
 
 # What openssl takes for a DNS name, addresses too (crypto/x509/v3_ncons.c).
 _LIKE_DNS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_HOST_END = re.compile("[:/]")
 _PREFIX = re.compile(r"(?P<kind>dns|ip|email|uri):", re.IGNORECASE)
 
 
@@ -149,8 +150,8 @@ def _check_host(one: Constraints, host: Host) -> None:
     if host.kind == HostKind.URI and _uri_host(host.value) is None and _speaks_of_uris(one):
         # RFC 5280: a URI without a host name must not pass where URIs are constrained.
         raise ConstraintBroken(
-            f"{one.of} may not certify {host}: its certificate constrains URIs, and this one has no host name.",
-            advice="Use a URI with a host name, or choose another CA.",
+            f"{one.of} may not certify {host}: its certificate constrains URIs, and this one has no plain host name.",
+            advice="Use a URI of host name and path, or choose another CA.",
         )
 
 
@@ -226,8 +227,12 @@ def _host_within(host: str, wanted: str) -> bool:
 
 
 def _uri_host(value: str) -> str | None:
+    """None also where openssl would take something else for it: to it a host ends at the first colon or slash."""
     host = urlsplit(value).hostname if "://" in value else None
-    return None if not host or address_canonical(host) else host.lower()
+    if not host or address_canonical(host):
+        return None
+    seen = _HOST_END.split(value.partition("://")[2], maxsplit=1)[0]
+    return host.lower() if seen.lower() == host.lower() else None
 
 
 _HOLDS: dict[HostKind, Callable[[Constraint, str], bool]] = {

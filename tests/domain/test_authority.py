@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from certs.domain.constraints import constraint_parse, constraints_parse
+from certs.domain.constraints import ConstraintBroken, constraint_parse, constraints_check, constraints_parse
 from certs.domain.errors import BinderyError, InputError
+from certs.domain.hosts import hosts_parse
 from certs.domain.issuer import Issuer, public_key_of
 from certs.domain.keys import Key, key_generate
 from certs.domain.lint import lint, throwaway
@@ -126,6 +127,16 @@ def test_a_wish_survives_its_json() -> None:
 def test_a_constraint_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(BinderyError):
         constraint_parse(text)
+
+
+def test_where_uris_are_constrained_openssl_sees_the_same_host() -> None:
+    """To it a host ends at the first colon or slash."""
+    for sets in (constraints_parse(["uri:a.example.com"], []), constraints_parse([], ["uri:b.example.com"])):
+        for end in ("/", ":8443/x"):
+            constraints_check([sets], hosts_parse([f"https://a.example.com{end}"]), x509.Name([]))
+        for end in ("@a.example.com/", "?x=1", "#x"):
+            with pytest.raises(ConstraintBroken):
+                constraints_check([sets], hosts_parse([f"https://a.example.com{end}"]), x509.Name([]))
 
 
 def test_the_same_name_cannot_be_permitted_and_excluded() -> None:
