@@ -17,10 +17,11 @@ from certs.domain.client_auth import ClientAuth, Mode, emails_of
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
-from certs.models import CertificateVersion, IssuedCertificate, PortalState, TrustedAuthority, User
+from certs.models import CertificateVersion, PortalState, TrustedAuthority, User
 from certs.services.access import PORTAL, Actor, needs
 from certs.services.events import audit_record
 from certs.services.portal_state import generation_bump, state_get, state_update
+from certs.services.register import issued_find_all
 from certs.services.trusted import trusted_pem
 from portal import clock
 
@@ -101,10 +102,9 @@ def client_auth_confirm(*, secure: bool, presented: Presented | None, actor: Act
         )
     _shown_to_work(Mode(state.client_auth), secure=secure, presented=presented)
     with transaction.atomic():
-        kept = PortalState.objects.filter(pk=1, client_auth_confirm_by__gt=clock.now()).update(
-            client_auth_before="", client_auth_confirm_by=None
-        )
-        if kept:
+        # Not what another has put on trial since: that is to be shown by itself.
+        mine = PortalState.objects.filter(pk=1, client_auth=state.client_auth, client_auth_confirm_by__gt=clock.now())
+        if mine.update(client_auth_before="", client_auth_confirm_by=None):
             audit_record(actor, "client-auth.confirm", after={"mode": state.client_auth})
 
 
@@ -151,21 +151,20 @@ def client_log_in(presented: Presented) -> User:
     return found[0]
 
 
-def client_still_logs_in(presented: Presented | None, fingerprint: str) -> bool:
-    """Whether a session that was begun with the certificate of this fingerprint may go on with what is shown now."""
+def client_still_logs_in(presented: Presented | None, fingerprint: str, person: User) -> bool:
+    """Whether this person's session, begun with the certificate of this fingerprint, may go on with what is shown."""
     if presented is None or presented.fingerprint != fingerprint:
         return False
     try:
-        client_log_in(presented)
+        return client_log_in(presented) == person
     except NotAllowed:
         return False
-    return True
 
 
 def client_refuse_revoked(presented: Presented) -> None:
     """Raises NotAllowed. Of our own CAs by the register; of others as far as the store knows it."""
-    revoked = IssuedCertificate.objects.filter(serial=presented.serial, revoked_at__isnull=False)
-    ours = (each.authority.certificate.current for each in revoked.select_related("authority__certificate__current"))
+    revoked = issued_find_all(presented.serial).filter(revoked_at__isnull=False)
+    ours = (each.authority.certificate.current for each in revoked)
     known = CertificateVersion.objects.filter(fingerprint_sha256=presented.fingerprint, revoked_at__isnull=False)
     if known.exists() or any(version is not None and _signed(presented, version) for version in ours):
         raise NotAllowed("Your client certificate was revoked.", advice="Ask for a new one.", code="client-revoked")
@@ -178,7 +177,8 @@ def _kept_mode(state: PortalState) -> Mode:
 
 def _issuer_logs_in(presented: Presented) -> bool:
     """TLS has verified the chain; the authority that logs in is the one that signed the certificate itself."""
-    rows = TrustedAuthority.objects.filter(clients=True, log_in=True).select_related("certificate__current")
+    rows = TrustedAuthority.objects.filter(clients=True, log_in=True, certificate__current__revoked_at=None)
+    rows = rows.select_related("certificate__current")
     return any(row.certificate.current is not None and _signed(presented, row.certificate.current) for row in rows)
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from certs.domain.errors import NotAllowed
+from certs.models import User
 from certs.services.client_auth import (
     Presented,
     client_log_in,
@@ -55,7 +56,7 @@ class ClientCertificates:
             self._keep(presented)
         # Without a cookie nothing is asked, and what is public says nothing of cookies to caches.
         began = request.session.get(SESSION) if settings.SESSION_COOKIE_NAME in request.COOKIES else None
-        if began and not client_still_logs_in(presented, began):
+        if began and not (isinstance(request.user, User) and client_still_logs_in(presented, began, request.user)):
             logout(request)
             messages.warning(request, "You were logged out: this connection does not show your client certificate.")
         return self.get_response(request)

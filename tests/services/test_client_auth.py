@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.domain.client_auth import Mode
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.domain.pem import Chain
+from certs.domain.pem import Chain, certificates_read, chain_order
 from certs.domain.roles import Role
 from certs.domain.wishes import Wish
 from certs.models import (
@@ -16,13 +16,14 @@ from certs.models import (
     Certificate,
     CertificateVersion,
     IssuedCertificate,
+    Organization,
     PortalState,
     RoleGrant,
     TrustedAuthority,
     User,
 )
-from certs.services import trusted
-from certs.services.certificates import certificate_take
+from certs.services import client_auth, trusted
+from certs.services.certificates import Properties, certificate_take
 from certs.services.client_auth import (
     Presented,
     client_auth_change,
@@ -169,6 +170,48 @@ def test_the_last_authority_stays_while_clients_are_asked(people: Certificate) -
     assert generation_wanted() == generation + 1
 
 
+def test_no_authority_is_taken_away_while_certificates_are_required(people: Certificate, root: pki.Pair) -> None:
+    """Another is accepted too, but nobody has shown that anybody has a certificate of that one."""
+    trusted_set(kept(pki.authority("Second CA")), clients=True, actor="test")
+    mine = shown(root, "alice@example.com")
+    client_auth_change(Mode.REQUIRED, secure=True, presented=mine, actor="test")
+    with pytest.raises(ConflictError, match="locked out"):
+        trusted_set(people, outbound=True, actor="test")
+    client_auth_confirm(secure=True, presented=mine, actor="test")
+    with pytest.raises(ConflictError, match="locked out"):
+        trusted_set(people, actor="test")
+    trusted_set(people, clients=True, actor="test")  # what they may do is another thing
+    client_auth_change(Mode.WANT, secure=True, presented=None, actor="test")
+    trusted_set(people, actor="test")
+
+
+def test_a_confirmation_keeps_what_it_has_seen(people: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what another administrator has put on trial in the same moment."""
+    client_auth_change(Mode.WANT, secure=True, presented=None, actor="test")
+    seen = state_get()
+    PortalState.objects.update(client_auth=Mode.REQUIRED)
+    monkeypatch.setattr(client_auth, "state_get", lambda: seen)
+    client_auth_confirm(secure=True, presented=None, actor="test")
+    assert state_get().client_auth_confirm_by is not None
+
+
+def test_a_ca_that_was_revoked_logs_nobody_in(people: Certificate, root: pki.Pair, alice: User) -> None:
+    mine = shown(root, "alice@example.com")
+    CertificateVersion.objects.filter(certificate=people).update(revoked_at=clock.now())
+    with pytest.raises(NotAllowed, match="may not log people in"):
+        client_log_in(mine)
+
+
+def test_a_session_stays_that_of_its_person(people: Certificate, root: pki.Pair, alice: User) -> None:
+    """Whose address is another's by now."""
+    mine = shown(root, "alice@example.com")
+    alice.email = "alice@example.org"
+    alice.save()
+    bob = User.objects.create_user("alice@example.com", "x")
+    assert client_log_in(mine) == bob
+    assert not client_still_logs_in(mine, mine.fingerprint, alice)
+
+
 def test_whom_a_certificate_logs_in(people: Certificate, root: pki.Pair, alice: User) -> None:
     assert client_log_in(shown(root, "Alice@Example.com")) == alice
     assert client_log_in(shown(root, "someone.test", "alice@example.com")) == alice
@@ -188,18 +231,18 @@ def test_whom_a_certificate_logs_in(people: Certificate, root: pki.Pair, alice: 
 
 def test_an_authority_that_is_accepted_only_logs_nobody_in(people: Certificate, root: pki.Pair, alice: User) -> None:
     mine = shown(root, "alice@example.com")
-    assert client_still_logs_in(mine, mine.fingerprint)
+    assert client_still_logs_in(mine, mine.fingerprint, alice)
     trusted_set(people, clients=True, actor="test")
     with pytest.raises(NotAllowed, match="may not log people in"):
         client_log_in(mine)
-    assert not client_still_logs_in(mine, mine.fingerprint)
+    assert not client_still_logs_in(mine, mine.fingerprint, alice)
 
 
 def test_a_session_needs_the_very_certificate(people: Certificate, root: pki.Pair, alice: User) -> None:
     mine, again = shown(root, "alice@example.com"), shown(root, "alice@example.com")
-    assert client_still_logs_in(mine, mine.fingerprint)
-    assert not client_still_logs_in(again, mine.fingerprint)
-    assert not client_still_logs_in(None, mine.fingerprint)
+    assert client_still_logs_in(mine, mine.fingerprint, alice)
+    assert not client_still_logs_in(again, mine.fingerprint, alice)
+    assert not client_still_logs_in(None, mine.fingerprint, alice)
 
 
 def test_the_register_of_our_own_ca_ends_it(people: Certificate, root: pki.Pair, alice: User) -> None:
@@ -244,3 +287,15 @@ def test_who_is_no_administrator_issues_nothing_that_logs_in(alice: User) -> Non
     with pytest.raises(NotAllowed, match="Administrator"):
         list(authority_issue_many(authority, [Item(wish)], actor=operator))
     assert authority_issue(authority, wish, actor="command line")
+    # Its certificate a second time in the store: it is the same CA.
+    trusted_set(authority.certificate, clients=True, actor="test")
+    copy, _ = certificate_take(
+        chain_order(certificates_read(own_ca.pem_of(authority).encode())),
+        None,
+        properties=Properties(organization=Organization.objects.create(name="Another")),
+        actor="test",
+    )
+    assert copy != authority.certificate
+    trusted_set(copy, clients=True, log_in=True, actor="test")
+    with pytest.raises(NotAllowed, match="Administrator"):
+        authority_issue(authority, wish, actor=operator)
