@@ -1,9 +1,13 @@
 import html
+from datetime import timedelta
 
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from certs.models import User
+from portal import clock
 
 PASSWORD = "a long pass phrase"
 
@@ -40,6 +44,17 @@ def test_guessing_is_throttled_even_with_the_right_password_at_last(stranger: Cl
     assert "Too many failed attempts, so even the right password is refused for five minutes" in html.unescape(
         response.content.decode()
     )
+    assert stranger.get(reverse("home")).status_code == 302
+
+
+def test_other_names_by_the_thousand_do_not_wipe_out_the_guesses(stranger: Client, alice: User) -> None:
+    for number in range(8):
+        stranger.post(reverse("account_login"), {"login": alice.email, "password": f"guess {number}"})
+    rows = [(f"z{number:04}", "x", clock.real() + timedelta(hours=1)) for number in range(2000)]
+    with connection.cursor() as cursor:  # sorted behind them: what is too much is thrown away from the front
+        cursor.executemany("INSERT INTO portal_cache (cache_key, value, expires) VALUES (%s, %s, %s)", rows)
+    cache.set("another", True, 60)
+    stranger.post(reverse("account_login"), {"login": alice.email, "password": PASSWORD})
     assert stranger.get(reverse("home")).status_code == 302
 
 
