@@ -22,7 +22,7 @@ from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Ord
 from certs.selectors import accounts_usable
 from certs.services.access import Actor, needs
 from certs.services.bindings import binding_set
-from certs.services.container import volume_require
+from certs.services.container import volume_require, volume_risk
 from certs.services.deletion import certificate_delete
 from certs.services.events import audit_record
 from certs.services.issuing import certificate_order
@@ -99,6 +99,8 @@ def on_demand_given() -> None:
     state = state_get()
     on = settings.ON_DEMAND if settings.ON_DEMAND_LOCKED else state.on_demand
     hosts = hosts_parse(settings.ON_DEMAND_HOSTS) if settings.ON_DEMAND_HOSTS_LOCKED else state.on_demand_hosts
+    if on and (risk := volume_risk()):  # nobody is there to be asked, as the page does
+        log.warning("Certificates are ordered on demand. %s %s", risk.text, risk.mend)
     _store(state, on=on, hosts=hosts, account=state.on_demand_account, actor=ENVIRONMENT)
 
 

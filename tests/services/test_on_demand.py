@@ -252,6 +252,17 @@ def test_the_environment_wins_and_locks(account: AcmeAccount, settings: LazySett
     on_demand_change(on=False, hosts=["env.example.com"], account=None, actor="test")
 
 
+def test_the_environment_is_told_what_goes_with_the_container(
+    settings: LazySettings, in_container: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ON_DEMAND, settings.ON_DEMAND_LOCKED = True, True
+    on_demand_given()
+    assert not caplog.messages
+    in_container()
+    on_demand_given()
+    assert "is part of this container, and goes with it" in caplog.text
+
+
 def test_what_works_for_one_name_is_tried_first_for_the_next(account: AcmeAccount) -> None:
     first = Certificate.objects.create(name="a", names=["a.example.com"], source="acme", on_demand=True)
     second = Certificate.objects.create(name="b", names=["b.example.com"], source="acme", on_demand=True)
