@@ -200,10 +200,10 @@ def budgets(
 def budgets_shown(
     account: AcmeAccount, names: Collection[str], *, certificate: Certificate | None = None
 ) -> list[Budget]:
-    """Those that tell a person something: of names and new accounts what was spent already, and not all of many."""
+    """Those that tell a person something: of names and accounts what was spent already, and not all of many."""
     found = budgets(account, names, certificate=certificate)
-    telling = [one for one in found if one.used or one.limit.event not in {Event.FAILURE, Event.ACCOUNT}]
-    return telling[:MOST_SHOWN]
+    untold = {Scope.NAME, Scope.SERVER} if account.account_url else {Scope.NAME, Scope.SERVER, Scope.ACCOUNT}
+    return [one for one in found if one.used or one.limit.scope not in untold][:MOST_SHOWN]
 
 
 def budget_hold(found: Iterable[Budget], directory_url: str) -> tuple[datetime, str] | None:

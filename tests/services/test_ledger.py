@@ -87,6 +87,13 @@ def left(account: AcmeAccount, *names: str, certificate: Certificate | None = No
 FULL = {"account": 300, "domain": 50, "set": 5, "name": 5}
 
 
+def test_what_an_account_has_left_is_told_of_one_that_is_there(account: AcmeAccount) -> None:
+    told = {one.limit.scope for one in ledger.budgets_shown(account, ["www.example.com"])}
+    assert told == {Scope.SET, Scope.DOMAIN, Scope.ACCOUNT}
+    new = AcmeAccount(directory_url=REAL)
+    assert {one.limit.scope for one in ledger.budgets_shown(new, ["www.example.com"])} == told - {Scope.ACCOUNT}
+
+
 def test_an_issued_order_is_counted_once_for_each_limit(ca: FakeCa, account: AcmeAccount) -> None:
     assert left(account) == FULL
     order = advance(order_create(certificate_at(account), reason="asked", actor="test"))
