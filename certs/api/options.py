@@ -33,6 +33,11 @@ def _fits(value: Any) -> bool:
     return value is None or (isinstance(value, str | int) and (not isinstance(value, str) or len(value) <= LONGEST))
 
 
+@extend_schema_field(_VALUE)
+class OptionValue(serializers.JSONField):
+    pass
+
+
 class Choice(serializers.Serializer[Any]):
     value = serializers.CharField(allow_blank=True)
     name = serializers.CharField()
@@ -46,7 +51,7 @@ class OptionDocument(serializers.Serializer[Any]):
     choices = Choice(many=True, help_text="Empty: any.")
     secret = serializers.BooleanField(help_text="Write-only.")
     needed = serializers.BooleanField()
-    usual = serializers.JSONField(allow_null=True, help_text="What holds where it is left out.")
+    usual = OptionValue(help_text="What holds where it is left out.")
 
 
 class KindDocument(serializers.Serializer[Any]):
