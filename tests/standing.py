@@ -11,10 +11,10 @@ from cryptography.x509.oid import NameOID
 from django.conf import settings
 
 from certs.models import Binding, Certificate, Listener
-from certs.services.certificates import version_add
 from certs.services.keys import key_import
 from certs.services.nodes import node_name
 from certs.services.portal_state import generation_bump, state_update
+from certs.services.versions import version_add
 
 HOST = "portal.example.com"
 URL = f"https://{HOST}"

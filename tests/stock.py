@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from certs.models import AcmeAccount, Certificate, ChallengeMethod, User
 from certs.services.accounts import account_get_or_create
-from certs.services.certificates import certificate_import, certificate_new, version_add
+from certs.services.certificates import certificate_import, certificate_new
 from certs.services.issue_options import IssueOptions
 from certs.services.keys import key_import
+from certs.services.versions import version_add
 from portal import clock
 from tests.harness import pki
 

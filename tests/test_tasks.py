@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 
 from certs import tasks
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.channels import channel_create
 from certs.services.portal_state import state_get
 from portal import clock

@@ -26,7 +26,7 @@ from certs.services.authorities import (
     authority_renew,
     authority_retire,
 )
-from certs.services.certificates import Properties, api_id_refuse_taken
+from certs.services.certificate_properties import Properties, api_id_refuse_taken
 from certs.services.crls import authority_publish, crl_days_change
 from certs.services.posting import properties_read
 

@@ -21,8 +21,8 @@ from certs.domain.names import SERVER_NAME, name_parse
 from certs.models import Binding
 from certs.services.access import Actor
 from certs.services.bindings import binding_remove, binding_set
-from certs.services.certificates import certificate_lock
 from certs.services.portal_state import state_lock
+from certs.services.versions import certificate_lock
 
 DEFAULT = "_default"
 

@@ -19,7 +19,7 @@ from certs.models import CertificateVersion
 from certs.services.access import Actor
 from certs.services.keys import key_is_here
 from certs.services.revocations import version_revoke
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 
 
 class VersionDocument(serializers.Serializer[Any]):

@@ -11,7 +11,7 @@ from certs.domain.bundle_items import GivenFile
 from certs.domain.csr import Subject
 from certs.domain.keys import KEY_TYPES, key_kind
 from certs.forms.base import PortalForm, SecretTextarea
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.intake import Choice, Proposal, Verdict
 
 _AREA = {"rows": 6, "spellcheck": "false", "autocomplete": "off", "autocapitalize": "off"}

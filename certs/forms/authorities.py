@@ -15,7 +15,7 @@ from certs.domain.signing import DIGESTS
 from certs.domain.wishes import Wish
 from certs.forms.base import PortalForm, SecretTextarea
 from certs.models import Authority
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.profiles import profiles_all
 
 _AREA = {"rows": 3, "spellcheck": "false", "autocomplete": "off", "autocapitalize": "off"}

@@ -10,7 +10,7 @@ from certs.domain.keys import KEY_TYPES
 from certs.domain.properties import DESCRIPTION_LIMIT, NAME_LIMIT, metadata_check, tags_check
 from certs.forms.base import PortalForm
 from certs.models import Certificate, Department
-from certs.services.certificates import certificate_tags
+from certs.services.certificate_properties import certificate_tags
 from certs.services.filters import KINDS, STATES, Filters, filters_read
 
 T = TypeVar("T")

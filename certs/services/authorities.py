@@ -22,7 +22,8 @@ from certs.services.authority_keys import (
     key_row_lock,
     locked_key_import,
 )
-from certs.services.certificates import Properties, certificate_lock, certificate_take, refuse_expired, version_add
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.crls import authority_publish, crl_days_check
 from certs.services.events import audit_record
 from certs.services.issued import (
@@ -41,6 +42,7 @@ from certs.services.keys import key_import, key_new, key_open
 from certs.services.pki import pki_base_url_required
 from certs.services.profiles import profile_get, profiles_all
 from certs.services.renewal_claims import renewal_claim
+from certs.services.versions import certificate_lock, refuse_expired, version_add
 from portal import clock
 
 __all__ = [

@@ -8,11 +8,11 @@ from certs.domain.names import SERVER_NAME, name_parse
 from certs.domain.roles import Right
 from certs.models import Binding, Certificate, CertificateVersion
 from certs.services.access import PORTAL, Actor, needs, require
-from certs.services.certificates import certificate_lock
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.keys import key_open
 from certs.services.portal_state import generation_bump, state_get
+from certs.services.versions import certificate_lock
 from portal import clock
 
 

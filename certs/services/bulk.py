@@ -25,7 +25,8 @@ from certs.domain.roles import Right
 from certs.models import ApiToken, BulkJob, Certificate, Order, User
 from certs.selectors import certificates_visible_to
 from certs.services.access import Actor, TokenActor, require
-from certs.services.certificates import certificate_tags, certificate_tags_set
+from certs.services.certificate_changes import certificate_tags_set
+from certs.services.certificate_properties import certificate_tags
 from certs.services.deletion import certificate_delete, certificate_uses
 from certs.services.events import audit_record
 from certs.services.posting import certificate_foresee, certificate_post

@@ -30,9 +30,11 @@ from certs.domain.signing import serial_new, signing_digest
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs
 from certs.services.authority_keys import authority_above, authority_certificate, authority_key, authority_version
-from certs.services.certificates import Properties, certificate_take, version_add
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.events import audit_record
 from certs.services.keys import key_create, key_open
+from certs.services.versions import version_add
 from portal import clock
 
 log = logging.getLogger("bindery.pki")

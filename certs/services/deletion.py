@@ -22,9 +22,10 @@ from certs.models import (
 )
 from certs.models.statements import row_delete
 from certs.services.access import Actor, needs
-from certs.services.certificates import certificate_lock, certificate_summary, names_write
+from certs.services.certificate_properties import certificate_summary
 from certs.services.events import audit_record
 from certs.services.portal_state import state_lock
+from certs.services.versions import certificate_lock, names_write
 from portal import clock
 
 KEPT = timedelta(days=30)  # how long a deleted one can be restored; then `prune` removes it

@@ -30,18 +30,15 @@ from certs.models import Binding, Certificate, CertificateName, CertificateVersi
 from certs.selectors import visible
 from certs.services.access import Actor, needs
 from certs.services.bindings import binding_check
-from certs.services.certificates import (
-    Properties,
-    certificate_keypair_add,
-    refuse_expired,
-    version_add,
-)
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_keypair_add
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard
 from certs.services.keys import key_import, key_refuse_compromised
 from certs.services.missing_issuers import completion, roots_known
 from certs.services.receiving import certificate_receive
 from certs.services.secrets import secret_open, secret_seal
+from certs.services.versions import refuse_expired, version_add
 from portal import clock
 
 _CANDIDATES = 50  # certificates of one name that are compared

@@ -28,7 +28,8 @@ from certs.services.authority_keys import (
     authority_version,
     chain_below,
 )
-from certs.services.certificates import Fresh, Properties, certificate_take, certificates_add_many
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import Fresh, certificate_take, certificates_add_many
 from certs.services.keys import key_new, key_open
 from certs.services.lint_pool import LintPool
 from certs.services.pki import pki_urls

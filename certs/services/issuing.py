@@ -21,7 +21,8 @@ from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order
 from certs.selectors import accounts_usable, visible
 from certs.services.access import Actor, needs, require
 from certs.services.accounts import account_get_or_create, directory_read
-from certs.services.certificates import certificate_new, certificate_options_change
+from certs.services.certificate_changes import certificate_options_change
+from certs.services.certificates import certificate_new
 from certs.services.directories import directory_named
 from certs.services.issue_options import IssueOptions, issue_options_of
 from certs.services.ledger import budgets_shown

@@ -23,7 +23,8 @@ from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, Por
 from certs.services.access import Actor, needs
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
-from certs.services.certificates import certificate_new, certificate_options_change, certificate_update
+from certs.services.certificate_changes import certificate_options_change, certificate_update
+from certs.services.certificates import certificate_new
 from certs.services.container import addresses_are_published
 from certs.services.events import audit_record
 from certs.services.https import hsts_guard

@@ -16,13 +16,9 @@ from certs.domain.migration import FoundAccount, FoundVersion, Proof
 from certs.domain.roles import Right
 from certs.models import AcmeAccount, Certificate, CertificateVersion, ChallengeMethod
 from certs.services.access import PORTAL, Actor, needs
-from certs.services.certificates import (
-    Properties,
-    certificate_new,
-    certificate_take,
-    certificate_update,
-    version_add,
-)
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_new, certificate_take
 from certs.services.challenges import solver_kinds
 from certs.services.events import audit_record
 from certs.services.issue_options import IssueOptions
@@ -43,6 +39,7 @@ from certs.services.migration import (
 )
 from certs.services.options import options_load
 from certs.services.portal_state import state_lock, state_update
+from certs.services.versions import version_add
 from certs.transports.connections import trust_context
 from portal import clock
 

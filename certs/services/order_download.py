@@ -10,13 +10,13 @@ from certs.domain.certinfo import CertInfo, certificate_info
 from certs.domain.errors import AcmeFailure, CertificateRefused
 from certs.domain.pem import Chain, certificates_read, chain_order, chain_prefer
 from certs.models import PrivateKey
-from certs.services.certificates import version_add
 from certs.services.keys import key_open
 from certs.services.ledger import ledger_issued
 from certs.services.order_finish import end_unbound, is_to_bind
 from certs.services.order_flow import Flow
 from certs.services.order_views import order_await, order_follow, order_look, order_refused
 from certs.services.rehearsals import rehearsal_follow
+from certs.services.versions import version_add
 
 
 def step_finalize(flow: Flow) -> None:

@@ -15,18 +15,15 @@ from certs.domain.roles import Right
 from certs.models import Certificate, CertificateVersion, Department, Organization
 from certs.services.access import Actor, home_for, needs
 from certs.services.authorities import authority_of
-from certs.services.certificates import (
-    Properties,
-    certificate_keypair_add,
-    certificate_take,
-    certificate_update,
-    refuse_expired,
-)
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_keypair_add, certificate_take
 from certs.services.intake import version_take
 from certs.services.keys import key_import
 from certs.services.missing_issuers import Completion, completion
 from certs.services.receiving import certificate_receive, renewal_foresee
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
+from certs.services.versions import refuse_expired
 
 Given = Mapping[str, Any]
 _FIELDS = {

@@ -18,7 +18,8 @@ from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
 from certs.services.access import Actor, may, needs, require
 from certs.services.authorities import authority_of
-from certs.services.certificates import Properties, certificate_take
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.issued import authority_preview
 from certs.services.register import revocation_note
 from certs.services.reissue import authority_following, wish_again

@@ -19,11 +19,11 @@ from certs.models.statements import row_update
 from certs.services.access import Actor, needs
 from certs.services.authorities import authority_renew
 from certs.services.authority_keys import chain_below
-from certs.services.certificates import version_add
 from certs.services.events import audit_record
 from certs.services.issued import authority_issuer, prepare, profile_of, register, sign
 from certs.services.keys import key_new, key_open
 from certs.services.renewal_claims import renewal_claim
+from certs.services.versions import version_add
 
 
 def is_signed_here(certificate: Certificate) -> bool:

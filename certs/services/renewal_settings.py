@@ -10,7 +10,7 @@ from certs.domain.errors import InputError
 from certs.domain.roles import Right
 from certs.models import Certificate, PortalState
 from certs.services.access import PORTAL, Actor, needs
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.events import audit_record
 from certs.services.portal_state import state_get, state_lock, state_update
 from certs.services.queue import queue_enqueue

@@ -11,7 +11,8 @@ from certs.domain.roles import Right
 from certs.domain.wishes import Wish
 from certs.models import Certificate
 from certs.services.access import Actor, needs
-from certs.services.certificates import Properties, certificate_take
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.issued import prepare, profile_of, sign
 from certs.services.keys import key_new, key_open
 

@@ -14,7 +14,8 @@ from certs.domain.roles import Right
 from certs.models import Certificate, PrivateKey
 from certs.models.statements import row_update
 from certs.services.access import Actor, needs
-from certs.services.certificates import Properties, certificate_keypair_add
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_keypair_add
 from certs.services.events import audit_record
 from certs.services.intake import Proposal, Verdict, intake_read, version_take
 from certs.services.keys import key_create, key_is_here, key_open, key_refuse_compromised

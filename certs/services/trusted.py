@@ -13,9 +13,9 @@ from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.models import Certificate, TrustedAuthority
 from certs.services.access import PORTAL, Actor, may, needs, require
-from certs.services.certificates import certificate_lock
 from certs.services.events import audit_record
 from certs.services.portal_state import generation_bump, state_get
+from certs.services.versions import certificate_lock
 
 log = logging.getLogger("bindery.trust")
 KEEP_SECONDS = 5.0  # a change on the page is followed by every process within this

@@ -21,7 +21,8 @@ from certs.models import AcmeDirectory, Certificate, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_options_change, certificate_tags
+from certs.services.certificate_changes import certificate_options_change
+from certs.services.certificate_properties import certificate_tags
 from certs.services.deletion import KEPT, certificate_delete, certificate_uses
 from certs.services.filters import Filters
 from certs.services.issue_options import issue_options_of
@@ -33,7 +34,7 @@ from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.reissue import is_signed_here
 from certs.services.search import certificates_search, substring_index
 from certs.services.self_issued import certificate_self_issue
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 from certs.views.access import actor_of, may_use_last, right_required
 
 

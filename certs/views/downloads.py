@@ -19,7 +19,7 @@ from certs.domain.roles import Right
 from certs.domain.snippets import AcmeFacts, Facts, snippets_for
 from certs.forms.downloads import DownloadForm, TrustStoreForm
 from certs.models import Certificate, CertificateVersion, User
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.downloads import Download, download_make, downloads_offered, file_base, trust_store_make
 from certs.views.access import actor_of, right_required
 

@@ -14,9 +14,9 @@ from certs.domain.roles import Right
 from certs.forms.store import EditForm
 from certs.models import Certificate, CertificateVersion
 from certs.services.access import may
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.deletion import KEPT, certificate_restore
-from certs.services.versions import version_compare
+from certs.services.version_history import version_compare
 from certs.views.access import actor_of, right_required
 from portal import clock
 

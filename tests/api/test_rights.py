@@ -14,7 +14,7 @@ from certs.domain.roles import Role
 from certs.models import ApiToken, AuditEvent, Certificate, Organization
 from certs.services.alarms import alarm_raise
 from certs.services.bindings import binding_set
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.channels import channel_create
 from certs.services.deletion import certificate_delete
 from certs.services.orders import order_create

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.models import AuditEvent, Certificate, CertificateVersion, Order
-from certs.services.certificates import certificate_tags_set
+from certs.services.certificate_changes import certificate_tags_set
 from portal import clock
 from tests import stock
 from tests.commands.running import Ran, run

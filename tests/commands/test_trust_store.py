@@ -6,8 +6,8 @@ import pytest
 
 from certs.domain.jks import TrustedEntry, jks_read
 from certs.models import Certificate
-from certs.services.certificates import version_add
 from certs.services.keys import key_import
+from certs.services.versions import version_add
 from tests import stock
 from tests.commands.running import run
 from tests.harness import pki

@@ -11,7 +11,8 @@ from certs.acme.sessions import sessions_forget
 from certs.domain import states
 from certs.domain.pem import certificates_read
 from certs.models import Certificate, Order
-from certs.services.certificates import certificate_new, certificate_options_change
+from certs.services.certificate_changes import certificate_options_change
+from certs.services.certificates import certificate_new
 from certs.services.issue_options import CA_KEY_TYPES, IssueOptions
 from certs.services.orders import order_create
 from tests.harness.issuing import Responder, account_at, advance

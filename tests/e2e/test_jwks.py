@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.proof]  # a key of each kind; tests/e
 
 _EXPOSE = """
 from certs.models import Certificate
-from certs.services.certificates import certificate_import, certificate_update
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificates import certificate_import
 from certs.services.downloads import download_make
 row = Certificate.objects.filter(name={name!r}).first()
 row = certificate_import(chain={chain!r}, key={key!r}, actor="test", name={name!r}, into=row)

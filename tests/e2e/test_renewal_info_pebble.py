@@ -17,7 +17,7 @@ from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, Certificate, JobEvent, Order
 from certs.services.accounts import account_session
 from certs.services.orders import order_create
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 from portal import clock
 from tests.harness.issuing import Responder, account_at, advance, order_for
 from tests.harness.need import need

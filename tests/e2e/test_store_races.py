@@ -35,7 +35,7 @@ from certs.services.reissue import certificate_reissue
 from certs.services.revocations import version_release, version_revoke
 from certs.services.signing_requests import request_answer, request_create, request_renew, request_withdraw
 from certs.services.trusted import trusted_set
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 from django.db import connections
 from portal import clock
 from tests.harness import pki

@@ -18,13 +18,9 @@ from certs.services.access import Actor, OnBehalf, TokenActor, home_for, may, ma
 from certs.services.accounts import account_get_or_create
 from certs.services.alarms import alarm_raise, alarms_see
 from certs.services.bindings import binding_remove, binding_set
-from certs.services.certificates import (
-    Properties,
-    certificate_import,
-    certificate_new,
-    certificate_tags,
-    certificate_update,
-)
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificate_properties import Properties, certificate_tags
+from certs.services.certificates import certificate_import, certificate_new
 from certs.services.deletion import certificate_delete
 from certs.services.issue_options import IssueOptions
 from certs.services.issuing import certificate_order

@@ -34,7 +34,7 @@ from certs.services.authorities import (
     authority_retire,
 )
 from certs.services.authority_keys import authority_key
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.keys import key_open
 from certs.services.profiles import profile_create, profile_delete
 from tests.harness import own_ca, pki

@@ -19,7 +19,7 @@ from certs.services import bulk
 from certs.services.access import TokenActor
 from certs.services.bindings import binding_set
 from certs.services.bulk import bulk_ask, bulk_preview, bulk_requeue_lapsed, bulk_run
-from certs.services.certificates import certificate_tags
+from certs.services.certificate_properties import certificate_tags
 from certs.services.tokens import token_create, token_revoke
 from portal import clock
 from tests import stock

@@ -8,18 +8,14 @@ from certs.domain.errors import BinderyError, CertificateRefused, ConflictError,
 from certs.models import AuditEvent, Certificate, CertificateVersion, PortalState, PrivateKey
 from certs.selectors import certificate_find, certificates_all, certificates_under
 from certs.services.bindings import binding_set
-from certs.services.certificates import (
-    certificate_import,
-    certificate_new,
-    certificate_self_sign,
-    certificate_update,
-    version_add,
-)
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificates import certificate_import, certificate_new, certificate_self_sign
 from certs.services.deletion import certificate_delete
 from certs.services.keys import key_create, key_import, key_open
 from certs.services.orders import order_create
 from certs.services.portal_state import generation_wanted, state_update
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
+from certs.services.versions import version_add
 from portal import clock
 from tests import stock
 from tests.harness import pki
@@ -220,7 +216,7 @@ def test_what_a_ca_sends_is_proven_before_anything_changes(
 def test_a_failure_in_the_middle_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = stock.issued("a.example")
     before = certificate.current
-    target = "certs.services.certificates.version_make_current"
+    target = "certs.services.versions.version_make_current"
     monkeypatch.setattr(target, lambda *_: (_ for _ in ()).throw(IntegrityError))
     with pytest.raises(IntegrityError):
         stock.renewed(certificate)

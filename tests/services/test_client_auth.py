@@ -23,7 +23,8 @@ from certs.models import (
     User,
 )
 from certs.services import client_auth, trusted
-from certs.services.certificates import Properties, certificate_take
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.client_auth import (
     Presented,
     client_auth_change,

@@ -14,10 +14,10 @@ from certs.domain.keys import spki_sha256
 from certs.domain.pem import certificates_read
 from certs.models import ApiToken, AuditEvent, Certificate, CertificateVersion, PrivateKey, RoleGrant, User
 from certs.services.access import TokenActor
-from certs.services.certificates import version_add
 from certs.services.chains import chain_of
 from certs.services.downloads import download_make, downloads_offered, trust_store_make
 from certs.services.keys import key_create, key_import
+from certs.services.versions import version_add
 from portal import clock
 from tests import stock
 from tests.harness import pki

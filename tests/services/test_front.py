@@ -18,7 +18,6 @@ from certs.services.alarm_watch import alarms_sweep
 from certs.services.alarms import alarms_open
 from certs.services.arrivals import Arrival
 from certs.services.bindings import binding_set
-from certs.services.certificates import version_add
 from certs.services.diagnosis.front import front_serves as front_line
 from certs.services.diagnosis.front import tls_in_front
 from certs.services.front import front_change, front_given, front_on_trial, front_read, front_return, front_tidy
@@ -29,6 +28,7 @@ from certs.services.https import force_ssl_enable, hsts_advance, hsts_enable, hs
 from certs.services.keys import key_import
 from certs.services.portal_state import state_get, state_update
 from certs.services.reachability import ReachResult
+from certs.services.versions import version_add
 from certs.transports.front import Look
 from portal import clock
 from tests.harness import pki

@@ -27,7 +27,7 @@ from certs.services.https import (
 from certs.services.portal_state import generation_wanted, state_get, state_update
 from certs.services.reachability import ReachResult
 from certs.services.trust import browser_warning, version_is_public
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 from portal import clock
 from tests.standing import HOST, URL, Ca, ca_make, certificate_bound, certificate_make, clock_move, stand
 

@@ -11,7 +11,7 @@ from certs.models import AuditEvent, Certificate, CertificateVersion, Organizati
 from certs.services import intake
 from certs.services.access import Actor
 from certs.services.bindings import binding_set
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.intake import Choice, Preview, Verdict, intake_claim, intake_keep, intake_read, intake_save
 from certs.services.organizations import certificate_move, organization_create
 from certs.services.signing_requests import request_answer, request_create, request_renew

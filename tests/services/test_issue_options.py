@@ -9,7 +9,8 @@ from certs.domain.errors import InputError, NameRefused
 from certs.domain.names import names_parse
 from certs.models import AuditEvent, Certificate, ChallengeMethod, FallbackIssuer
 from certs.services.accounts import account_get_or_create
-from certs.services.certificates import certificate_new, certificate_options_change
+from certs.services.certificate_changes import certificate_options_change
+from certs.services.certificates import certificate_new
 from certs.services.issue_options import IssueOptions, issue_options_of, name_rules
 from certs.services.methods import NewMethod
 from portal import clock

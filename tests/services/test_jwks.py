@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from certs.domain.errors import InputError, NotAllowed
 from certs.domain.jwk import jwk_of
 from certs.models import AuditEvent, Certificate, CertificateVersion, PrivateKey
-from certs.services.certificates import certificate_update, version_add
+from certs.services.certificate_changes import certificate_update
 from certs.services.jwks import jwks_document, jwks_overlap_set
 from certs.services.keys import key_create, key_import, key_open
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
+from certs.services.versions import version_add
 from portal import clock
 from tests import stock
 from tests.harness import pki

@@ -23,7 +23,8 @@ from certs.services.access import TokenActor
 from certs.services.authorities import authority_import, authority_retire
 from certs.services.bindings import binding_set
 from certs.services.bulk import bulk_ask, bulk_run
-from certs.services.certificates import Properties, certificate_take, version_add
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_take
 from certs.services.deletion import certificate_delete, certificate_restore
 from certs.services.issued import Item, Outcome, authority_issue, authority_issue_many
 from certs.services.jwks import jwks_document
@@ -33,7 +34,8 @@ from certs.services.prune import prune_run
 from certs.services.signing_requests import request_answer, request_create, request_renew
 from certs.services.tokens import token_create, token_revoke
 from certs.services.trusted import trusted_set
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
+from certs.services.versions import version_add
 from portal import clock
 from tests import stock
 from tests.harness import own_ca, pki

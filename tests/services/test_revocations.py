@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.domain.errors import ConflictError, InputError
 from certs.models import AuditEvent, Certificate, CertificateVersion
 from certs.services import revocations
-from certs.services.certificates import certificate_new, version_add
+from certs.services.certificates import certificate_new
 from certs.services.deletion import certificate_delete
 from certs.services.keys import key_import
 from certs.services.revocations import (
@@ -27,7 +27,8 @@ from certs.services.revocations import (
     version_revoke,
 )
 from certs.services.sweeps import renewal_decision
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
+from certs.services.versions import version_add
 from portal import clock
 from tests import stock
 from tests.harness import pki

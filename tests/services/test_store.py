@@ -32,21 +32,16 @@ from certs.selectors import certificate_find, certificate_shown, certificates_du
 from certs.services.access import TokenActor
 from certs.services.alarm_certificates import certificates_troubles
 from certs.services.bindings import binding_set
-from certs.services.certificates import (
-    Properties,
-    certificate_keypair_add,
-    certificate_tags,
-    certificate_tags_set,
-    certificate_take,
-    certificate_update,
-)
+from certs.services.certificate_changes import certificate_tags_set, certificate_update
+from certs.services.certificate_properties import Properties, certificate_tags
+from certs.services.certificates import certificate_keypair_add, certificate_take
 from certs.services.deletion import certificate_delete, certificate_restore
 from certs.services.keys import key_import
 from certs.services.orders import order_create
 from certs.services.portal_state import state_update
 from certs.services.prune import prune_run
 from certs.services.sweeps import sweep_run
-from certs.services.versions import version_compare
+from certs.services.version_history import version_compare
 from portal import clock
 from tests import stock
 from tests.harness import pki

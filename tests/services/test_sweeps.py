@@ -23,7 +23,8 @@ from certs.models import (
 )
 from certs.selectors import certificates_due_for_check
 from certs.services import sweeps
-from certs.services.certificates import certificate_new, certificate_update
+from certs.services.certificate_changes import certificate_update
+from certs.services.certificates import certificate_new
 from certs.services.deletion import certificate_delete
 from certs.services.portal_state import state_get, state_update
 from certs.services.prune import prune_run

@@ -14,8 +14,9 @@ from certs.domain.formats.base import formats
 from certs.domain.jks import TrustedEntry, jks_read
 from certs.domain.pem import certificates_read
 from certs.models import AcmeAccount, AuditEvent, Certificate, CertificateVersion, User
-from certs.services.certificates import certificate_update, version_add
+from certs.services.certificate_changes import certificate_update
 from certs.services.keys import key_import
+from certs.services.versions import version_add
 from tests import stock
 from tests.harness import pki
 

@@ -11,7 +11,8 @@ from django.urls import reverse
 from certs.domain.roles import Role
 from certs.models import BulkJob, Certificate, Department, Organization, RoleGrant, User
 from certs.services.bulk import bulk_ask, bulk_run
-from certs.services.certificates import certificate_tags, certificate_tags_set, certificate_update
+from certs.services.certificate_changes import certificate_tags_set, certificate_update
+from certs.services.certificate_properties import certificate_tags
 from tests import stock
 from tests.harness import own_ca
 from tests.views.conftest import Browser

@@ -16,7 +16,8 @@ from certs.models import Binding, ChallengeMethod, Order, Organization, RoleGran
 from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.services.accounts import account_get_or_create
 from certs.services.alarms import alarm_raise
-from certs.services.certificates import Properties, certificate_new
+from certs.services.certificate_properties import Properties
+from certs.services.certificates import certificate_new
 from certs.services.deletion import certificate_delete
 from certs.services.orders import order_create
 from certs.services.tokens import token_create

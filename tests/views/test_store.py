@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from certs.models import AuditEvent, Certificate
 from certs.services import search
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.deletion import certificate_delete
 from portal import clock
 from tests import stock

@@ -18,7 +18,7 @@ from certs.api.schema import operation
 from certs.domain.errors import ConflictError
 from certs.domain.names import name_parse
 from certs.models import Order
-from certs.services.certificates import certificate_update
+from certs.services.certificate_changes import certificate_update
 from certs.services.issue_options import CA_KEY_TYPES, name_rules
 from certs.services.issuing import CaChoice, account_for, certificate_order, directory_usual
 

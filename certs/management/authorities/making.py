@@ -13,7 +13,7 @@ from certs.management.passwords import password_argument, password_given, passwo
 from certs.management.reporting import ACTOR
 from certs.models import Authority
 from certs.services.authorities import authority_create, authority_import
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.pki import (
     pki_base_url_check,
     pki_base_url_confirm,

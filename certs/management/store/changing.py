@@ -10,9 +10,10 @@ from certs.management.store.finding import WORD, deleted_find, several_find, ver
 from certs.management.tables import table_lines, terminal_width
 from certs.models import Certificate
 from certs.selectors import certificate_find
-from certs.services.certificates import certificate_tags, certificate_tags_set
+from certs.services.certificate_changes import certificate_tags_set
+from certs.services.certificate_properties import certificate_tags
 from certs.services.deletion import KEPT, certificate_delete, certificate_restore
-from certs.services.versions import version_use
+from certs.services.version_history import version_use
 
 _MOST_LISTED = 1000
 

@@ -11,7 +11,7 @@ from certs.management.base import FAILED, PARTLY, BinderyCommand, json_argument
 from certs.management.passwords import can_ask, password_argument, password_ask, password_given
 from certs.management.reporting import ACTOR
 from certs.management.store.takeover import migration_arguments, takeover
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.intake import Choice, Outcome, Preview, Proposal, Verdict, intake_read, intake_save
 
 _PASSWORD = "--password-file"  # noqa: S105 - the name of a flag

@@ -20,7 +20,7 @@ from certs.management.progress import progress_bar
 from certs.management.reporting import ACTOR
 from certs.models import Authority
 from certs.services.authorities import Item, Outcome, authority_issue_many
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.self_issued import certificate_self_issue
 
 _PASSPHRASE = "--passphrase-file"  # noqa: S105 - the name of a flag

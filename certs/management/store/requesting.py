@@ -14,7 +14,7 @@ from certs.management.store.exporting import file_write
 from certs.management.store.finding import WORD
 from certs.models import Certificate
 from certs.selectors import certificate_find
-from certs.services.certificates import Properties
+from certs.services.certificate_properties import Properties
 from certs.services.signing_requests import (
     DEFAULT_KEY,
     keypair_create,

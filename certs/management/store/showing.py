@@ -9,7 +9,7 @@ from certs.management.tables import facts_lines, table_lines, terminal_width
 from certs.models import Certificate, CertificateVersion
 from certs.selectors import certificate_find, certificate_shown
 from certs.services.keys import key_is_here
-from certs.services.versions import version_compare
+from certs.services.version_history import version_compare
 
 
 class ShowVerb(BinderyCommand):
