@@ -32,6 +32,7 @@ BEHIND = {
 ASKS_ITSELF = {
     "bulk.bulk_ask": "the right of the action that it names",
     "bulk.bulk_preview": "the right of the action that it names",
+    "certificate_properties.fields_of": "home_for says where it goes",
     "downloads.download_make": "to read, and the export permission for keys",
     "downloads.downloads_offered": "what download_make would say",
     "downloads.trust_store_make": "to read each of them",
