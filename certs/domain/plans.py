@@ -15,7 +15,7 @@ from certs.domain.hosts import Host, HostKind, hosts_parse
 from certs.domain.issuer import Issuer
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.profiles import CUSTOM, OCSP, USAGES, Profile
-from certs.domain.subjects import common_name, subject_parse, subject_values
+from certs.domain.subjects import common_name, subject_parse, subject_text, subject_values
 from certs.domain.wishes import Wish
 
 SKEW = timedelta(hours=1)  # clocks of clients run behind
@@ -50,6 +50,12 @@ def certificate_plan(wish: Wish, profile: Profile, issuer: Issuer | None, *, now
     not_before, not_after = _validity(wish, profile, issuer, now)
     if is_ca and issuer is not None:
         _check_room(wish, issuer)
+        if any(subject == one.subject for one in (issuer.certificate, *issuer.above)):
+            raise InputError(
+                f"A CA above it has the same name, {subject_text(subject)}: clients would not find the chain.",
+                advice="Choose another common name.",
+                code="subject",
+            )
     elif not is_ca and (wish.permitted or wish.excluded or wish.path_length is not None):
         raise InputError("Only a CA has a path length and name constraints.", advice="Leave them empty.")
     constraints_check(issuer.constraints if issuer else (), hosts, subject)

@@ -1,5 +1,7 @@
 """The keys of our own CAs: opened to sign, locked with a passphrase where a person must be there."""
 
+from collections.abc import Iterator
+
 from cryptography import x509
 
 from certs.domain.certinfo import is_issued_by
@@ -39,18 +41,23 @@ def authority_certificate(authority: Authority) -> x509.Certificate:
     return certificates_read(authority_version(authority).leaf_pem.encode())[0]
 
 
-def authority_above(authority: Authority) -> tuple[x509.Certificate, ...]:
-    """From its own issuer up to the root, as far as it is known; empty for a root."""
-    above: list[x509.Certificate] = []
+def authorities_above(authority: Authority) -> Iterator[Authority]:
+    """Those of ours that signed it, from its parent upwards."""
     row, seen = authority, {authority.pk}
     while (parent := row.certificate.authority) is not None and parent.pk not in seen:
-        above.append(authority_certificate(parent))
+        yield parent
         seen.add(parent.pk)
         row = parent
-    version = authority_version(row)
+
+
+def authority_above(authority: Authority) -> tuple[x509.Certificate, ...]:
+    """From its own issuer up to the root, as far as it is known; empty for a root."""
+    rows = [authority, *authorities_above(authority)]
+    above = [authority_certificate(row) for row in rows[1:]]
+    version = authority_version(rows[-1])
     if version.chain_pem:
         above += certificates_read(version.chain_pem.encode())
-    top = above[-1] if above else authority_certificate(row)
+    top = above[-1] if above else authority_certificate(authority)
     if top.issuer != top.subject:
         above += _root_of(top)
     return tuple(above)

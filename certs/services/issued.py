@@ -22,6 +22,7 @@ from certs.domain.wishes import Wish, wish_with_key
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs, require
 from certs.services.authority_keys import (
+    authorities_above,
     authority_above,
     authority_certificate,
     authority_key,
@@ -259,12 +260,13 @@ def _signing_check(authority: Authority) -> None:
             advice="Choose another CA.",
             code="authority-retired",
         )
-    if authority_version(authority).revoked_at is not None:
-        raise NotAllowed(
-            f"The certificate of {authority} is revoked: nobody believes what it signs.",
-            advice="Choose another CA.",
-            code="authority-revoked",
-        )
+    for row in (authority, *authorities_above(authority)):
+        if authority_version(row).revoked_at is not None:
+            raise NotAllowed(
+                f"The certificate of {row} is revoked: nobody believes what {authority} signs.",
+                advice="Choose another CA.",
+                code="authority-revoked",
+            )
 
 
 def _addresses(authority: Authority) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Our own CAs, judged by openssl and GnuTLS."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ from certs.services.authority_keys import authority_key
 from certs.services.certificate_properties import Properties
 from certs.services.keys import key_open
 from certs.services.profiles import profile_create, profile_delete
+from certs.services.revocations import version_revoke
 from tests.harness import own_ca, pki
 from tests.harness.need import need
 
@@ -219,6 +221,26 @@ def test_a_path_length_of_zero_allows_no_ca_below() -> None:
     with pytest.raises(NotAllowed) as caught:
         own_ca.below(below, Wish(subject="CN=Third"))
     assert caught.value.code == "path-length"
+
+
+def test_a_ca_is_not_called_as_one_above_it() -> None:
+    """Its chain would look as if it ended there."""
+    root = own_ca.root()
+    with pytest.raises(InputError, match="the same name"):
+        own_ca.below(root, replace(own_ca.BELOW, subject=own_ca.ROOT.subject))
+    assert Authority.objects.count() == 1
+
+
+def test_nothing_is_signed_below_a_revoked_ca() -> None:
+    root = own_ca.root()
+    middle = own_ca.below(root, replace(own_ca.BELOW, path_length=1))
+    lowest = own_ca.below(middle, replace(own_ca.BELOW, subject="CN=Lowest"))
+    assert middle.certificate.current is not None
+    version_revoke(middle.certificate.current, "cessationOfOperation", actor="test")
+    for row in (middle, lowest):
+        with pytest.raises(NotAllowed) as refused:
+            authority_issue(Authority.objects.get(pk=row.pk), Wish(hosts=("a.example.com",)), actor="test")
+        assert refused.value.code in {"authority-retired", "authority-revoked"}
 
 
 def test_nothing_lasts_longer_than_its_ca() -> None:
