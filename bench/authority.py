@@ -94,7 +94,8 @@ def storing(count: int) -> float:
 
     from certs.domain.wishes import Wish
     from certs.models import Certificate, IssuedCertificate
-    from certs.services.authorities import Item, authority_create, authority_issue_many
+    from certs.services.authorities import authority_create
+    from certs.services.issued import Item, authority_issue_many
     from certs.services.pki import pki_base_url_confirm
 
     pki_base_url_confirm("http://pki.example.com", actor="bench")

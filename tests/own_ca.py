@@ -11,7 +11,8 @@ from cryptography.x509 import ocsp
 from certs.domain.pem import certificates_read
 from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, CertificateVersion
-from certs.services.authorities import authority_create, authority_issue
+from certs.services.authorities import authority_create
+from certs.services.issued import authority_issue
 from certs.services.pki import pki_base_url, pki_base_url_confirm
 
 BASE = "http://pki.example.com"

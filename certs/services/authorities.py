@@ -27,12 +27,7 @@ from certs.services.certificates import certificate_take
 from certs.services.crls import authority_publish, crl_days_check
 from certs.services.events import audit_record
 from certs.services.issued import (
-    Item,
-    Outcome,
-    authority_issue,
-    authority_issue_many,
     authority_issuer,
-    authority_preview,
     prepare,
     profile_of,
     register,
@@ -44,20 +39,6 @@ from certs.services.profiles import profile_get, profiles_all
 from certs.services.renewal_claims import renewal_claim
 from certs.services.versions import certificate_lock, refuse_expired, version_add
 from portal import clock
-
-__all__ = [
-    "Item",
-    "Outcome",
-    "authority_change",
-    "authority_create",
-    "authority_import",
-    "authority_issue",
-    "authority_issue_many",
-    "authority_of",
-    "authority_preview",
-    "authority_renew",
-    "authority_retire",
-]
 
 
 @needs(Right.AUTHORITY, of="parent")

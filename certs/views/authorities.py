@@ -31,12 +31,11 @@ from certs.services.authorities import (
     authority_change,
     authority_create,
     authority_import,
-    authority_issue,
-    authority_preview,
     authority_renew,
     authority_retire,
 )
 from certs.services.authority_keys import authority_above, authority_certificate
+from certs.services.issued import authority_issue, authority_preview
 from certs.services.pki import pki_base_url
 from certs.services.profiles import profile_change, profile_create, profile_delete, profiles_all
 from certs.services.reissue import certificate_reissue

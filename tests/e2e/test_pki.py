@@ -25,7 +25,8 @@ pytestmark = pytest.mark.e2e
 
 _MAKE = """
 from certs.domain.wishes import Wish
-from certs.services.authorities import authority_create, authority_issue
+from certs.services.authorities import authority_create
+from certs.services.issued import authority_issue
 from certs.services.pki import pki_base_url_confirm, pki_base_url_check
 from certs.services.keys import key_open
 from certs.domain.keys import key_to_pem

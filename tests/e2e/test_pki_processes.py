@@ -18,7 +18,8 @@ import os, signal
 from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate
 from certs.services import crls
-from certs.services.authorities import authority_create, authority_issue
+from certs.services.authorities import authority_create
+from certs.services.issued import authority_issue
 from certs.services.pki import pki_base_url_confirm
 from certs.services.revocations import version_revoke
 from cryptography import x509

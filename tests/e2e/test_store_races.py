@@ -24,7 +24,8 @@ from certs.domain.keys import spki_sha256
 from certs.domain.pem import Chain, certificates_read, pair_check
 from certs.domain.wishes import Wish
 from certs.models import Authority, Binding, Certificate, CertificateVersion, IssuedCertificate
-from certs.services.authorities import authority_create, authority_issue, authority_retire
+from certs.services.authorities import authority_create, authority_retire
+from certs.services.issued import authority_issue
 from certs.services.bindings import binding_remove, binding_set
 from certs.services.certificates import certificate_take
 from certs.services.deletion import KEPT, certificate_delete, certificate_restore, certificates_prune

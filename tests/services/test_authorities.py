@@ -24,18 +24,15 @@ from certs.models import (
 )
 from certs.services import issued
 from certs.services.authorities import (
-    Item,
     authority_change,
     authority_create,
     authority_import,
-    authority_issue,
-    authority_issue_many,
-    authority_preview,
     authority_renew,
     authority_retire,
 )
 from certs.services.authority_keys import authority_key
 from certs.services.certificate_properties import Properties
+from certs.services.issued import Item, authority_issue, authority_issue_many, authority_preview
 from certs.services.keys import key_open
 from certs.services.profiles import profile_create, profile_delete
 from certs.services.revocations import version_revoke

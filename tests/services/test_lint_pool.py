@@ -6,7 +6,7 @@ from certs.domain.lint import LintRefused
 from certs.domain.wishes import Wish
 from certs.models import Certificate
 from certs.services import issued, lint_pool
-from certs.services.authorities import Item, authority_issue_many
+from certs.services.issued import Item, authority_issue_many
 from tests.harness import own_ca
 
 pytestmark = pytest.mark.django_db

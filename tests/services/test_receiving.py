@@ -11,9 +11,10 @@ from certs.domain.roles import Role
 from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, Organization
 from certs.services.access import TokenActor
-from certs.services.authorities import authority_change, authority_issue, authority_retire
+from certs.services.authorities import authority_change, authority_retire
 from certs.services.deletion import certificate_delete
 from certs.services.intake import intake_read, intake_save
+from certs.services.issued import authority_issue
 from certs.services.keys import key_open
 from certs.services.posting import certificate_foresee, certificate_post
 from certs.services.reissue import is_signed_here

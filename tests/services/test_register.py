@@ -17,9 +17,9 @@ from certs.models import (
     RoleGrant,
     User,
 )
-from certs.services.authorities import authority_issue
 from certs.services.certificates import certificate_take
 from certs.services.crls import REGISTER, crl_sweep, register_prune
+from certs.services.issued import authority_issue
 from certs.services.register import authority_falls, issued_find, issued_of
 from certs.services.revocations import serial_release, serial_revoke, version_release, version_revoke
 from portal import clock

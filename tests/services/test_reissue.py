@@ -12,14 +12,9 @@ from certs.domain.renewal import Code
 from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate
 from certs.services import sweeps
-from certs.services.authorities import (
-    authority_change,
-    authority_create,
-    authority_issue,
-    authority_renew,
-    authority_retire,
-)
+from certs.services.authorities import authority_change, authority_create, authority_renew, authority_retire
 from certs.services.certificates import certificate_self_sign
+from certs.services.issued import authority_issue
 from certs.services.reissue import certificate_reissue
 from certs.services.self_issued import certificate_self_issue
 from certs.services.sweeps import renewal_decision, sweep_run

@@ -8,7 +8,7 @@ from certs.domain.csr import csr_make
 from certs.domain.keys import key_generate
 from certs.domain.wishes import Wish
 from certs.models import Authority, Certificate, IssuanceProfile
-from certs.services.authorities import authority_issue
+from certs.services.issued import authority_issue
 from certs.services.portal_state import state_update
 from tests.harness import own_ca, pki
 

@@ -14,8 +14,8 @@ from certs.api.wishes import Wished, wish_read
 from certs.domain.csr import csr_read
 from certs.domain.profiles import USAGES
 from certs.domain.wishes import Wish
-from certs.services.authorities import authority_issue
 from certs.services.certificate_properties import Properties, api_id_refuse_taken
+from certs.services.issued import authority_issue
 from certs.services.posting import properties_read
 from certs.services.self_issued import certificate_self_issue
 

@@ -19,8 +19,8 @@ from certs.management.passwords import password_argument, password_given
 from certs.management.progress import progress_bar
 from certs.management.reporting import ACTOR
 from certs.models import Authority
-from certs.services.authorities import Item, Outcome, authority_issue_many
 from certs.services.certificate_properties import Properties
+from certs.services.issued import Item, Outcome, authority_issue_many
 from certs.services.self_issued import certificate_self_issue
 
 _PASSPHRASE = "--passphrase-file"  # noqa: S105 - the name of a flag
