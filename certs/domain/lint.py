@@ -5,6 +5,7 @@ some 50 MB to import, so it is imported by the first certificate that is linted.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -59,16 +60,19 @@ class LintRefused(InputError):
 
 def lint(certificate: x509.Certificate, *, public_style: bool = False) -> tuple[Finding, ...]:
     """All findings from notices upwards, the gravest first. `public_style` adds the rules for public TLS servers."""
+    validators = _validators(public_style)
     document = _load(certificate.public_bytes(Encoding.DER))
-    results = _validators(public_style).validate(document.root)
+    results = validators.validate(document.root)
     if public_style:
         results = _superseded(results)
     found = [
         _finding(described, result)
         for result in results
         for described in result.finding_descriptions
-        if described.finding.severity <= Severity.NOTICE and not _is_name(described)
+        if described.finding.severity <= Severity.NOTICE and not (_is_name(described) or _is_uri(described))
     ]
+    _take_apart(document.root)
+    document.root = None
     return tuple(sorted(dict.fromkeys(found), key=lambda finding: finding.severity))
 
 
@@ -81,6 +85,17 @@ def _is_name(described: Any) -> bool:
     name = found["name"]
     try:
         return (name.startswith("*.") or "." not in name) and name_parse(name, SELF_SIGNED) == name
+    except NameRefused:
+        return False
+
+
+def _is_uri(described: Any) -> bool:
+    """What pkilint takes for no URI, and is one: schemes that it does not know (spiffe, urn), and single labels."""
+    found = _NAME.search(described.message or "")
+    if described.finding.code != "pkix.invalid_uri_syntax" or found is None:
+        return False
+    try:
+        return host_parse(f"uri:{found['name']}").value == found["name"]
     except NameRefused:
         return False
 
@@ -133,6 +148,44 @@ def _load(der: bytes) -> Any:
     return loader.load_certificate(der, "certificate")
 
 
+def _take_apart(node: Any) -> None:
+    """Parents and children point at each other: so they go at once, and need not be found by the collector."""
+    for child in node.children.values():
+        _take_apart(child)
+    node.children.clear()
+
+
+class _Decoder:
+    """Decodes as pkilint does, and remembers small parts: most extensions of certificates of one issuer are alike to
+    the byte. Nothing changes what was decoded."""
+
+    def __init__(self, decode: Callable[..., tuple[Any, bytes]]) -> None:
+        self._decode = decode
+        self._known: dict[tuple[int, bytes], tuple[Any, tuple[Any, bytes]]] = {}
+
+    def __call__(self, substrate: Any, asn1Spec: Any) -> tuple[Any, bytes]:
+        der = bytes(substrate)
+        if len(der) > _PART_BYTES:
+            return self._decode(der, asn1Spec=asn1Spec)
+        # The schema is kept beside, since its id is the key.
+        found = self._known.get((id(asn1Spec), der))
+        if found is None:
+            if len(self._known) >= _PARTS:
+                self._known.clear()
+            found = self._known[id(asn1Spec), der] = asn1Spec, self._decode(der, asn1Spec=asn1Spec)
+        return found[1]
+
+
+_PARTS, _PART_BYTES = 512, 256
+
+
+@cache
+def _remember_parts() -> None:
+    from pkilint import document  # noqa: PLC0415 (heavy: see the top)
+
+    document.decode_der = _Decoder(document.decode_der)
+
+
 @cache
 def _validators(public_style: bool) -> Any:
     from pkilint.cabf import serverauth  # noqa: PLC0415 (heavy: see the top)
@@ -153,6 +206,7 @@ def _validators(public_style: bool) -> Any:
         ]
     container = certificate.create_pkix_certificate_validator_container(decoding, rules)
     _index(container)
+    _remember_parts()
     return container
 
 

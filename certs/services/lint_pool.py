@@ -1,11 +1,12 @@
-"""Linting of many certificates beside the rest of the work: a process lints one batch while this one stores another.
+"""Linting of many certificates beside the rest of the work: processes lint one batch while this one stores another.
 
-Every certificate is linted, whatever becomes of that process: what it has not answered is linted here.
+Every certificate is linted, whatever becomes of those processes: what they have not answered is linted here.
 """
 
 import contextlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -25,6 +26,8 @@ Specimen = tuple[x509.Certificate, bool]  # signed by a throw-away key; whether 
 Findings = tuple[Finding, ...]
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 60.0  # for one answer
+# Linting takes longer than all else together, so there is one for each core; each holds some 60 MB.
+_PROCESSES = min(4, os.cpu_count() or 1)
 
 
 class LintPool:
@@ -32,8 +35,7 @@ class LintPool:
 
     def __init__(self) -> None:
         self._begun = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answers: Queue[str] = Queue()
+        self._linters: list[_Linter] = []
         self._asked: list[Sequence[Specimen]] = []
 
     def __enter__(self) -> "LintPool":
@@ -42,69 +44,99 @@ class LintPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        for linter in self._linters:
+            linter.stop()
 
     def begin(self, batch: Sequence[Specimen]) -> None:
         self._asked.append(batch)
         self._begun += 1
         if self._begun == 2:
-            self._start()
-        if self._process is not None:
-            threading.Thread(target=self._send, args=(self._process, list(batch)), daemon=True).start()
+            self._linters = [_Linter() for _ in range(_PROCESSES)]
+        for number, linter in enumerate(self._linters):
+            linter.ask(batch[number :: len(self._linters)])
 
     def end(self) -> list[Findings]:
         """Of the batch that was begun first."""
         batch = self._asked.pop(0)
-        first = self._begun - len(self._asked) == 1
-        return [self._answer(specimen, asked=not first) for specimen in batch]
+        if self._begun - len(self._asked) == 1:
+            return [_lint(specimen) for specimen in batch]
+        count = len(self._linters)
+        return [self._linters[place % count].answer(specimen) for place, specimen in enumerate(batch)]
 
-    def _answer(self, specimen: Specimen, *, asked: bool) -> Findings:
-        if asked and self._process is not None:
+
+def _lint(specimen: Specimen) -> Findings:
+    certificate, public_style = specimen
+    return lint(certificate, public_style=public_style)
+
+
+class _Linter:
+    """One process; it answers in the order in which it was asked, and says which bytes each answer is about."""
+
+    def __init__(self) -> None:
+        self._questions: Queue[bytes] = Queue()
+        self._answers: Queue[str] = Queue()
+        self._process = self._start()
+
+    def ask(self, specimens: Sequence[Specimen]) -> None:
+        for certificate, public_style in specimens:
+            self._questions.put(lint_worker.question(_der(certificate), public_style=public_style))
+
+    def answer(self, specimen: Specimen) -> Findings:
+        """To the first question that is open, which was about this one; from here where the process is gone."""
+        if self._process is not None:
             try:
-                line = self._answers.get(timeout=_SECONDS)
-                if line:
-                    return tuple(Finding(Severity(severity), *rest) for severity, *rest in json.loads(line))
+                of, found = json.loads(self._answers.get(timeout=_SECONDS))
+                if of == lint_worker.name_of(_der(specimen[0])):
+                    return tuple(Finding(Severity(severity), *rest) for severity, *rest in found)
             except (Empty, ValueError):
                 pass
-            log.warning("The process that lints has ended; the rest is linted here.")
-            self._stop()
-        certificate, public_style = specimen
-        return lint(certificate, public_style=public_style)
+            log.warning("A process that lints has ended; what it had is linted here.")
+            self.stop()
+        return _lint(specimen)
 
-    def _start(self) -> None:
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", lint_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT
-            )
-        except OSError as error:
-            log.warning("No process to lint with: %s", error)
-            return
-        threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True).start()
-
-    @staticmethod
-    def _read(process: "subprocess.Popen[bytes]", answers: "Queue[str]") -> None:
-        if process.stdout is not None:
-            for line in process.stdout:
-                answers.put(line.decode())
-        answers.put("")  # nothing comes any more
-
-    @staticmethod
-    def _send(process: "subprocess.Popen[bytes]", batch: Sequence[Specimen]) -> None:
-        if process.stdin is None:
-            return
-        with contextlib.suppress(OSError, ValueError):  # it has ended: what it has not answered is linted here
-            for certificate, public_style in batch:
-                der = certificate.public_bytes(Encoding.DER)
-                process.stdin.write(lint_worker.HEADER.pack(len(der), public_style) + der)
-            process.stdin.flush()
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
+        self._questions.put(_END)
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError, ValueError):
                     pipe.close()
+
+    def _start(self) -> "subprocess.Popen[bytes] | None":
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", lint_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT
+            )
+        except OSError as error:
+            log.warning("No process to lint with: %s", error)
+            return None
+        for work in (self._read, self._write):
+            threading.Thread(target=work, args=(process,), daemon=True).start()
+        return process
+
+    def _read(self, process: "subprocess.Popen[bytes]") -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in process.stdout or ():
+                self._answers.put(line.decode())
+        self._answers.put("")  # nothing comes any more
+
+    def _write(self, process: "subprocess.Popen[bytes]") -> None:
+        """One thread for all: two would mix their questions up. It has ended: what is unanswered is linted here."""
+        if process.stdin is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            while question := self._questions.get():
+                process.stdin.write(question)
+                if self._questions.empty():
+                    process.stdin.flush()
+
+
+_END = b""
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)

@@ -1,11 +1,14 @@
-"""Every certificate of a bulk is linted, whatever becomes of the process that helps with it."""
+"""Every certificate of a bulk is linted, whatever becomes of the processes that help with it."""
+
+import json
+import subprocess
 
 import pytest
 
 from certs.domain.lint import LintRefused
 from certs.domain.wishes import Wish
 from certs.models import Certificate
-from certs.services import issued, lint_pool
+from certs.services import issued, lint_pool, lint_worker
 from certs.services.issued import Item, authority_issue_many
 from tests.harness import own_ca
 
@@ -35,7 +38,8 @@ def test_a_violation_is_found_in_every_batch() -> None:
     judge(list(authority_issue_many(own_ca.root(), wishes(), actor="test")))
 
 
-def test_it_is_found_where_the_process_dies_on_the_way() -> None:
+def test_it_is_found_where_a_process_dies_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lint_pool, "_PROCESSES", 2)
     seen = []
     killed = False
     pools: list[lint_pool.LintPool] = []
@@ -49,8 +53,10 @@ def test_it_is_found_where_the_process_dies_on_the_way() -> None:
         patch.setattr(lint_pool.LintPool, "begin", begin)
         for outcome in authority_issue_many(own_ca.root(), wishes(), actor="test"):
             seen.append(outcome)
-            if len(seen) == 4 and pools[-1]._process is not None:
-                pools[-1]._process.kill()
+            if len(seen) == 4:
+                process = pools[-1]._linters[0]._process
+                assert process is not None
+                process.kill()
                 killed = True
     assert killed
     judge(seen)
@@ -61,21 +67,49 @@ def test_it_is_found_where_no_process_can_be_started(monkeypatch: pytest.MonkeyP
     judge(list(authority_issue_many(own_ca.root(), wishes(), actor="test")))
 
 
-def test_nothing_is_left_running_when_the_caller_stops() -> None:
-    pools: list[lint_pool.LintPool] = []
-    real = lint_pool.LintPool._start
+def test_an_answer_about_other_bytes_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    monkeypatch.setattr(lint_pool._Linter, "_start", lambda self: subprocess.Popen(["cat"], **pipes))
+    root = own_ca.root()
+    built = issued._build_new(root, issued.authority_issuer(root), wishes()[1], "test")
+    linter = lint_pool._Linter()
+    linter._answers.put(json.dumps([lint_worker.name_of(b"another"), []]))
+    assert any(finding.stops for finding in linter.answer((built.specimen, True)))
+    assert linter._process is None
 
-    def start(self: lint_pool.LintPool) -> None:
-        real(self)
-        pools.append(self)
+
+def test_many_are_answered_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than fits into a pipe at once, each batch begun before the one before it was read."""
+    monkeypatch.setattr(lint_pool, "_lint", pytest.fail)
+    root = own_ca.root()
+    issuer = issued.authority_issuer(root)
+    built = [issued._build_new(root, issuer, item, "test") for item in wishes()[:2]]
+    pair = [(one.specimen, one.plan.public_style) for one in built]
+    with lint_pool.LintPool() as pool:
+        pool.begin([])
+        for _ in range(3):
+            pool.begin(pair * 40)
+        assert pool.end() == []
+        for _ in range(3):
+            assert [any(each.stops for each in found) for found in pool.end()] == [False, True] * 40
+
+
+def test_nothing_is_left_running_when_the_caller_stops() -> None:
+    linters: list[lint_pool._Linter] = []
+    real = lint_pool._Linter._start
+
+    def start(self: lint_pool._Linter) -> object:
+        linters.append(self)
+        return real(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lint_pool.LintPool, "_start", start)
+        patch.setattr(lint_pool._Linter, "_start", start)
         going = iter(authority_issue_many(own_ca.root(), wishes(), actor="test"))
         for _ in range(3):
             next(going)
         going.close()  # type: ignore[attr-defined]
-    assert pools[0]._process is None
+    assert linters
+    assert {linter._process for linter in linters} == {None}
 
 
 def test_what_was_not_linted_is_not_signed() -> None:
