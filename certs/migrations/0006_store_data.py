@@ -1,16 +1,14 @@
 """What 0005 made room for: columns of rows that are there, the names people look for, and the index of substrings.
 
-The substring index is SQLite's FTS5 with its trigram tokenizer, kept by triggers of the names' table, or PostgreSQL's
-pg_trgm. Where the database has neither, or refuses the extension, the search reads all names instead.
-A later migration that makes SQLite's table of names anew drops the triggers with it, and must make them again.
+A later migration that makes SQLite's table of names anew drops the triggers of the index with it: the start of the
+portal makes them again.
 """
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import DatabaseError, migrations, transaction
+from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import OuterRef, Subquery
 
@@ -18,39 +16,11 @@ from certs.domain.certinfo import certificate_info
 from certs.domain.errors import BinderyError
 from certs.domain.keys import key_kind
 from certs.domain.pem import certificates_read
+from certs.services.search_index import search_index_drop, search_index_make
 
-log = logging.getLogger("bindery.migrations")
 _BATCH = 500
 _READ = ("key_type", "is_ca", "is_client", "other_names", "issuer_name")
 _NAMES = "certs_certificatename"
-_INDEX = "certs_name_trigram"  # certs/services/search.py reads it
-
-# ruff: noqa: S608 (the names of tables are our own)
-_SQLITE = (
-    # detail=none keeps no positions, which a search of at least three letters does not need: a third of the writing.
-    f"CREATE VIRTUAL TABLE {_INDEX} USING fts5"
-    f"(name, content='{_NAMES}', content_rowid='id', tokenize='trigram', detail='none', columnsize=0)",
-    f"CREATE TRIGGER {_INDEX}_insert AFTER INSERT ON {_NAMES} BEGIN "
-    f"INSERT INTO {_INDEX}(rowid, name) VALUES (new.id, new.name); END",
-    f"CREATE TRIGGER {_INDEX}_delete AFTER DELETE ON {_NAMES} BEGIN "
-    f"INSERT INTO {_INDEX}({_INDEX}, rowid, name) VALUES ('delete', old.id, old.name); END",
-    f"CREATE TRIGGER {_INDEX}_update AFTER UPDATE OF name ON {_NAMES} BEGIN "
-    f"INSERT INTO {_INDEX}({_INDEX}, rowid, name) VALUES ('delete', old.id, old.name); "
-    f"INSERT INTO {_INDEX}(rowid, name) VALUES (new.id, new.name); END",
-    f"INSERT INTO {_INDEX}({_INDEX}) VALUES ('rebuild')",
-)
-_SQLITE_BACK = (
-    f"DROP TRIGGER IF EXISTS {_INDEX}_insert",
-    f"DROP TRIGGER IF EXISTS {_INDEX}_delete",
-    f"DROP TRIGGER IF EXISTS {_INDEX}_update",
-    f"DROP TABLE IF EXISTS {_INDEX}",
-)
-_POSTGRES = (
-    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-    f"CREATE INDEX {_INDEX} ON {_NAMES} USING gin (name gin_trgm_ops)",
-)
-# The extension stays: others may use it by now.
-_POSTGRES_BACK = (f"DROP INDEX IF EXISTS {_INDEX}",)
 
 
 def fill_versions(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
@@ -99,17 +69,12 @@ def order_by_language(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
         editor.execute(f'ALTER TABLE {_NAMES} ALTER COLUMN reversed TYPE varchar(255) COLLATE "default"')
 
 
-def _by_vendor(sqlite: tuple[str, ...], postgres: tuple[str, ...]) -> Callable[[Apps, BaseDatabaseSchemaEditor], None]:
-    def run(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
-        statements = {"sqlite": sqlite, "postgresql": postgres}.get(editor.connection.vendor, ())
-        try:
-            with transaction.atomic(using=editor.connection.alias), editor.connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        except DatabaseError as error:
-            log.warning("The search by parts of names has no index and will be slow: %s", error)
+def make_index(_apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
+    search_index_make()
 
-    return run
+
+def drop_index(_apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
+    search_index_drop()
 
 
 def _read(row: Any) -> bool:
@@ -141,5 +106,5 @@ class Migration(migrations.Migration):
         # Without the labels, since the constraint of before knows one row for a name of a certificate.
         migrations.RunPython(add_labels, remove_labels),
         migrations.RunPython(grant_views, migrations.RunPython.noop),
-        migrations.RunPython(_by_vendor(_SQLITE, _POSTGRES), _by_vendor(_SQLITE_BACK, _POSTGRES_BACK)),
+        migrations.RunPython(make_index, drop_index),
     ]

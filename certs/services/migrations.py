@@ -26,6 +26,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from certs.domain.errors import BinderyError, SchemaError, Unavailable
 from certs.models import KeyRingCanary
+from certs.services.search_index import search_index_make
 from certs.services.secrets import canary_check
 from certs.services.snapshots import dump_line, snapshot_make, snapshots_kept
 
@@ -37,7 +38,8 @@ log = logging.getLogger("bindery.migrations")
 
 
 def schema_ensure(tell: Tell = log.info) -> bool:
-    """Migrate when something is pending, make the cache table, tie the database to its ring; True when it migrated.
+    """Migrate when something is pending, make the cache table and the index of names that the database may have refused
+    before, tie the database to its ring; True when it migrated.
 
     `tell` hears where the snapshot lies and how to go back. Raises SecretError for a ring that is not this database's,
     before anything is changed; SchemaError for a database of a newer version, for a snapshot that cannot be made and
@@ -52,6 +54,7 @@ def schema_ensure(tell: Tell = log.info) -> bool:
             schema_migrate(tell)
         if settings.CACHES["default"]["LOCATION"] not in connection.introspection.table_names():
             call_command("createcachetable", verbosity=0)
+        search_index_make()
         canary_check()
     return migrated
 
@@ -72,6 +75,9 @@ def schema_migrate(tell: Tell, *words: str, **options: Any) -> None:
 def migrations_pending() -> list[str]:
     """Names of migrations that this version has and the database lacks. Raises SchemaError for a newer database."""
     schema_newer_refuse()
+    applied = set(_rows())
+    if all((label, name) in applied for label, names in _known().items() for name in names):
+        return []  # as at most starts, which need not read the migrations for that
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]

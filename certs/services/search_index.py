@@ -26,7 +26,7 @@ _DROP = {
 }
 _MAKE = {
     "sqlite": (
-        # detail=none keeps no positions, which a search of at least three letters does not need: a third of the writing.
+        # detail=none keeps no positions, which three letters or more do not need: a third of the writing.
         f"CREATE VIRTUAL TABLE {TRIGRAM_INDEX} USING fts5"
         f"(name, content='{_NAMES}', content_rowid='id', tokenize='trigram', detail='none', columnsize=0)",
         *(f"CREATE TRIGGER {name} {body}" for name, body in _TRIGGERS.items()),
@@ -39,8 +39,7 @@ _MAKE = {
 }
 _PARTS = {
     "sqlite": f"SELECT count(*) FROM sqlite_master WHERE name IN {(TRIGRAM_INDEX, *_TRIGGERS)}",
-    "postgresql": "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = "
-    f"to_regclass('{TRIGRAM_INDEX}')",
+    "postgresql": f"SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = to_regclass('{TRIGRAM_INDEX}')",
 }
 
 

@@ -32,7 +32,8 @@ from certs.services.own_certificate import offer_settle
 from certs.services.portal_state import state_get
 from certs.services.rehearsals import rehearsal_ask, rehearsal_directory
 from certs.services.reissue import is_signed_here
-from certs.services.search import certificates_search, substring_index
+from certs.services.search import certificates_search
+from certs.services.search_index import substring_index
 from certs.services.self_issued import certificate_self_issue
 from certs.services.version_history import version_use
 from certs.views.access import actor_of, may_use_last, right_required

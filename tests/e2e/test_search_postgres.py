@@ -21,7 +21,7 @@ result = [store.compare_many(seed=few, rounds=12, few=few) for few in (10_000, 1
 
 
 BARE = """
-from certs.services.search import substring_index
+from certs.services.search_index import substring_index
 from tests.harness import store
 result = [substring_index(), store.compare_many(seed=1, rounds=5)]
 """

@@ -11,6 +11,7 @@ from certs.services.database import database_lock_problem
 from certs.services.identity import identity_held
 from certs.services.migrations import migrations_pending
 from certs.services.portal_state import state_get
+from certs.services.search_index import search_index_is_whole
 from certs.services.secrets import canary_prove
 from portal import home
 
@@ -41,6 +42,19 @@ def migrations(situation: Situation) -> Iterator[Line]:
         yield bad("migrations", sentence, mend, evidence=", ".join(pending[:5]))
     else:
         yield fine("migrations", "The database fits this version.")
+
+
+@look("database")
+def search_index(situation: Situation) -> Iterator[Line]:
+    """Whether parts of names are found by an index."""
+    if search_index_is_whole():
+        yield fine("search-index", "Parts of names are found by an index.")
+        return
+    sentence = "A search for a part of a name reads every name: at a million of them for seconds. All else is as quick."
+    mend = "Restart the portal, which makes the index; its log says why the database refuses."
+    if connection.vendor == "postgresql":
+        mend = "Let an administrator of the database run CREATE EXTENSION pg_trgm there, then restart the portal."
+    yield note("search-index", sentence, mend)
 
 
 @look("database")
