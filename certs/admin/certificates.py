@@ -16,10 +16,12 @@ from certs import models, selectors
 from certs.admin.base import Expiry, Inline, LookOnly, shown_moment
 from certs.domain.errors import BinderyError
 from certs.domain.names import name_display
+from certs.domain.renewal import Code
 from certs.services.account_changes import account_register_now, account_rollover, account_trouble
 from certs.services.bindings import binding_set
 from certs.services.queue import worker_alive
-from certs.services.sweeps import SweepLine, sweep_run
+from certs.services.search import certificate_condition, version_condition
+from certs.services.sweeps import FAILED, SweepLine, sweep_run
 from certs.templatetags.bindery import expires_in
 from certs.views.access import actor_of
 
@@ -27,7 +29,22 @@ _TOLD = 20  # lines of a result that become messages of their own
 
 
 class CertificateExpiry(Expiry):
-    path = "current__not_after"
+    path = "expires_at"
+
+
+class LastDecision(admin.SimpleListFilter):
+    """By the codes that there are: asking the rows for theirs reads all of them."""
+
+    title = "last decision"
+    parameter_name = "last_decision"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [(code, code.replace("-", " ")) for code in (*Code, FAILED)]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[models.Certificate]
+    ) -> QuerySet[models.Certificate] | None:
+        return queryset.filter(last_decision=self.value()) if self.value() else queryset
 
 
 class BindForm(ActionForm):
@@ -50,8 +67,10 @@ class OrderInline(Inline):
 @admin.register(models.Certificate)
 class CertificateAdmin(LookOnly):
     list_display = ("name", "expiry", "is_bound", "last_decision", "next_look", "auto_renew", "source", "names_shown")
-    list_filter = ("source", CertificateExpiry, "last_decision", "auto_renew", "current__is_test")
-    search_fields = ("name", "name_rows__name", "current__fingerprint_sha256", "current__serial")
+    list_filter = ("source", CertificateExpiry, LastDecision, "auto_renew")
+    sortable_by = ("name", "expiry", "next_look")  # by these there is an index
+    search_fields = ("name",)
+    search_help_text = "A part of a name, or a whole fingerprint or serial number."
     inlines = (VersionInline, OrderInline)
     actions = ("renew_now", "check_now", "bind")
     action_form = BindForm
@@ -64,7 +83,14 @@ class CertificateAdmin(LookOnly):
     def names_shown(self, row: models.Certificate) -> str:
         return selectors.names_shown(row.names)
 
-    @admin.display(description="expiry", ordering="current__not_after")
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[models.Certificate], search_term: str
+    ) -> tuple[QuerySet[models.Certificate], bool]:
+        """As the pages search, by the same indexes."""
+        word = search_term.strip()
+        return (queryset.filter(certificate_condition(word)) if word else queryset), False
+
+    @admin.display(description="expiry", ordering="expires_at")
     def expiry(self, row: models.Certificate) -> str:
         return expires_in(row.current.not_after) if row.current else "not issued yet"
 
@@ -120,9 +146,16 @@ class CertificateVersionAdmin(LookOnly):
     list_display = ("certificate", "fingerprint_sha256", "issuer", "expiry", "is_test", "made", "key_kind")
     list_filter = (Expiry, "is_test", "self_signed")
     list_select_related = ("certificate", "key")
-    search_fields = ("certificate__name", "fingerprint_sha256", "serial", "issuer", "subject")
+    sortable_by = ("expiry",)
+    search_fields = ("serial",)
+    search_help_text = "A whole fingerprint or serial number; names are searched among the certificates."
     actions = ("revoke",)
     made = staticmethod(shown_moment("created_at", "added"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[models.CertificateVersion], search_term: str
+    ) -> tuple[QuerySet[models.CertificateVersion], bool]:
+        return (queryset.filter(version_condition(search_term)) if search_term.strip() else queryset), False
 
     @admin.display(description="expiry", ordering="not_after")
     def expiry(self, row: models.CertificateVersion) -> str:
