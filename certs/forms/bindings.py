@@ -10,6 +10,7 @@ from certs.domain.errors import NameRefused
 from certs.domain.names import SERVER_NAME, name_parse
 from certs.forms.base import PortalForm
 from certs.models import Certificate, Listener
+from certs.selectors import OFFERED
 from certs.services.listeners import local_addresses
 
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -85,6 +86,14 @@ class BindingForm(PortalForm):
         field = self.fields["certificate"]
         if isinstance(field, forms.ModelChoiceField):
             field.queryset = certificates
+            # The first by name are offered, any may be given: there may be a million.
+            named = certificates.exclude(current=None).order_by("name", "id").values_list("pk", "name")
+            first = list(named[: OFFERED + 1])
+            field.choices = [("", field.empty_label), *first[:OFFERED]]
+            if len(first) > OFFERED:
+                field.help_text = (
+                    f"The first {OFFERED} by name. Any other is bound on its own page, under Certificates."
+                )
 
     def clean_server_name(self) -> str:
         name = str(self.cleaned_data["server_name"]).strip()

@@ -148,7 +148,7 @@ def _page(
     actor = actor_of(request)
     bound = Binding.objects.filter(selectors.visible(actor, "certificate__"))
     bindable = Certificate.objects.filter(selectors.visible(actor, right=Right.BIND))
-    choices = selectors.certificates_all().filter(selectors.visible(actor, right=Right.BIND)).exclude(current=None)
+    choices = selectors.certificates_all().filter(selectors.visible(actor, right=Right.BIND))
     initial = {"server_name": request.GET.get("server_name", "")}
     context = {
         "listener": current,

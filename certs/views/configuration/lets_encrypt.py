@@ -269,10 +269,12 @@ def _own_name(request: HttpRequest, *, example: bool = True) -> str:
 
 
 def _own_certificates(request: HttpRequest, managed: Certificate | None) -> list[tuple[str, str]]:
-    """Uploaded and self-signed ones that could answer now."""
+    """Uploaded and self-signed ones that could answer now, the first of them by name."""
     found = (
         selectors.certificates_visible_to(actor_of(request))
         .exclude(source=Certificate.Source.ACME)
         .filter(current__not_after__gt=clock.now(), current__key__isnull=False)
+        .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
+        .order_by("name", "id")[: selectors.OFFERED]
     )
     return [(str(one.pk), f"{one.name} ({one.get_source_display()})") for one in found if one != managed]

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from certs.domain.client_auth import Mode
 from certs.forms.trust import ClientAuthForm, TrustForm
 from certs.models import PortalState
-from certs.selectors import Shown
+from certs.selectors import OFFERED, Shown
 from certs.services.client_auth import (
     Presented,
     client_auth_change,
@@ -25,8 +25,6 @@ from certs.views.client_certificates import presented_of
 from certs.views.configuration.arriving import is_direct
 from portal import clock
 
-CANDIDATES = 200
-
 
 @portal_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -36,7 +34,7 @@ def trust(request: HttpRequest) -> HttpResponse:
 
 @administrator_required
 def _add(request: HttpRequest) -> HttpResponse:
-    candidates = {str(each.pk): each for each in trusted_candidates()[:CANDIDATES]}
+    candidates = {str(each.pk): each for each in trusted_candidates()[:OFFERED]}
     form = TrustForm(request.POST, certificates=candidates.values())
     if form.is_valid():
         chosen = candidates.get(form.cleaned_data.pop("certificate"))
@@ -105,7 +103,7 @@ def _page(
     mode, until = client_auth_mode(state), state.client_auth_confirm_by
     context = {
         "trusted": trusted_list(),
-        "form": form or TrustForm(certificates=trusted_candidates()[:CANDIDATES]),
+        "form": form or TrustForm(certificates=trusted_candidates()[:OFFERED]),
         "clients_form": clients_form or ClientAuthForm(initial={"mode": mode.value}),
         "mode": mode,
         "modes": list(Mode),
