@@ -18,7 +18,7 @@ from certs.domain.preflight import Finding
 from certs.domain.renewal import Code, Decision
 from certs.domain.roles import Right
 from certs.models import AcmeAccount, Certificate, ChallengeMethod, Order
-from certs.selectors import accounts_usable, visible
+from certs.selectors import accounts_usable, certificates_wanted, visible
 from certs.services.access import Actor, needs, require
 from certs.services.accounts import account_get_or_create, directory_read
 from certs.services.certificate_changes import certificate_options_change
@@ -271,13 +271,7 @@ def _known_account(choice: CaChoice) -> AcmeAccount | None:
 
 def _known_certificate(names: Sequence[str], account: AcmeAccount, actor: Actor = "") -> Certificate | None:
     """Among those that the actor may see."""
-    rows = Certificate.objects.filter(
-        visible(actor),
-        source=Certificate.Source.ACME,
-        deleted_at=None,
-        account=account,
-        names=sorted(names),
-    )
+    rows = certificates_wanted(names).filter(visible(actor), account=account)
     return rows.select_related("current__key", "account").order_by("-created_at").first()
 
 

@@ -20,6 +20,7 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 from certs.domain.names import is_address
 from certs.domain.roles import Right
 from certs.models import AcmeAccount, Binding, Certificate, Listener, Order, PortalState
+from certs.selectors import certificates_wanted
 from certs.services.access import Actor, needs
 from certs.services.accounts import account_get_or_create
 from certs.services.bindings import binding_check, binding_remove, binding_set
@@ -184,9 +185,7 @@ def _collides(listener: Listener, address: str, port: int) -> bool:
 def _certificate(
     account: AcmeAccount, names: list[str], options: IssueOptions, state: PortalState, actor: Actor
 ) -> Certificate:
-    found = Certificate.objects.filter(
-        account=account, names=names, source=Certificate.Source.ACME, deleted_at=None
-    ).order_by("-created_at")
+    found = certificates_wanted(names).filter(account=account).order_by("-created_at")
     certificate = next((one for one in found if one.pk == state.portal_certificate_id), None) or found.first()
     if certificate is None:
         return certificate_new(name=names[0], names=names, account=account, actor=actor, options=options)

@@ -19,7 +19,7 @@ from certs.domain.names import name_parse
 from certs.domain.on_demand import HostList, hosts_parse
 from certs.domain.roles import Right
 from certs.models import AcmeAccount, Binding, Certificate, CertificateName, Order, PortalState
-from certs.selectors import accounts_usable
+from certs.selectors import accounts_usable, certificates_wanted
 from certs.services.access import Actor, needs
 from certs.services.bindings import binding_set
 from certs.services.container import volume_require, volume_risk
@@ -201,7 +201,7 @@ def _usable(name: str) -> Certificate | None:
 
 def _is_under_way(name: str) -> bool:
     """Ordered by somebody, or left to the schedule after a failure."""
-    if Certificate.objects.filter(source=Certificate.Source.ACME, deleted_at=None, names=[name]).exists():
+    if certificates_wanted([name]).exists():
         return True
     return any(name in names for names in Order.objects.filter(finished_at=None).values_list("names", flat=True))
 

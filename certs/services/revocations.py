@@ -65,23 +65,31 @@ MOST = 500  # versions of one look
 
 
 @needs(Right.CERTIFICATE_CHANGE)
-def version_revoke(version: CertificateVersion, reason: str, *, by: By = "account", actor: Actor) -> None:
+def version_revoke(
+    version: CertificateVersion,
+    reason: str,
+    *,
+    by: By = "account",
+    actor: Actor,
+    unsigned: set[Authority] | None = None,
+) -> None:
     """Have the CA revoke it: one of our own through its register, any other as the account that ordered it or with the
     certificate's own key (network).
 
     What is revoked already stays as it is, but for a key that turns out to be compromised. That key is marked first,
     whatever the CA says: no order uses it again, and whatever else uses it is due at once. A current version that was
-    revoked is replaced at once where its certificate renews by itself.
+    revoked is replaced at once where its certificate renews by itself. The list of an own CA is signed at once; whoever
+    revokes many gives `unsigned`, and signs one list of each CA in it (`crl_refresh`) in the end.
 
     Raises InputError, NotAllowed, KeyRefused for a key that is not here, AcmeFailure.
     """
     issued = issued_of(version)
     if issued is not None:
-        _own_revoke(issued, version, reason, actor=actor)
+        _may_revoke(issued, version, actor)
+        _issued_revoke(issued, reason, actor=actor, unsigned=unsigned)
+        version.refresh_from_db()
         return
-    if version.self_signed:
-        advice = "Take it out of the trust stores, and retire it here." if version.is_ca else "Stop using it."
-        raise InputError("A self-signed certificate has no CA that could revoke it.", advice=advice)
+    _self_signed_refuse(version)
     number = reason_number(reason)
     if reason == KEY_COMPROMISE and version.key is not None:
         key_compromised(version.key, actor=actor)
@@ -89,12 +97,6 @@ def version_revoke(version: CertificateVersion, reason: str, *, by: By = "accoun
     if version.revoked_at is not None and not worse:
         return
     account = _account(version)
-    if account is None:
-        raise InputError(
-            "It is not known which CA could be asked: this certificate was not ordered here.",
-            advice="Revoke it where it was ordered.",
-            code="no-account",
-        )
     leaf = certificates_read(version.leaf_pem.encode())[0]
     key = key_open(version.key) if by == "key" and version.key is not None else None
     if by == "key" and key is None:
@@ -109,6 +111,21 @@ def version_revoke(version: CertificateVersion, reason: str, *, by: By = "accoun
             raise
     _revoked(version, clock.now(), reason, actor, by=by)
     _replace([version], actor)
+
+
+@needs(Right.CERTIFICATE_CHANGE)
+def revocation_foresee(version: CertificateVersion, reason: str, *, actor: Actor) -> Authority | None:
+    """Our own CA that would revoke it; None: one outside would be asked. Raises what `version_revoke` raises before it
+    does anything."""
+    issued = issued_of(version)
+    if issued is not None:
+        _may_revoke(issued, version, actor)
+        reason_number(reason, OWN_REASONS)
+        return issued.authority
+    _self_signed_refuse(version)
+    reason_number(reason)
+    _account(version)
+    return None
 
 
 @needs(Right.AUTHORITY)
@@ -138,12 +155,6 @@ def serial_release(authority: Authority, serial: str, *, actor: Actor) -> Issued
     return issued
 
 
-def _own_revoke(issued: IssuedCertificate, version: CertificateVersion, reason: str, *, actor: Actor) -> None:
-    _may_revoke(issued, version, actor)
-    _issued_revoke(issued, reason, actor=actor)
-    version.refresh_from_db()
-
-
 def _may_revoke(issued: IssuedCertificate, version: CertificateVersion, actor: Actor) -> None:
     """Anybody can import somebody else's certificate: whoever revokes it must own the one that was issued, or the CA.
     A CA itself is revoked by those who may make one."""
@@ -152,7 +163,9 @@ def _may_revoke(issued: IssuedCertificate, version: CertificateVersion, actor: A
         require(actor, Right.AUTHORITY, issued.authority)
 
 
-def _issued_revoke(issued: IssuedCertificate, reason: str, *, actor: Actor) -> None:
+def _issued_revoke(
+    issued: IssuedCertificate, reason: str, *, actor: Actor, unsigned: set[Authority] | None = None
+) -> None:
     reason_number(reason, OWN_REASONS)
     versions = issued_versions(issued)
     if reason in COMPROMISED:
@@ -160,7 +173,10 @@ def _issued_revoke(issued: IssuedCertificate, reason: str, *, actor: Actor) -> N
             key_compromised(key, actor=actor)
     if not issued_revoke(issued, reason, actor=actor):
         return
-    crl_refresh(issued.authority)
+    if unsigned is None:
+        crl_refresh(issued.authority)
+    else:
+        unsigned.add(issued.authority)
     if reason != HOLD:
         _replace(versions, actor)
 
@@ -201,7 +217,9 @@ def version_find(word: str) -> CertificateVersion:
     digits = word.replace(":", "").lower()
     found: list[CertificateVersion] = []
     if len(digits) >= 8 and set(digits) <= set("0123456789abcdef"):
-        rows = CertificateVersion.objects.filter(fingerprint_sha256__startswith=digits, certificate__deleted_at=None)
+        # A range of the index, which a LIKE is not.
+        begin_so = Q(fingerprint_sha256__gte=digits, fingerprint_sha256__lt=f"{digits}g")
+        rows = CertificateVersion.objects.filter(begin_so, certificate__deleted_at=None)
         found = list(rows.select_related("certificate", "key")[:2])
     if len(found) != 1:
         several = "Several certificates have" if found else "No certificate has"
@@ -336,7 +354,23 @@ def _revoked(version: CertificateVersion, at: datetime, reason: str, actor: Acto
     version.revoked_at, version.revocation_reason = moment, reason
 
 
-def _account(version: CertificateVersion) -> AcmeAccount | None:
-    """The one that ordered it; where that was given up, the certificate's present one can still hand in its key."""
+def _self_signed_refuse(version: CertificateVersion) -> None:
+    if version.self_signed:
+        advice = "Take it out of the trust stores, and retire it here." if version.is_ca else "Stop using it."
+        raise InputError("A self-signed certificate has no CA that could revoke it.", advice=advice)
+
+
+def _account(version: CertificateVersion) -> AcmeAccount:
+    """The one that ordered it; where that was given up, the certificate's present one can still hand in its key.
+
+    Raises InputError (code "no-account").
+    """
     order = Order.objects.filter(version=version).select_related("account__key").first()
-    return order.account if order is not None else version.certificate.account
+    account = order.account if order is not None else version.certificate.account
+    if account is None:
+        raise InputError(
+            "It is not known which CA could be asked: this certificate was not ordered here.",
+            advice="Revoke it where it was ordered.",
+            code="no-account",
+        )
+    return account
