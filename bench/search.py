@@ -133,16 +133,22 @@ def questions(count: int) -> Iterator[tuple[str, Callable[[], object], Callable[
 
 # Numbers spread over the whole range, so that no order of the rows is one of those asked for.
 _SPREAD = 7919
-_ROWS = {
+_ROWS: dict[str, dict[str, Any]] = {
     "sqlite": {
         "numbers": "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count})",
         "id": "printf('%08x%024x', (n * 2654435761) % 4294967296, n)",
         "moment": "strftime('%Y-%m-%d %H:%M:%S', '{now}', (({seconds})) || ' seconds')",
+        "indexes": "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        "hurry": ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA cache_size = -500000"),
     },
     "postgresql": {
         "numbers": "WITH s(n) AS (SELECT generate_series(1, {count}::bigint))",
         "id": "md5(n::text)::uuid",
         "moment": "('{now}'::timestamptz + ({seconds}) * interval '1 second')",
+        "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes i WHERE NOT EXISTS "
+        "(SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexname::regclass) AND schemaname = 'public'",
+        # No checks of foreign keys row by row, which is all that the first is about.
+        "hurry": ("SET session_replication_role = replica", "SET maintenance_work_mem = '500MB'"),
     },
 }
 
@@ -152,7 +158,7 @@ def fill(count: int) -> None:
     from django.db import connection, transaction
 
     from certs.models import Certificate, CertificateName, CertificateTag, CertificateVersion
-    from certs.services.search import TRIGRAM_INDEX
+    from certs.services.search_index import search_index_drop, search_index_make
     from portal import clock
 
     said, now = _ROWS[connection.vendor], clock.now()
@@ -190,13 +196,12 @@ def fill(count: int) -> None:
         (tag, {**own, "tag": "'production'"}, "WHERE n % 2 = 0"),
         (tag, {**own, "tag": "'rare'"}, "WHERE n % 1000 = 1"),
     )  # fmt: skip
-    if connection.vendor == "sqlite":  # a larger cache for the filling only
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA cache_size = -1500000")
+    search_index_drop()
+    with connection.cursor() as cursor:
+        for statement in said["hurry"]:  # for the filling only
+            cursor.execute(statement)
+    indexes = _indexes_drop({row._meta.db_table for row, _, _ in copies})
     with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":  # no checks of foreign keys row by row, which is all that this is about
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            cursor.execute(f"DROP INDEX {TRIGRAM_INDEX}")
         for row, changed, condition in copies:
             table = connection.ops.quote_name(row._meta.db_table)
             fields = [
@@ -213,12 +218,27 @@ def fill(count: int) -> None:
             cursor.execute(
                 f"INSERT INTO {table} ({columns}) {numbers} SELECT {values} FROM s CROSS JOIN {table} t {where}"
             )
-        first.delete()
+    with connection.cursor() as cursor:
+        for statement in indexes:
+            cursor.execute(statement)
+    first.delete()
+    search_index_make()
     connection.close()
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE INDEX {TRIGRAM_INDEX} ON certs_certificatename USING gin (name gin_trgm_ops)")
             cursor.execute("VACUUM ANALYZE")  # as autovacuum would within the hour; SQLite is left without
+
+
+def _indexes_drop(tables: set[str]) -> list[str]:
+    """All but those of constraints; the statements that make them again, at once and not row by row."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS[connection.vendor]["indexes"])
+        found = [(name, statement) for table, name, statement in cursor.fetchall() if table in tables]
+        for name, _ in found:
+            cursor.execute(f"DROP INDEX {name}")
+    return [statement for _, statement in found]
 
 
 def timed(action: Callable[[], object]) -> float:
