@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,16 +22,18 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 from certs.domain.properties import tags_check
 from certs.domain.revocation import OWN_REASONS, reason_number
 from certs.domain.roles import Right
-from certs.models import ApiToken, BulkJob, Certificate, Order, User
+from certs.models import ApiToken, Authority, BulkJob, Certificate, Order, User
 from certs.selectors import certificates_visible_to
 from certs.services.access import Actor, TokenActor, require
 from certs.services.certificate_changes import certificate_tags_set
 from certs.services.certificate_properties import certificate_tags
+from certs.services.crls import crl_refresh
 from certs.services.deletion import certificate_delete, certificate_uses
 from certs.services.events import audit_record
+from certs.services.missing_issuers import Completion, completion
 from certs.services.posting import certificate_foresee, certificate_post
 from certs.services.queue import queue_begun, queue_enqueue
-from certs.services.revocations import version_revoke
+from certs.services.revocations import revocation_foresee, version_revoke
 from certs.services.secrets import secret_open, secret_seal
 from certs.services.sweeps import sweep_run
 from portal import clock
@@ -64,6 +66,8 @@ class Task:
     options: Mapping[str, Any]
     begun: datetime
     actor: Actor
+    unsigned: set[Authority] = field(default_factory=set)  # whose registers changed: one list of each in the end
+    search: Completion = field(default_factory=completion)
 
 
 Came = tuple[str, str, str]  # id, name, a sentence
@@ -188,22 +192,34 @@ def _carry_on(job: BulkJob, lease: _Lease) -> bool:
     items = json.loads(secret_open(BulkJob.PURPOSE, job.pk, job.sealed))
     results = list(job.results)
     task = Task(job.options, job.created_at, _actor_of(job))
-    action = ACTIONS[job.action]
-    until, written = time.monotonic() + TURN_SECONDS, time.monotonic()
-    for item in items[len(results) :]:
-        results.append(asdict(_line(action.carry_out, item, task)))
-        if time.monotonic() - written >= _WRITE_SECONDS:
-            if not lease.write(**_progress(results)):
-                return False
-            task, written = replace(task, actor=_actor_of(_job(job.pk))), time.monotonic()
-        if time.monotonic() >= until:
-            break
+    try:
+        kept = _turn(job, items[len(results) :], results, task, lease)
+    finally:
+        # Of a worker that is killed before this the tick signs them; OCSP tells the truth already.
+        for authority in task.unsigned:
+            crl_refresh(authority)
+    if not kept:
+        return False
     if len(results) < len(items):
         lease.write(**_progress(results), lease_until=None)
         return False
     # What was brought along is not needed any more.
     ended = {"state": BulkJob.State.DONE, "finished_at": clock.now(), "sealed": "", "lease_until": None}
     return lease.write(**_progress(results), **ended)
+
+
+def _turn(job: BulkJob, items: Sequence[Any], results: list[dict[str, Any]], task: Task, lease: _Lease) -> bool:
+    """As many as the time of a queue task takes; False where somebody else took the job."""
+    until, written = time.monotonic() + TURN_SECONDS, time.monotonic()
+    for item in items:
+        results.append(asdict(_line(ACTIONS[job.action].carry_out, item, task)))
+        if time.monotonic() - written >= _WRITE_SECONDS:
+            if not lease.write(**_progress(results)):
+                return False
+            task, written = replace(task, actor=_actor_of(_job(job.pk))), time.monotonic()
+        if time.monotonic() >= until:
+            break
+    return True
 
 
 def _progress(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -252,7 +268,7 @@ def _import_foresee(item: Any, task: Task) -> Came:
 
 
 def _import(item: Any, task: Task) -> Came:
-    row, is_new = certificate_post(item, actor=task.actor)
+    row, is_new = certificate_post(item, actor=task.actor, search=task.search)
     return row.api_id or str(row.pk), row.name, "It was taken in." if is_new else "It was here already."
 
 
@@ -298,12 +314,12 @@ def _renew(row: Certificate, task: Task) -> str:
 def _revoke_foresee(row: Certificate, task: Task) -> str:
     if row.current is None:
         raise InputError("There is no certificate to revoke yet.", code="no-certificate")
-    if row.current.self_signed:
-        raise InputError("A self-signed certificate has no CA that could revoke it.")
+    authority = revocation_foresee(row.current, str(task.options["reason"]), actor=task.actor)
     if row.current.revoked_at is not None:
         return f"It was revoked on {row.current.revoked_at:%Y-%m-%d} already."
     uses = certificate_uses(row)
-    return f"It would be revoked although it is {'; '.join(uses)}." if uses else "It would be revoked."
+    although = f" although it is {'; '.join(uses)}" if uses else ""
+    return f"It would be revoked{although}.{_offline(authority)}"
 
 
 def _revoke(row: Certificate, task: Task) -> str:
@@ -311,8 +327,15 @@ def _revoke(row: Certificate, task: Task) -> str:
         raise InputError("There is no certificate to revoke yet.", code="no-certificate")
     if row.current.created_at > task.begun:
         return "It was revoked, and has been renewed since."  # by this job, before its worker was lost
-    version_revoke(row.current, str(task.options["reason"]), actor=task.actor)
-    return "It was revoked."
+    version_revoke(row.current, str(task.options["reason"]), actor=task.actor, unsigned=task.unsigned)
+    return f"It was revoked.{_offline(row.authority)}"
+
+
+def _offline(authority: Authority | None) -> str:
+    """Of a CA whose list needs a person."""
+    if authority is None or not authority.offline:
+        return ""
+    return f" {authority} is offline: OCSP tells so at once, its list once somebody signs it with the passphrase."
 
 
 def _delete_foresee(row: Certificate, task: Task) -> str:

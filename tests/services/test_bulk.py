@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from django.db import connection
 from django_q.models import OrmQ
 
 from certs.domain.errors import InputError, NotAllowed
-from certs.models import AuditEvent, BulkJob, Certificate, User
-from certs.services import bulk
+from certs.domain.wishes import Wish
+from certs.models import AuditEvent, Authority, BulkJob, Certificate, User
+from certs.services import bulk, revocations
 from certs.services.access import TokenActor
 from certs.services.bindings import binding_set
 from certs.services.bulk import bulk_ask, bulk_preview, bulk_requeue_lapsed, bulk_run
 from certs.services.certificate_properties import certificate_tags
+from certs.services.crls import crl_refresh
+from certs.services.issued import authority_issue
 from certs.services.tokens import token_create, token_revoke
 from portal import clock
 from tests import stock
-from tests.harness import pki
+from tests.harness import own_ca, pki
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +56,7 @@ def test_a_preview_tells_what_would_happen_and_changes_nothing() -> None:
     lines = bulk_preview("tag", keys, options={"add": ["B", "a"]}, actor="test")
     assert lines[0].message == "Its tags would be: a, b."
     lines = bulk_preview("revoke", keys, options={"reason": "superseded"}, actor="test")
-    assert "although it is bound: default" in lines[0].message
+    assert [line.code for line in lines] == ["no-account"] * 3  # nobody's CA can be asked
     lines = bulk_preview("renew", keys, options={}, actor="test")
     assert not any(line.ok for line in lines)  # nobody renews what was uploaded
     lines = bulk_preview("import", [document(1), {"chain": "x"}], options={}, actor="test")
@@ -73,6 +77,38 @@ def test_one_item_that_fails_does_not_stop_the_others() -> None:
     assert [line["ok"] for line in job.results] == [True, False, True]
     assert [row.pk for row in Certificate.objects.filter(deleted_at=None)] == [rows[1].pk]
     assert bulk_run(job.pk) is False  # nothing is left to do
+
+
+@pytest.mark.django_db
+def test_many_are_revoked_by_one_list_of_each_ca(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = own_ca.root()
+    far = own_ca.root(own_ca.BELOW, passphrase=own_ca.PASSPHRASE)
+    at_hand = [authority_issue(near, Wish(hosts=(f"{n}.example",), days=90), actor="test") for n in range(3)]
+    wish = Wish(hosts=("far.example",), days=90)
+    offline = authority_issue(far, wish, passphrase=own_ca.PASSPHRASE, actor="test", auto_renew=False)
+    keys = [*(row.pk for row in at_hand), offline.pk]
+    binding_set("", at_hand[0], actor="test")
+    lines = bulk_preview("revoke", keys, options={"reason": "superseded"}, actor="test")
+    assert "although it is bound: default" in lines[0].message
+    assert "is offline" in lines[3].message
+    signed: list[str] = []
+    monkeypatch.setattr(bulk, "crl_refresh", lambda row: signed.append(str(row)) or crl_refresh(row))
+    monkeypatch.setattr(revocations, "crl_refresh", None)  # not by each
+    before = Authority.objects.get(pk=near.pk).crl_number
+    job = bulk_ask("revoke", keys, options={"reason": "superseded"}, actor=_person())
+    assert bulk_run(job.pk)
+    job.refresh_from_db()
+    assert (job.done, job.failed) == (4, 0), job.results
+    assert sorted(signed) == sorted([str(near), str(far)])
+    assert "is offline" in job.results[3]["message"]
+    assert "is offline" not in job.results[0]["message"]
+    row = Authority.objects.get(pk=near.pk)
+    assert (row.crl_number > before, row.crl_changes) == (True, row.register_changes)
+    told = x509.load_der_x509_crl(bytes(row.crl_der or b""))
+    serials = [int(version.serial, 16) for one in at_hand for version in one.versions.filter(revoked_at__isnull=False)]
+    assert len(serials) == 3
+    assert all(told.get_revoked_certificate_by_serial_number(serial) for serial in serials)
+    assert {one.versions.count() for one in at_hand} == {2}  # each has its successor
 
 
 @pytest.mark.django_db
