@@ -15,7 +15,7 @@ from certs.views.errors import status_of
 from portal import clock
 
 # Codes of services that are about one property of a body.
-_FIELDS = {name: name for name in ("id", "name", "description", "tags", "metadata")}
+_FIELDS = {name: name for name in ("id", "name", "description", "tags", "metadata", "email")}
 _FIELDS |= {"certificate-refused": "chain", "key-refused": "privateKey", "pair": "privateKey"}
 _OWN_CODES = frozenset({"csrf", *(f"token-{why}" for why in ("unknown", "revoked", "expired", "owner"))})
 _ADVICE = {

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
@@ -22,6 +20,7 @@ from certs.services.accounts import (
     account_missing,
     account_register,
     account_session,
+    email_check,
 )
 from certs.services.events import audit_record
 from certs.services.holds import directory_obey
@@ -75,11 +74,7 @@ def account_contacts(account: AcmeAccount, email: str, *, actor: Actor) -> None:
     """
     _active(account)
     email = email.strip()
-    if email:
-        try:
-            validate_email(email)
-        except ValidationError as error:
-            raise InputError(f"“{email}” is no e-mail address.", advice="Type it like name@example.com.") from error
+    email_check(email)
     before = account.email
     if email == before:
         return

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from certs.acme.client import MAC_ALGORITHMS, AcmeClient, ExternalAccount
@@ -82,6 +84,7 @@ def account_get_or_create(
     """
     place = organization.pk if organization else DEFAULT_ORGANIZATION
     require(actor, Right.ACCOUNT, Place(place))
+    email_check(email)
     url_check(directory_url)  # its shape only: the name is looked up by whoever asks it
     trust_context(ca_bundle)
     fields: dict[str, object] = {"ca_bundle": ca_bundle, "allow_private": allow_private}
@@ -115,6 +118,17 @@ def account_get_or_create(
     if eab is not None and not found.account_url:
         account_eab_store(found, eab, actor=actor)
     return found
+
+
+def email_check(email: str) -> None:
+    """Of an account, "" for none. Raises InputError."""
+    try:
+        if email:
+            validate_email(email)
+    except ValidationError as error:
+        raise InputError(
+            f"“{email[:60]}” is no e-mail address.", advice="Type it like name@example.com.", code="email"
+        ) from error
 
 
 def external_account(kid: str, hmac_key: str, algorithm: str = "") -> ExternalAccount:
