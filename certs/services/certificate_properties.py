@@ -43,7 +43,8 @@ def api_id_refuse_taken(api_id: str) -> None:
         taken = Certificate.objects.filter(pk=uid).first()
     if taken is not None:
         raise ConflictError(
-            f"The id {api_id} is that of {taken.name}{', which was deleted' if taken.deleted_at else ''}.",
+            # Not whose: it may be another organization's.
+            f"The id {api_id} is taken{', by a certificate that was deleted' if taken.deleted_at else ''}.",
             advice="Restore it, or choose another id."
             if taken.deleted_at
             else "Change that one, or choose another id.",

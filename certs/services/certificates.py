@@ -25,7 +25,7 @@ from certs.models import (
     PrivateKey,
 )
 from certs.models.statements import row_insert, row_update
-from certs.services.access import Actor, needs
+from certs.services.access import Actor, may, needs, require
 from certs.services.certificate_properties import (
     Fields,
     Properties,
@@ -180,6 +180,7 @@ def certificate_take(
         state_lock()  # of two who bring the same at once, the second finds what the first has made
         known = _known_version(info, fields.organization_id)
         if known is not None:
+            _refuse_unseen(known.certificate, actor)
             _same_id(known.certificate, given.api_id)
             _key_complete(known, key, actor)
             return known.certificate, False
@@ -224,6 +225,7 @@ def certificate_keypair_add(
             organization=fields.organization_id,
         ).first()
         if same is not None:
+            _refuse_unseen(same, actor)
             _same_id(same, given.api_id)
             return same, False
         certificate = _create(
@@ -306,6 +308,13 @@ def _known_version(info: CertInfo, organization: UUID) -> CertificateVersion | N
     return known.first()
 
 
+def _refuse_unseen(certificate: Certificate, actor: Actor) -> None:
+    if not may(actor, Right.READ, certificate):
+        raise ConflictError(
+            "The same is kept here already, where you may not see it.", advice="Ask an administrator.", code="known"
+        )
+
+
 def _same_id(certificate: Certificate, api_id: str) -> None:
     if api_id and api_id not in (certificate.api_id, str(certificate.pk)):
         raise ConflictError(
@@ -319,6 +328,7 @@ def _key_complete(version: CertificateVersion, key: PrivateKey | None, actor: Ac
     """The certificate was known before its key was."""
     if key is None or version.key_id is not None:
         return
+    require(actor, Right.CERTIFICATE_CHANGE, version.certificate)
     with transaction.atomic():
         if row_update(CertificateVersion, {"pk": version.pk, "key": None}, {"key": key}):
             audit_record(actor, "certificate.key", version.certificate, after={"key": key.spki_sha256})

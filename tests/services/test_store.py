@@ -97,7 +97,7 @@ class TestTaking:
         assert certificate_find("cert_api_example_com") == one
         certificate_delete(one, actor="test")
         for taken in ("cert_api_example_com", uid):
-            with pytest.raises(ConflictError, match="is that of"):
+            with pytest.raises(ConflictError, match="is taken"):
                 take(pki.leaf(stock.CA, ["c.example"]), api_id=taken)
         for bad in ("_renew", "a/b", "a b", "x" * 201, "ü"):
             with pytest.raises(InputError, match="An id has"):
@@ -121,6 +121,23 @@ class TestTaking:
         assert two != one
         with pytest.raises(InputError, match="another organization"):
             take(pki.leaf(None, ["b.example"]), organization=other, department=Department.objects.first())
+
+    def test_who_brings_what_they_may_not_see_learns_nothing_of_it(self) -> None:
+        """Its name, tags and metadata are its owner's, and a key is added only by those who may change it."""
+        trusted, pair = pki.leaf(stock.CA, ["a.example"]), pki.leaf(stock.CA, ["b.example"])
+        take(trusted, with_key=False, name="secret name", tags=["theirs"])
+        take(pair, name="secret name", tags=["theirs"])
+        token = ApiToken.objects.create(name="t", digest="d", hint="h", role="operator", tags=["ours"])
+        for one in (trusted, pair):
+            with pytest.raises(ConflictError, match="may not see it") as refused:
+                certificate_take(
+                    Chain(one.certificate),
+                    key_import(one.key),  # type: ignore[arg-type] # an EC key
+                    actor=TokenActor(token),
+                    properties=Properties(tags=["ours"]),
+                )
+            assert "secret" not in str(refused.value)
+        assert CertificateVersion.objects.filter(key=None).count() == 1
 
     def test_a_key_pair_and_a_request_wait_for_no_certificate(self) -> None:
         key = key_import(ec.generate_private_key(ec.SECP256R1()))
