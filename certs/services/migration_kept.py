@@ -12,7 +12,7 @@ from django.conf import settings
 from certs.domain.errors import ConflictError, InputError, SecretError
 from certs.domain.roles import Right
 from certs.models import Intake, User
-from certs.services.access import PORTAL, needs
+from certs.services.access import PORTAL, Actor, needs
 from certs.services.intake import intakes_prune
 from certs.services.migration import (
     HOMES,
@@ -51,21 +51,39 @@ def places_allowed() -> list[Path]:
 
 
 @needs(Right.ACCOUNT, of=PORTAL)
-def migration_keep(given: Given, *, actor: User) -> Intake:
-    """Raises InputError, NotAllowed where nothing could be planned of it."""
+def migration_look(given: Given, *, actor: Actor) -> Plan:
+    """What would be taken of it. Raises InputError, NotAllowed for a place that may not be read."""
+    command = f"Use the command line: manage.py certs import --{given.client.replace('.', '')}"
     if len(given.archive) > ARCHIVE_BYTES:  # what is longer comes cut off, by one byte too many
         raise InputError(
-            f"The archive is larger than {ARCHIVE_BYTES // 1024**2} MiB.",
-            advice=f"Use the command line: manage.py certs import --{given.client.replace('.', '')} FILE",
-            code="archive",
+            f"The archive is larger than {ARCHIVE_BYTES // 1024**2} MiB.", advice=f"{command} FILE", code="archive"
         )
     trust_context(given.ca_bundle)
     plan = _plan(given)
     if len(plan.certificates) > MOST:
         raise InputError(
-            f"These are {len(plan.certificates)} certificates; the page takes at most {MOST} at once.",
-            advice=f"Use the command line: manage.py certs import --{given.client.replace('.', '')} DIRECTORY",
+            f"These are {len(plan.certificates)} certificates; at most {MOST} are taken at once.",
+            advice=f"{command} DIRECTORY",
         )
+    return plan
+
+
+@needs(Right.ACCOUNT, of=PORTAL)
+def migration_take(given: Given, digest: str, *, actor: Actor) -> tuple[Plan, list[Done]]:
+    """Carries it out. `digest` is that of the plan that was seen: raises ConflictError where there is something else
+    now."""
+    plan = migration_look(given, actor=actor)
+    if plan.digest != digest:
+        raise ConflictError(
+            "There is something else now than what you saw.", advice="Look at it again.", code="changed"
+        )
+    return plan, migration_run(plan, actor=actor, trust=Trust(given.ca_bundle, given.allow_private))
+
+
+@needs(Right.ACCOUNT, of=PORTAL)
+def migration_keep(given: Given, *, actor: User) -> Intake:
+    """Raises InputError, NotAllowed where nothing could be planned of it."""
+    migration_look(given, actor=actor)
     uid = uuid4()
     document = {
         "client": given.client,
@@ -101,15 +119,9 @@ def _given(pk: UUID, actor: User) -> Given:
 @needs(Right.ACCOUNT, of=PORTAL)
 def migration_carry_out(pk: UUID, digest: str, *, actor: User) -> tuple[Plan, list[Done]]:
     """Raises ConflictError where there is something else now than what was seen."""
-    given = _given(pk, actor)
-    plan = _plan(given)
-    if plan.digest != digest:
-        raise ConflictError(
-            "There is something else now than what you saw.", advice="Look at it again.", code="changed"
-        )
-    done = migration_run(plan, actor=actor, trust=Trust(given.ca_bundle, given.allow_private))
+    taken = migration_take(_given(pk, actor), digest, actor=actor)
     Intake.objects.filter(pk=pk, user=actor).delete()
-    return plan, done
+    return taken
 
 
 def _plan(given: Given) -> Plan:

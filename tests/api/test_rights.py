@@ -44,6 +44,8 @@ WRITES = {
     "PUT certificates/<str:id>": {"name": "x"},
     "PATCH certificates/<str:id>": {"name": "x"},
     "DELETE certificates/<str:id>": None,
+    "POST certificates/<str:id>/csr": {},
+    "DELETE certificates/<str:id>/csr": None,
     "POST certificates/<str:id>/_answer": {"chain": "x"},
     "POST certificates/<str:id>/_renew": {},
     "POST certificates/<str:id>/_revoke": {"reason": "superseded"},
@@ -77,6 +79,7 @@ WRITES = {
     "POST accounts/<uuid:id>/_register": {},
     "POST accounts/<uuid:id>/_rollover": {},
     "POST accounts/<uuid:id>/_deactivate": {},
+    "POST migrations": {"client": "certbot", "place": "/etc/letsencrypt", "dryRun": True},
     "POST orders/<uuid:id>/_cancel": {},
     "POST orders/<uuid:id>/_retry": {},
     "POST challenge-methods": {"kind": "http01", "name": "Ours"},
@@ -107,7 +110,7 @@ WRITES = {
 
 ADMINISTRATORS = (
     *("authorities", "crls", "accounts", "settings", "profiles", "trusted", "client-auth", "challenge-methods"),
-    *("channels", "organizations", "departments", "people"),
+    *("channels", "organizations", "departments", "people", "migrations"),
 )
 # They give a file and change nothing: for readers too.
 FILES = {"POST certificates/_truststore"}

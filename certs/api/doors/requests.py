@@ -15,8 +15,16 @@ from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.bundle_items import GivenFile
 from certs.domain.csr import Subject
+from certs.models import Certificate
 from certs.services.posting import properties_read
-from certs.services.signing_requests import keypair_create, request_answer, request_create
+from certs.services.signing_requests import (
+    keypair_create,
+    request_answer,
+    request_create,
+    request_for_key,
+    request_renew,
+    request_withdraw,
+)
 
 
 class KeyPair(Owned):
@@ -36,6 +44,16 @@ class SigningRequest(Owned):
     hosts = words(required=False, max_length=1000)
     subject = SubjectFields(required=False)
     keyType = Word(required=False, choices=KEY_TYPES)
+
+
+class RequestAgain(Strict):
+    keyType = Word(required=False, choices=KEY_TYPES)
+    hosts = words(required=False, max_length=1000)
+    subject = SubjectFields(required=False)
+
+
+_BY_ITS_CERTIFICATE = dict.fromkeys(("hosts", "subject"), "The next certificate is for what the present one is for.")
+_BY_ITS_KEY = {"keyType": "The key is there already."}
 
 
 class RequestDocument(serializers.Serializer[Any]):
@@ -76,9 +94,7 @@ class CreateRequest(Endpoint):
             key_type=given.get("keyType", "ec-p256"),
             properties=properties_read({**given, "name": name}, actor=self.actor),
         )
-        made = certificate_visible(self.actor, str(row.pk))
-        body = {"csr": made.request_pem, "certificate": certificate_document(made)}
-        return Response(body, status=201, headers={"Location": f"/api/certificates/{id_of(made)}"})
+        return _request_made(certificate_visible(self.actor, str(row.pk)))
 
 
 class RequestItem(Endpoint):
@@ -88,6 +104,38 @@ class RequestItem(Endpoint):
         if not row.request_pem:
             raise refuse(404, "not-found", f"{row.name} has no request.")
         return Response({"csr": row.request_pem, "certificate": certificate_document(row)})
+
+    @operation(
+        "certificate_request_again",
+        "Make a request for the next certificate, or for a key pair",
+        body=RequestAgain,
+        answers={201: RequestDocument},
+        description="Of a certificate: for the same names, and the same key or a new one of `keyType`; what is in use "
+        "stays until the answer comes. Of a key pair: for `hosts` and `subject`.",
+        example={"keyType": "ec-p256"},
+    )
+    def post(self, request: Request, id: str) -> Response:
+        given = body_read(request.data or {}, RequestAgain)
+        row = certificate_visible(self.actor, id)
+        wrong = _BY_ITS_CERTIFICATE if row.current_id else _BY_ITS_KEY
+        if found := next((name for name in wrong if given.get(name)), None):
+            raise refuse(400, "fields", wrong[found], pointer=f"/{found}")
+        if row.current_id:
+            request_renew(row, actor=self.actor, key_type=given.get("keyType", ""))
+        else:
+            subject = Subject(**given.get("subject", {}))
+            request_for_key(row, hosts=given.get("hosts", []), subject=subject, actor=self.actor)
+        return _request_made(certificate_visible(self.actor, str(row.pk)))
+
+    @operation(
+        "certificate_request_withdraw",
+        "Withdraw a request",
+        answers={204: None},
+        description="What is in use stays, and so does a key pair. What is nothing but its request is deleted instead.",
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        request_withdraw(certificate_visible(self.actor, id), actor=self.actor)
+        return Response(status=204)
 
 
 class RequestAnswer(Endpoint):
@@ -101,3 +149,8 @@ class RequestAnswer(Endpoint):
         accept = given.get("acceptDifferences", False)
         request_answer(row, files, actor=self.actor, accept_differences=accept)
         return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
+
+
+def _request_made(row: Certificate) -> Response:
+    body = {"csr": row.request_pem, "certificate": certificate_document(row)}
+    return Response(body, status=201, headers={"Location": f"/api/certificates/{id_of(row)}"})
