@@ -332,7 +332,7 @@ class SignsForm(PortalForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.offer("profiles", [(name, profile.label) for name, profile in profiles_all().items()])
+        self.offer("profiles", [(name, profile.label) for name, profile in _issuable().items()])
 
 
 class ProfileForm(PortalForm):
@@ -400,7 +400,7 @@ class ProfileForm(PortalForm):
 
 
 def _issuable() -> dict[str, Profile]:
-    """Roots sign themselves and responders are the portal's own: neither is issued on this page."""
+    """Roots sign themselves and responders are the portal's own: neither is issued by a person."""
     return {name: profile for name, profile in profiles_all().items() if name not in ("root", "responder")}
 
 

@@ -12,6 +12,7 @@ from certs.forms.base import PortalForm
 from certs.models import Certificate, Department
 from certs.services.certificate_properties import certificate_tags
 from certs.services.filters import KINDS, STATES, Filters, filters_read
+from certs.services.reissue import is_signed_here
 
 T = TypeVar("T")
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -66,7 +67,7 @@ class FilterForm(PortalForm):
 
 
 class EditForm(PortalForm):
-    """Name, description, tags and metadata; `wanted` is what `certificate_update` takes."""
+    """Name, description, tags, metadata and automatic renewal; `wanted` is what `certificate_update` takes."""
 
     error_fields: ClassVar[dict[str, str]] = {
         "name": "name",
@@ -74,6 +75,7 @@ class EditForm(PortalForm):
         "tags": "tags",
         "metadata": "metadata",
         "department": "department",
+        "auto_renew": "auto_renew",
     }
 
     name = forms.CharField(label="Name in Bindery", max_length=NAME_LIMIT, widget=forms.TextInput(attrs=_PLAIN))
@@ -95,6 +97,7 @@ class EditForm(PortalForm):
         widget=forms.Textarea(attrs={**_PLAIN, "rows": 4, "placeholder": "cost-centre = 4711"}),
     )
     department = forms.ChoiceField(label="Department", required=False)
+    auto_renew = forms.BooleanField(label="Renew it by itself", required=False)
 
     def __init__(self, data: Mapping[str, Any] | None, certificate: Certificate) -> None:
         initial = {
@@ -103,8 +106,11 @@ class EditForm(PortalForm):
             "tags": ", ".join(certificate_tags(certificate)),
             "metadata": _lines(certificate.metadata),
             "department": str(certificate.department_id or ""),
+            "auto_renew": certificate.auto_renew,
         }
         super().__init__(data, initial=initial)
+        if hasattr(certificate, "own_authority") or not (certificate.account_id or is_signed_here(certificate)):
+            del self.fields["auto_renew"]  # nobody here can, or it is a matter of the authority
         self._departments = {
             str(row.pk): row for row in Department.objects.filter(organization=certificate.organization_id)
         }

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from certs import selectors
 from certs.domain import names, preflight, states
 from certs.domain.alarms import Level
+from certs.domain.keys import OWN_KEY_TYPES
+from certs.domain.profiles import USAGES
 from certs.forms.base import PortalForm, SecretTextarea
 from certs.models import Certificate, Order
 from certs.services.challenges import solver_kinds
@@ -117,6 +119,18 @@ def issuer_short(issuer: str) -> str:
 def action_words(action: str) -> str:
     """An audit action such as `binding.set` in words."""
     return action.replace(".", ": ").replace("-", " ").capitalize()
+
+
+@register.filter
+def key_label(kind: str) -> str:
+    """The word for a key type, "EC P-256"; the kind itself where it is not known here."""
+    found = OWN_KEY_TYPES.get(kind)
+    return found.label if found else kind
+
+
+@register.filter
+def usage_label(usage: str) -> str:
+    return USAGES.get(usage, usage)
 
 
 @register.filter

@@ -17,7 +17,7 @@ from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.forms.store import FilterForm
-from certs.models import AcmeDirectory, Certificate, Order
+from certs.models import AcmeDirectory, Authority, Certificate, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
 from certs.services.bindings import binding_set
@@ -79,6 +79,7 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "budgets": budgets_shown(row.account, row.names, certificate=row) if row.account else [],
         "options": issue_options_of(row),
         "signed_here": is_signed_here(row),
+        "answers_for": Authority.objects.filter(responder=row).select_related("certificate").defer("crl_der").first(),
         "can_rehearse": row.account is not None and bool(rehearsal_directory(row.account)),
     }
     return render(request, "certificates/certificate.html", context)

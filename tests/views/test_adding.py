@@ -344,7 +344,7 @@ class TestRequests:
         certificate = Certificate.objects.get()
         address = reverse("certificate-csr-renew", args=[certificate.pk])
         assert "needs a name" in client.post(address, {"hosts": ""}).content.decode()
-        assert "Make a request" in client.get(reverse("certificate", args=[certificate.pk])).content.decode()
+        assert "Make a signing request" in client.get(reverse("certificate", args=[certificate.pk])).content.decode()
         client.post(address, {"hosts": "a.example.com"})
         client.post(reverse("certificate-csr-withdraw", args=[certificate.pk]))
         certificate.refresh_from_db()

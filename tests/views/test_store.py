@@ -12,7 +12,7 @@ from certs.services import search
 from certs.services.certificate_changes import certificate_update
 from certs.services.deletion import certificate_delete
 from portal import clock
-from tests import stock
+from tests import own_ca, stock
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +43,28 @@ def test_what_is_said_of_a_certificate_is_kept_shown_and_found(client: Client) -
     assert AuditEvent.objects.filter(action="certificate.change").count() == 1
     client.post(address, edited(certificate, **changes))
     assert AuditEvent.objects.filter(action="certificate.change").count() == 1  # nothing was changed
+
+
+def test_whether_it_renews_by_itself_is_said_where_somebody_here_can(client: Client) -> None:
+    root = own_ca.root()
+    own, brought = own_ca.leaf(root), stock.uploaded("own.example.com")
+    for row, offered in ((own, True), (brought, False), (root.certificate, False), (root.responder, False)):
+        assert row is not None
+        address = reverse("certificate-edit", args=[row.pk])
+        assert ("Renew it by itself" in client.get(address).content.decode()) is offered
+    address = reverse("certificate-edit", args=[own.pk])
+    assert address in client.get(reverse("certificate", args=[own.pk])).content.decode()
+    for given, wanted in (({"auto_renew": "on"}, True), ({}, False)):
+        client.post(address, edited(own, **given))
+        own.refresh_from_db()
+        assert own.auto_renew is wanted
+
+
+def test_a_responder_says_what_it_is_for_and_is_not_offered_to_serve(client: Client) -> None:
+    root = own_ca.root()
+    page = client.get(reverse("certificate", args=[root.responder_id])).content.decode()
+    assert f'answering OCSP in place of <a href="{reverse("authority", args=[root.pk])}">' in page
+    assert "Let it answer for" not in page
 
 
 @pytest.mark.parametrize(
