@@ -3,6 +3,7 @@
 Names under .test lead to loopback. The portal's certificates are not trusted here, as in a browser that warns.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,9 +90,10 @@ class Visitor:
         self._label = label
         self._count = 0
 
-    def shot(self, name: str) -> None:
+    def shot(self, name: str, *, whole: bool = "BINDERY_TEST_WHOLE_PAGES" in os.environ) -> None:
+        """What is seen without scrolling, unless `whole`: that takes several times as long."""
         self._count += 1
-        self.page.screenshot(path=artifact(f"{self._label}{self._count:02}-{name}.png"), full_page=True)
+        self.page.screenshot(path=artifact(f"{self._label}{self._count:02}-{name}.png"), full_page=whole)
 
     def go(self, url: str) -> Response | None:
         return self.page.goto(url, wait_until="load")
@@ -127,7 +129,7 @@ def visitor(browser: Browser, label: str = "", **options: Any) -> Iterator[Visit
         yield person
     except BaseException:
         try:
-            person.shot("failed")
+            person.shot("failed", whole=True)
             artifact("failed.html").write_text(person.page.content())
             artifact("browser.txt").write_text("\n".join([*watch.troubles, "", *watch.navigations]))
         except Exception as error:  # the failure itself matters, not that its picture could not be taken
