@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.domain.errors import InputError, NameRefused
+from certs.domain.hosts import host_parse
 from certs.domain.keys import Key, key_generate, key_type_of
 from certs.domain.names import SELF_SIGNED, name_parse
 
