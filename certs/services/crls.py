@@ -155,8 +155,9 @@ def register_prune(moment: datetime) -> int:
 
 
 def authorities_publishing(moment: datetime) -> QuerySet[Authority]:
-    """Those whose certificate has not expired: nobody believes what the others sign. Without the lists themselves."""
-    rows = Authority.objects.filter(certificate__current__not_after__gt=moment)
+    """Those whose certificate has not expired: nobody believes what the others sign; and not those that were deleted,
+    of which nothing is valid any more. Without the lists themselves."""
+    rows = Authority.objects.filter(certificate__current__not_after__gt=moment, certificate__deleted_at=None)
     return (
         rows.select_related("certificate__current__key", "responder__current")
         .defer(

@@ -22,7 +22,7 @@ from certs.models import (
 )
 from certs.models.statements import row_delete
 from certs.services.access import Actor, needs
-from certs.services.certificate_properties import certificate_summary
+from certs.services.certificate_properties import certificate_summary, certificate_tags
 from certs.services.events import audit_record
 from certs.services.portal_state import state_lock
 from certs.services.versions import certificate_lock, names_write
@@ -39,9 +39,9 @@ def certificate_uses(certificate: Certificate) -> list[str]:
         places.append("what the portal serves while nothing is bound")
     authority = Authority.objects.filter(certificate=certificate).first()
     if authority is not None:
-        living = IssuedCertificate.objects.filter(authority=authority, not_after__gt=clock.now()).count()
-        if living:
-            places.append(f"an authority of your own, and {living} of the certificates that it signed are still valid")
+        if living := _living(authority):
+            told = "one certificate that it signed is" if living == 1 else f"{living} certificates that it signed are"
+            places.append(f"an authority of your own, and {told} still valid")
         waiting = Certificate.objects.filter(authority=authority, deleted_at=None, auto_renew=True).count()
         if waiting:
             places.append(f"the authority that renews {waiting} certificate{'' if waiting == 1 else 's'}")
@@ -51,6 +51,13 @@ def certificate_uses(certificate: Certificate) -> list[str]:
     if TrustedAuthority.objects.filter(certificate=certificate).exists():
         places.append("a CA that the portal trusts (Configuration ➜ Trust)")
     return places
+
+
+def _living(authority: Authority) -> int:
+    """What it signed and has not expired, its own responder left out: that is signed anew while it is there."""
+    answering = CertificateVersion.objects.filter(certificate=authority.responder).values("serial")
+    signed = IssuedCertificate.objects.filter(authority=authority, not_after__gt=clock.now())
+    return signed.exclude(serial__in=answering).count()
 
 
 @needs(Right.CERTIFICATE_CHANGE)
@@ -72,7 +79,7 @@ def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
             raise ConflictError(
                 f"An order for {certificate.name} is under way.", advice="Wait for it, or cancel it first."
             )
-        before = certificate_summary(certificate)
+        before = certificate_summary(certificate, certificate_tags(certificate))
         # Whether it is to renew by itself is kept for its return: what is deleted is never looked at.
         Certificate.objects.filter(pk=certificate.pk, deleted_at=None).update(
             deleted_at=clock.now(), next_check_at=None
@@ -97,7 +104,7 @@ def certificate_restore(certificate: Certificate, *, actor: Actor) -> None:
         changes = {"deleted_at": None, "next_check_at": clock.now(), **({"export_name": ""} if taken.exists() else {})}
         Certificate.objects.filter(pk=row.pk).update(**changes)
         names_write(row, row.current.names if row.current else [])
-        audit_record(actor, "certificate.restore", row, after=certificate_summary(row))
+        audit_record(actor, "certificate.restore", row, after=certificate_summary(row, certificate_tags(row)))
     certificate.refresh_from_db()
 
 

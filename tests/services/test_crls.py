@@ -15,6 +15,7 @@ from certs.domain.errors import InputError, KeyRefused, NotAllowed, Unavailable
 from certs.domain.ocsp import OcspRefused
 from certs.models import AuditEvent, Authority, CertificateVersion, IssuedCertificate
 from certs.services import crls
+from certs.services.alarm_pki import pki_troubles
 from certs.services.crls import (
     authority_publish,
     crl_days_change,
@@ -22,7 +23,7 @@ from certs.services.crls import (
     crl_sign,
     crl_sweep,
 )
-from certs.services.alarm_pki import pki_troubles
+from certs.services.deletion import certificate_delete, certificate_restore
 from certs.services.ocsp import ocsp_answer
 from certs.services.publication import publication_shown
 from certs.services.register import issued_revoke
@@ -314,3 +315,14 @@ def _still() -> Iterator[None]:
     """No renewal of what is revoked here: that is told of elsewhere."""
     with patch("certs.services.revocations.sweep_run"):
         yield
+
+
+def test_a_ca_that_has_signed_nothing_but_its_responder_can_go_and_come_back(
+    ca: Authority, move_clock: Callable[[float], None]
+) -> None:
+    certificate_delete(ca.certificate, actor="test")
+    move_clock(5 * DAY)
+    assert crl_sweep() == 0
+    assert not list(pki_troubles(clock.now()))
+    certificate_restore(ca.certificate, actor="test")
+    assert crl_sweep() == 1
