@@ -107,7 +107,7 @@ class Sorter:
         return self._subjects.get(certificate.issuer, ())
 
     def _key_item(self, key: FoundKey) -> Item:
-        text = "A key without a certificate: it would be kept as a key pair."
+        text = "A key without a certificate is kept as a key pair. Give both together to add it to its certificate."
         if self._all:
             text = "This key fits none of the certificates. It would be kept as a key pair."
         remarks = (Remark("key-alone", text),)

@@ -87,7 +87,7 @@ class VerbCommand(BinderyCommand):
     verbs: ClassVar[dict[str, type[BinderyCommand]]] = {}
 
     def add_arguments(self, parser: CommandParser) -> None:
-        known = parser.add_subparsers(title="what to do", metavar="VERB", dest="verb", required=True)
+        known = parser.add_subparsers(title="what to do", dest="verb", required=True)
         for word, kind in self.verbs.items():
             about = str(kind.help)
             # Without abbreviations: `--password secret` must not be taken for `--password-file secret`, and repeated.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from certs.domain.certinfo import certificate_info, covers, is_issued_by, is_self_signed
 from certs.domain.errors import BinderyError
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import Certificate, CertificateVersion
+from certs.models import Certificate, CertificateVersion, PrivateKey
 from certs.services.chains import chain_of
 from certs.services.keys import key_is_here, key_open
 from certs.services.register import issued_of
@@ -39,8 +39,15 @@ def certificate_verify(certificate: Certificate, *, served: bool = True) -> list
     """Of its current version. With `served`, our own listener is asked where it is bound (network, loopback)."""
     version = certificate.current
     if version is None:
-        return [Check("certificate", State.UNKNOWN, "There is no certificate yet.")]
-    found = [*_dates(version), *_key(version), *_names(certificate, version), *_chain(version), _revoked(version)]
+        pair = [] if certificate.request_pem else list(_key(certificate.key))
+        return pair or [Check("certificate", State.UNKNOWN, "There is no certificate yet.")]
+    found = [
+        *_dates(version),
+        *_key(version.key, version),
+        *_names(certificate, version),
+        *_chain(version),
+        _revoked(version),
+    ]
     if served and certificate.bindings.exists():
         result = served_now(certificate)
         state = {True: State.OK, False: State.WRONG, None: State.UNKNOWN}[result.ok]
@@ -63,8 +70,8 @@ def _dates(version: CertificateVersion) -> Iterator[Check]:
         yield Check("dates", State.OK, f"Valid until {version.not_after:%Y-%m-%d %H:%M} UTC.")
 
 
-def _key(version: CertificateVersion) -> Iterator[Check]:
-    row = version.key
+def _key(row: PrivateKey | None, version: CertificateVersion | None = None) -> Iterator[Check]:
+    """Without a version it is a key pair."""
     if row is None:
         return  # only trusted: there is none to fit
     if row.compromised_at is not None:
@@ -74,11 +81,13 @@ def _key(version: CertificateVersion) -> Iterator[Check]:
         yield Check("key", State.UNKNOWN, f"Its private key {where}.")
         return
     try:
-        pair_check(certificates_read(version.leaf_pem.encode())[0], key_open(row))
+        key = key_open(row)
+        if version is not None:
+            pair_check(certificates_read(version.leaf_pem.encode())[0], key)
     except BinderyError as error:
         yield Check("key", State.WRONG, str(error))
         return
-    yield Check("key", State.OK, f"Its private key ({row.key_type}) is here and fits.")
+    yield Check("key", State.OK, f"Its private key ({row.key_type}) is here{' and fits' if version else ''}.")
 
 
 def _names(certificate: Certificate, version: CertificateVersion) -> Iterator[Check]:
@@ -90,7 +99,11 @@ def _names(certificate: Certificate, version: CertificateVersion) -> Iterator[Ch
     if missing:
         yield Check("names", State.WRONG, f"It does not hold {', '.join(missing)}.")
     elif wanted:
-        yield Check("names", State.OK, f"It holds all {len(wanted)} names wanted.")
+        yield Check(
+            "names",
+            State.OK,
+            "It holds the name wanted." if len(wanted) == 1 else f"It holds all {len(wanted)} names wanted.",
+        )
 
 
 def _chain(version: CertificateVersion) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
-from certs.models import AuditEvent, Certificate, CertificateVersion, Order
+from certs.models import AuditEvent, Certificate, CertificateVersion, Order, PrivateKey
 from certs.services.certificate_changes import certificate_tags_set
 from portal import clock
 from tests import stock
@@ -408,6 +408,13 @@ class TestVerify:
         ran = certs("verify", "--all")
         assert ran.code == 7
         assert "could not check: CN=A Root above it is not known here." in ran.out
+
+    def test_a_key_pair_is_well_where_its_key_is_here(self) -> None:
+        certs("key-pair", "--name", "Tokens")
+        ran = certs("verify", "Tokens")
+        assert (ran.code, "ok: Its private key (ec-p256) is here." in ran.out) == (0, True)
+        PrivateKey.objects.update(compromised_at=clock.now())
+        assert certs("verify", "Tokens").code == 3
 
     def test_a_wrong_one_among_many_counts(self) -> None:
         stock.issued("a.example")

@@ -97,7 +97,7 @@ def _lines(row: Certificate) -> list[str]:
         ("Name", row.name),
         ("Id", row.api_id or str(row.pk)),
         ("State", certificate_shown(row).words),
-        ("Came", row.get_source_display()),
+        ("Source", row.get_source_display()),
         ("Account", str(row.account or "")),
         ("Our CA", str(row.authority or "")),
         ("Challenge", str(row.challenge_method or "")),
