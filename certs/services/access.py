@@ -295,7 +295,7 @@ def _scopes_of(person: User) -> tuple[Scope, ...]:
 
 def _access_of_token(token: ApiToken) -> Access:
     """A job may outlive the token that asked for it."""
-    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= clock.now()):
+    if token.state_at(clock.now()) != "active":
         return NOBODY
     organization = token.department.organization_id if token.department else token.organization_id
     own = (Scope(Role(token.role), organization, token.department_id, frozenset(token.tags)),)

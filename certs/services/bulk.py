@@ -22,7 +22,7 @@ from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllo
 from certs.domain.properties import tags_check
 from certs.domain.revocation import OWN_REASONS, reason_number
 from certs.domain.roles import Right
-from certs.models import ApiToken, Authority, BulkJob, Certificate, Order, User
+from certs.models import Authority, BulkJob, Certificate, Order, User
 from certs.selectors import certificates_visible_to
 from certs.services.access import Actor, TokenActor, require
 from certs.services.certificate_changes import certificate_tags_set
@@ -229,12 +229,7 @@ def _progress(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _actor_of(job: BulkJob) -> Actor:
     """As they are now: who lost a right since loses the rest of the job. A job of nobody any more does nothing."""
-    if job.token is not None:
-        token: ApiToken = job.token
-        gone = token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= clock.now())
-        return None if gone else TokenActor(token)
-    person: User | None = job.requested_by
-    return person if person is not None and person.is_active else None
+    return job.requested_by if job.token is None else TokenActor(job.token)
 
 
 def _line(act: Act, item: Any, task: Task) -> Line:

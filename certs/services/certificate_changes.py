@@ -16,9 +16,9 @@ from certs.models.statements import row_delete, row_insert
 from certs.services.access import Actor, needs, require
 from certs.services.certificate_properties import (
     account_belongs,
+    certificate_summary,
     certificate_tags,
     department_check,
-    summary_of,
     tags_write,
 )
 from certs.services.events import audit_record
@@ -59,7 +59,7 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
             advice="Ask for a new certificate for other names." if "names" in unknown else "",
         )
     wanted = _checked(certificate, fields)
-    before = summary_of(certificate, certificate_tags(certificate) if "tags" in wanted else None)
+    before = certificate_summary(certificate, certificate_tags(certificate) if "tags" in wanted else None)
     tags = wanted.pop("tags", None)
     changed = {name for name, value in wanted.items() if getattr(certificate, name) != value}
     retagged = tags is not None and tags != before["tags"]
@@ -84,7 +84,9 @@ def certificate_update(certificate: Certificate, *, actor: Actor, **fields: Any)
             row_insert(label_row(certificate))
         if retagged:
             tags_write(certificate, tags or [])
-        audit_record(actor, "certificate.change", certificate, before=before, after=summary_of(certificate, tags))
+        audit_record(
+            actor, "certificate.change", certificate, before=before, after=certificate_summary(certificate, tags)
+        )
     return True
 
 

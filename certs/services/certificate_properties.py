@@ -109,12 +109,8 @@ def _printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in name)[:NAME_LIMIT].strip() or "unnamed"
 
 
-def certificate_summary(certificate: Certificate) -> dict[str, Any]:
-    """As the audit trail has it."""
-    return summary_of(certificate, certificate_tags(certificate))
-
-
-def summary_of(certificate: Certificate, tags: Sequence[str] | None = None) -> dict[str, Any]:
+def certificate_summary(certificate: Certificate, tags: Sequence[str] | None = None) -> dict[str, Any]:
+    """As the audit trail has it; with tags where they are given."""
     return {
         "name": certificate.name,
         "source": str(certificate.source),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from cryptography import x509
 from django.db import IntegrityError, transaction
@@ -31,8 +30,8 @@ from certs.services.certificate_properties import (
     Properties,
     account_belongs,
     api_id_refuse_taken,
+    certificate_summary,
     fields_of,
-    summary_of,
     tags_write,
 )
 from certs.services.events import audit_record, audit_record_many
@@ -43,7 +42,16 @@ from certs.services.issue_options import (
 )
 from certs.services.keys import key_create, key_import, key_open
 from certs.services.portal_state import state_lock
-from certs.services.versions import chain_pem, key_fits, label_row, name_rows, refuse_expired, version_add, version_row
+from certs.services.versions import (
+    chain_pem,
+    key_fits,
+    label_row,
+    name_rows,
+    refuse_expired,
+    version_add,
+    version_known,
+    version_row,
+)
 from portal import clock
 
 
@@ -81,7 +89,7 @@ def certificate_new(
         )
         row_insert(label_row(certificate))
         issue_options_set(certificate, options, actor=actor)
-        audit_record(actor, "certificate.create", certificate, after=summary_of(certificate))
+        audit_record(actor, "certificate.create", certificate, after=certificate_summary(certificate))
     return certificate
 
 
@@ -178,7 +186,7 @@ def certificate_take(
     fields = fields_of(given, actor, fallback=_name_from(chain.leaf, info))
     with transaction.atomic():
         state_lock()  # of two who bring the same at once, the second finds what the first has made
-        known = _known_version(info, fields.organization_id)
+        known = version_known(chain.leaf, organization=fields.organization_id)
         if known is not None:
             _refuse_unseen(known.certificate, actor)
             _same_id(known.certificate, given.api_id)
@@ -194,7 +202,7 @@ def certificate_take(
             wish=dict(wish or {}),
         )
         version_add(certificate, leaf=chain.leaf, chain=chain.intermediates, key=key, allow_expired=allow_expired)
-        audit_record(actor, action, certificate, after=summary_of(certificate))
+        audit_record(actor, action, certificate, after=certificate_summary(certificate))
     return certificate, True
 
 
@@ -238,7 +246,7 @@ def certificate_keypair_add(
         )
         row_insert(label_row(certificate))
         action = action or ("certificate.request" if request_pem else "certificate.key-pair")
-        audit_record(actor, action, certificate, after=summary_of(certificate))
+        audit_record(actor, action, certificate, after=certificate_summary(certificate))
     return certificate, True
 
 
@@ -295,17 +303,8 @@ def certificates_add_many(
         CertificateVersion.objects.bulk_create(versions)
         CertificateName.objects.bulk_create(names)
         CertificateTag.objects.bulk_create(tags)
-        audit_record_many(actor, "certificate.issue", [(row, summary_of(row)) for row in rows])
+        audit_record_many(actor, "certificate.issue", [(row, certificate_summary(row)) for row in rows])
     return rows
-
-
-def _known_version(info: CertInfo, organization: UUID) -> CertificateVersion | None:
-    known = CertificateVersion.objects.select_related("certificate").filter(
-        fingerprint_sha256=info.fingerprint_sha256,
-        certificate__deleted_at=None,
-        certificate__organization=organization,
-    )
-    return known.first()
 
 
 def _refuse_unseen(certificate: Certificate, actor: Actor) -> None:

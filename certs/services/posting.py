@@ -12,7 +12,7 @@ from certs.domain.errors import InputError
 from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order, pair_check
 from certs.domain.roles import Right
-from certs.models import Certificate, CertificateVersion, Department, Organization
+from certs.models import Certificate, Department, Organization
 from certs.services.access import Actor, home_for, needs
 from certs.services.authorities import authority_of
 from certs.services.certificate_changes import certificate_update
@@ -23,7 +23,7 @@ from certs.services.keys import key_import
 from certs.services.missing_issuers import Completion, completion
 from certs.services.receiving import certificate_receive, renewal_foresee
 from certs.services.version_history import version_use
-from certs.services.versions import refuse_expired
+from certs.services.versions import refuse_expired, version_known
 
 Given = Mapping[str, Any]
 _FIELDS = {
@@ -64,13 +64,9 @@ def certificate_foresee(given: Given, *, actor: Actor) -> str:
         return "A key pair would be kept."
     info = certificate_info(chain.leaf)
     refuse_expired(info)
-    known = CertificateVersion.objects.select_related("certificate").filter(
-        fingerprint_sha256=info.fingerprint_sha256,
-        certificate__deleted_at=None,
-        certificate__organization=properties.organization,
-    )
-    if (version := known.first()) is not None:
-        return f"It is here already: {version.certificate.name}."
+    home = properties.organization
+    if known := version_known(chain.leaf, organization=home.pk if home else None):
+        return f"It is here already: {known.certificate.name}."
     signer = authority_of(chain.leaf)
     if signer is not None:
         renewal_foresee(chain, signer, has_key=key is not None, must=given.get("autoRenew", False), actor=actor)

@@ -15,7 +15,7 @@ from certs.domain.pem import Chain
 from certs.domain.profiles import CUSTOM
 from certs.domain.roles import Right
 from certs.domain.wishes import Wish
-from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
+from certs.models import Authority, Certificate, PrivateKey
 from certs.services.access import Actor, may, needs, require
 from certs.services.authorities import authority_of
 from certs.services.certificate_properties import Properties
@@ -23,6 +23,7 @@ from certs.services.certificates import certificate_take
 from certs.services.issued import authority_preview
 from certs.services.register import revocation_note
 from certs.services.reissue import authority_following, wish_again
+from certs.services.versions import version_known
 
 
 @needs(Right.CERTIFICATE_ADD, of="properties")
@@ -42,7 +43,9 @@ def certificate_receive(
     signer = authority_of(chain.leaf)
     if signer is None:
         return certificate_take(chain, key, actor=actor, properties=properties, auto_renew=auto_renew)
-    must = auto_renew and not _is_known(chain, properties)
+    home = properties.organization if properties else None
+    # What is here already stays as it is, whatever is sent along.
+    must = auto_renew and version_known(chain.leaf, organization=home.pk if home else None) is None
     wish = renewal_foresee(chain, signer, has_key=key is not None, must=must, actor=actor)
     with transaction.atomic():
         row, is_new = certificate_take(
@@ -104,12 +107,3 @@ def _weighed(signer: Authority, wish: Wish) -> Wish:
             return custom
         raise
     return wish
-
-
-def _is_known(chain: Chain, properties: Properties | None) -> bool:
-    """What is here already stays as it is, whatever is sent along."""
-    info = certificate_info(chain.leaf)
-    rows = CertificateVersion.objects.filter(fingerprint_sha256=info.fingerprint_sha256, certificate__deleted_at=None)
-    if properties is not None and properties.organization is not None:
-        rows = rows.filter(certificate__organization=properties.organization)
-    return rows.exists()

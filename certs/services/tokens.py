@@ -86,18 +86,15 @@ def token_authenticate(secret: str, address: str = "") -> TokenActor:
     now = clock.now()
     if token is None:
         raise NotAllowed("No token has this secret.", advice="Make a new one.", code="token-unknown")
-    if token.revoked_at is not None:
-        raise NotAllowed(f"The token {token.name} was revoked.", advice="Make a new one.", code="token-revoked")
-    if token.expires_at is not None and token.expires_at <= now:
-        raise NotAllowed(
-            f"The token {token.name} expired on {moment_shown(token.expires_at)}.",
-            advice="Make a new one.",
-            code="token-expired",
-        )
-    if token.owner is not None and not token.owner.is_active:
-        raise NotAllowed(
-            f"The owner of the token {token.name} is locked out.", advice="Make a new one.", code="token-owner"
-        )
+    state = token.state_at(now)
+    if state != "active":
+        expired = f"The token {token.name} expired on {moment_shown(token.expires_at)}." if token.expires_at else ""
+        words, code = {
+            "revoked": (f"The token {token.name} was revoked.", "token-revoked"),
+            "expired": (expired, "token-expired"),
+            "locked": (f"The owner of the token {token.name} is locked out.", "token-owner"),
+        }[state]
+        raise NotAllowed(words, advice="Make a new one.", code=code)
     lately = Q(last_used_at__gt=now - USED_EVERY, last_used_at__lte=now)
     if token.last_used_at is None or not now - USED_EVERY < token.last_used_at <= now:
         ApiToken.objects.filter(~lately | Q(last_used_at=None), pk=token.pk).update(
@@ -127,11 +124,7 @@ def token_find(word: str) -> ApiToken:
 
 def token_state(token: ApiToken) -> str:
     """revoked, expired, locked (its owner is) or active."""
-    if token.revoked_at is not None:
-        return "revoked"
-    if token.expires_at is not None and token.expires_at <= clock.now():
-        return "expired"
-    return "locked" if token.owner is not None and not token.owner.is_active else "active"
+    return token.state_at(clock.now())
 
 
 def token_shown(token: ApiToken) -> dict[str, object]:

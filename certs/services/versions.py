@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from cryptography import x509
 from django.db import transaction
@@ -57,6 +58,14 @@ def version_add(
         version.save(force_insert=True)
         version_make_current(certificate, version)
     return version
+
+
+def version_known(leaf: x509.Certificate, *, organization: UUID | None) -> CertificateVersion | None:
+    """The same certificate, where it is here already: in this organization, or with None in any."""
+    fingerprint = certificate_info(leaf).fingerprint_sha256
+    rows = CertificateVersion.objects.filter(fingerprint_sha256=fingerprint, certificate__deleted_at=None)
+    rows = rows if organization is None else rows.filter(certificate__organization=organization)
+    return rows.select_related("certificate").first()
 
 
 def version_row(
