@@ -21,6 +21,7 @@ from certs.services.lets_encrypt import (
 )
 from certs.services.orders import order_create
 from certs.services.portal_state import state_get, state_update
+from certs.services.versions import names_write
 from portal import clock
 from tests.standing import HOST, Ca, ca_make, certificate_make, stand
 
@@ -56,6 +57,7 @@ def finish(order: Order, state: str = states.DONE, *, bind: bool = True) -> Cert
         type(version).objects.filter(pk=version.pk).update(certificate=certificate)
         Certificate.objects.filter(pk=made.pk).update(current=None)
         Certificate.objects.filter(pk=certificate.pk).update(current=version)
+        names_write(certificate, version.names)
         certificate.refresh_from_db()
         if bind:
             binding_set("", certificate, actor="test")
