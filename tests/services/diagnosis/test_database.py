@@ -9,15 +9,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from certs.domain.diagnosis import Line, Look, Situation, State
 from certs.domain.envelope import KeyRing
 from certs.domain.errors import Unavailable
 from certs.services import database as database_service
-from certs.services import secrets
+from certs.services import search_index, secrets
 from certs.services.database import database_lock_problem, database_problem
 from certs.services.diagnosis import database
+from certs.services.filters import Filters
+from certs.services.search import certificates_search
+from certs.services.search_index import search_index_make
+from tests import stock
 from tests.harness.artifacts import ROOT
 
 Told = Callable[[Look], dict[State, list[Line]]]
@@ -68,6 +73,37 @@ def test_pending_migrations_are_red(told: Told, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(database, "migrations_pending", lambda: ["certs.0099_more"])
     (line,) = told(database.migrations)[State.BAD]
     assert line.evidence == "certs.0099_more"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("part", ["TRIGGER certs_name_trigram_update", "TABLE certs_name_trigram"])
+def test_an_index_of_names_without_a_part_is_told_and_made_whole(told: Told, part: str) -> None:
+    """Without a trigger names would be missed in silence."""
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite only")
+    assert told(database.search_index)[State.OK]
+    with connection.cursor() as cursor:
+        if part.startswith("TABLE"):
+            for name in ("insert", "delete", "update"):
+                cursor.execute(f"DROP TRIGGER certs_name_trigram_{name}")
+        cursor.execute(f"DROP {part}")
+    stock.uploaded("first.example.com")
+    (line,) = told(database.search_index)[State.NOTE]
+    assert "reads every name" in line.sentence
+    assert search_index_make()
+    assert told(database.search_index)[State.OK]
+    stock.uploaded("second.example.com")
+    for name in ("first", "second"):
+        found = certificates_search("command line", Filters(text=f"{name}.exa"))
+        assert [row.name for row in found.rows] == [f"{name}.example.com"]
+
+
+@pytest.mark.django_db
+def test_a_database_that_refuses_the_index_goes_on_without(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    search_index.search_index_drop()
+    monkeypatch.setitem(search_index._MAKE, connection.vendor, ["CREATE EXTENSION IF NOT EXISTS pg_nothing"])
+    assert not search_index_make()
+    assert told(database.search_index)[State.NOTE]
 
 
 @pytest.mark.django_db
