@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from certs.models import Certificate, IdempotencyKey
+from certs.models import AuditEvent, Certificate, IdempotencyKey
 from certs.services.idempotency import ABANDONED, KEPT, idempotency_prune, idempotency_take
 from tests import stock
 from tests.api.conftest import Program, token
+from tests.api.test_rights import WRITES, World
 from tests.harness import pki
 
 PATH = "/api/certificates/_keypair"
@@ -136,3 +137,36 @@ def test_changes_of_different_parts_at_once_are_all_kept(db: None) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(change, range(3))) == {200}
     assert program.get(path).json()["metadata"] == {"0": "here", "1": "here", "2": "here"}
+
+
+@pytest.mark.django_db
+def test_every_post_does_its_work_once(db: None) -> None:
+    stock.administrator()
+    world, program, done = World(), token("admin", can_export=True), set()
+    for name in (each for each in WRITES if each.startswith("POST")):
+        route = name.partition(" ")[2]
+        first = program.send("POST", world.path(route), world.body(name), Idempotency_Key=name)
+        if first.status_code >= 400:
+            continue  # what was refused gave its key back
+        before = AuditEvent.objects.count()
+        again = program.send("POST", world.path(route), world.body(name), Idempotency_Key=name)
+        assert again.status_code == first.status_code, (name, again.content)
+        if first["Content-Type"] == "application/json":
+            assert again["Idempotent-Replayed"] == "true", name
+            assert AuditEvent.objects.count() == before, name
+        done.add(route)
+        other = program.send("POST", world.path(route), {"another": name}, Idempotency_Key=name)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused"), name
+    assert len(done) >= 30
+
+
+@pytest.mark.django_db
+def test_a_file_is_made_anew_and_kept_nowhere(db: None) -> None:
+    stock.administrator()
+    row, program = stock.uploaded("a.example"), token("admin", can_export=True)
+    path, body = f"/api/certificates/{row.pk}/_export", {"format": "key"}
+    first, again = (program.send("POST", path, body, Idempotency_Key="k") for _ in range(2))
+    assert first.content == again.content
+    assert b"PRIVATE KEY" in again.content
+    assert AuditEvent.objects.filter(action="certificate.export").count() == 2
+    assert [key.body for key in IdempotencyKey.objects.all()] == [""]

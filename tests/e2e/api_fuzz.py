@@ -4,6 +4,7 @@ Nothing beyond loopback is asked: the portal's way out leads to a closed port, a
 is named. Keys are EC, since RSA takes seconds.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,6 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -31,30 +31,36 @@ ENVIRONMENT = {
 }
 DIRECTORY = "https://127.0.0.1:9/directory"
 CHECKS = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
 ]
 BEFORE_US = {414, 431}  # of the HTTP server: a line or a header longer than any of ours
+ENDING = ("_retire", "_deactivate", "_revoke")
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
 class Fuzz:
-    """`known` are values of path parameters that lead somewhere, by name; half of the cases get one."""
+    """More than half of the cases are about something that is there, and most of these have a body that is right, or
+    one that is right but for what was thought up besides: mere refusals would show little.
 
-    def __init__(self, portal: Portal, secret: str, known: dict[str, dict[str, list[str]]]) -> None:
+    `paths` are those of things that are there, `bodies` what can be sent to them; both by operation.
+    """
+
+    def __init__(self, portal: Portal, secret: str, paths: dict[str, str], bodies: dict[str, Any]) -> None:
         self.base = portal.http_url
         self.headers = {"Authorization": f"Bearer {secret}"}
         self.schema = schemathesis.openapi.from_url(f"{self.base}/api/schema?format=json")
-        self.known = known
+        self.paths, self.bodies = paths, bodies
         self.asked = 0
         self.statuses: dict[int, int] = {}
+        self.done: set[str] = set()  # operations that were carried out at least once
 
     def operations(self) -> Iterator[Any]:
-        for result in self.schema.get_all_operations():
-            yield result.ok()
+        """What ends something comes last, or the rest would meet nothing but its end."""
+        found = (result.ok() for result in self.schema.get_all_operations())
+        return iter(sorted(found, key=lambda each: each.method == "delete" or each.path.endswith(ENDING)))
 
     def run(self, examples: int, seed: int) -> None:
         for operation in self.operations():
@@ -78,10 +84,16 @@ class Fuzz:
         )
         @given(case=operation.as_strategy(generation_mode=mode), choice=st.integers(0, 9))
         def ask(case: Any, choice: int) -> None:
-            self._tame(case, choice)
+            self._tame(case, choice, mode)
             response = case.call(base_url=self.base, headers=self.headers, timeout=30)
             self.asked += 1
+            if response.status_code < 300:
+                self.done.add(_name(case))
             self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
+            if response.status_code >= 500:  # a CA or another server, on loopback's closed port, may fail: never we
+                told = response.json()
+                assert response.status_code in {502, 503}, told
+                assert told["code"] not in {"internal", "unavailable"}, told
             if response.status_code not in BEFORE_US:
                 case.validate_response(response, checks=CHECKS)
 
@@ -90,11 +102,14 @@ class Fuzz:
         except Unsatisfiable:
             return  # nothing of this mode can be said to this operation
 
-    def _tame(self, case: Any, choice: int) -> None:
-        part = case.path.split("/")[2]
-        for name, values in self.known.get(part, {}).items():
-            if choice < 6 and case.path_parameters and name in case.path_parameters:
-                case.path_parameters[name] = values[choice % len(values)]
+    def _tame(self, case: Any, choice: int, mode: GenerationMode) -> None:
+        if choice < 7 and case.path_parameters:
+            known = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", case.path), self.paths[_name(case)])
+            assert known, case.path
+            case.path_parameters |= known.groupdict()
+        right = self.bodies.get(_name(case))
+        if mode is GenerationMode.POSITIVE and choice < 5 and isinstance(case.body, dict) and isinstance(right, dict):
+            case.body = right if choice < 2 else {**case.body, **right}
         if isinstance(case.body, dict):
             if case.path.endswith(("/_letsencrypt", "/accounts")):
                 case.body["directory"] = DIRECTORY
@@ -102,35 +117,31 @@ class Fuzz:
                 case.body["keyType"] = "ec-p256"
 
 
+def _name(case: Any) -> str:
+    return f"{case.method.upper()} {case.path}"
+
+
 PREPARE = """
-from certs.services.certificates import certificate_import, certificate_self_sign
+import re
 from certs.services.tokens import token_create
-from certs.services.pki import pki_base_url_confirm
-from certs.services.authorities import authority_create
-from certs.domain.wishes import Wish
-from certs.models import User, ApiToken
-User.objects.create_superuser("admin@example.com", "a long pass phrase")
+from tests import stock
+from tests.api.test_rights import OPERATIONS, WRITES, World
+stock.administrator()
 _, secret = token_create("fuzz", "admin", actor="test", can_export=True)
-pki_base_url_confirm("http://pki.example", actor="test")
-authority = authority_create(Wish(subject="CN=Root", key_type="ec-p256"), actor="test")
-rows = [certificate_self_sign(name="", names=[f"{n}.example"], actor="test", key_type="ec-p256") for n in range(3)]
+world = World()
+
+def named(method, route):
+    return f"{method} /api/{re.sub('<[a-z]+:([a-z]+)>', '{' + chr(92) + '1}', route)}"
+
 result = {
     "secret": secret,
-    "known": {
-        "certificates": {
-            "id": [str(row.pk) for row in rows] + [str(authority.certificate_id)],
-            "version": [str(row.current_id) for row in rows],
-        },
-        "authorities": {"id": [str(authority.pk), str(authority.certificate_id)]},
-        "crls": {"id": [str(authority.pk)]},
-        "bindings": {"name": ["_default", "0.example", "1.example"]},
-        "events": {"id": ["1", "2"]},
-    },
+    "paths": {named(method, route): world.path(route) for method, route in OPERATIONS},
+    "bodies": {named(*name.split(" ")): world.body(name) for name in WRITES},
 }
 """
 
 
 def fuzz(portal: Portal) -> Fuzz:
-    """Of a portal that was just started, with something to be found in it."""
+    """Of a portal that was just started, with one of everything in it."""
     found = portal.run(PREPARE)
-    return Fuzz(portal, found["secret"], found["known"])
+    return Fuzz(portal, found["secret"], found["paths"], found["bodies"])
