@@ -16,13 +16,13 @@ from certs.api.base import Endpoint
 from certs.api.etags import document_answer, document_made, etag_of, match_require
 from certs.api.fields import Flag, Strict, Text, Word, body_read
 from certs.api.listing import Given, listing
+from certs.api.organizations import organization_named
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.errors import ConflictError
 from certs.domain.keys import SIZE_LIMIT
 from certs.domain.roles import Right
 from certs.models import AcmeAccount
-from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.services.access import require
 from certs.services.account_changes import (
     account_contacts,
@@ -75,7 +75,9 @@ class ExternalGiven(Strict):
 
 class AccountGiven(Strict):
     directory = Text(required=False, max_length=500, help_text="An address, or a known CA: letsencrypt; the usual one.")
-    organization = serializers.UUIDField(required=False, help_text="The default one where none is named.")
+    organization = serializers.UUIDField(
+        required=False, help_text="The default one where none is named, or the first that you see."
+    )
     email = Text(required=False, max_length=254)
     acceptTerms = Flag(required=False, help_text="Where the CA has terms: that they were read and accepted.")
     eabKid = Text(required=False, max_length=255, help_text="For CAs that want an account of yours on their own site.")
@@ -112,8 +114,7 @@ class Accounts(Endpoint):
     )
     def post(self, request: Request) -> Response:
         given = body_read(request.data or {}, AccountGiven)
-        places = selectors.organizations_visible_to(self.actor)
-        place = places.get(pk=given.get("organization", DEFAULT_ORGANIZATION))
+        place = organization_named(self.actor, given)
         require(self.actor, Right.ACCOUNT, place)
         eab = _external(given) if given.get("eabKid") else None
         url = directory_named(given["directory"]) if given.get("directory") else directory_usual()

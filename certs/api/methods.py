@@ -15,6 +15,7 @@ from certs.api.etags import document_answer, document_made, unchanged
 from certs.api.fields import Strict, Text, Word, body_read, query_read
 from certs.api.listing import Given, listing
 from certs.api.options import KindDocument, OptionValues, kind_document
+from certs.api.organizations import organization_named
 from certs.api.schema import operation
 from certs.domain.roles import Right
 from certs.models import ChallengeMethod
@@ -94,7 +95,9 @@ class MethodKindQuery(Strict):
 class MethodGiven(Strict):
     name = Text(max_length=LONGEST_NAME, allow_blank=False)
     options = OptionValues(required=False, help_text="As /api/challenge-methods/_kinds lists them.")
-    organization = serializers.UUIDField(required=False, help_text="The default one where none is named.")
+    organization = serializers.UUIDField(
+        required=False, help_text="The default one where none is named, or the first that you see."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         # The plugins are loaded when they are wanted.
@@ -135,12 +138,11 @@ class Methods(Endpoint):
     )
     def post(self, request: Request) -> Response:
         given = body_read(request.data, MethodGiven)
-        places = selectors.organizations_visible_to(self.actor)
         row = method_create(
             kind=given["kind"],
             name=given["name"],
             given=given.get("options", {}),
-            organization=places.get(pk=given["organization"]) if "organization" in given else None,
+            organization=organization_named(self.actor, given),
             actor=self.actor,
         )
         return document_made(method_document(row), f"/api/challenge-methods/{row.pk}")

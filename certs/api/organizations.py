@@ -1,5 +1,6 @@
 """/api/organizations and /api/departments: where certificates belong, and where roles are held."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from certs.api.listing import Given, listing
 from certs.api.paging import BY_UUID
 from certs.api.schema import operation
 from certs.models import Department, Organization
+from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.services.access import Actor
 from certs.services.organizations import (
     LONGEST_NAME,
@@ -159,6 +161,15 @@ class DepartmentItem(Endpoint):
 
     def _rows(self, id: UUID) -> QuerySet[Department]:
         return departments_visible_to(self.actor).filter(pk=id)
+
+
+def organization_named(actor: Actor, given: Mapping[str, Any]) -> Organization | None:
+    """That of `organization` in a body; where none is named the default one, else the first that they see. Raises
+    DoesNotExist."""
+    places = selectors.organizations_visible_to(actor)
+    if "organization" in given:
+        return places.get(pk=given["organization"])
+    return places.filter(pk=DEFAULT_ORGANIZATION).first() or places.first()
 
 
 def departments_visible_to(actor: Actor) -> QuerySet[Department]:
