@@ -236,11 +236,19 @@ def _line(act: Act, item: Any, task: Task) -> Line:
     try:
         id, name, message = act(item, task)
     except BinderyError as error:
-        return Line(_id_of(item), _name_of(item), False, error.code, str(error))
+        return Line(*_called(item, task), False, error.code, str(error))
     except Exception:
         log.exception("An item of a job failed")
-        return Line(_id_of(item), _name_of(item), False, "internal", "It failed; the portal's log tells more.")
+        return Line(*_called(item, task), False, "internal", "It failed; the portal's log tells more.")
     return Line(id, name, True, "ok", message)
+
+
+def _called(item: Any, task: Task) -> tuple[str, str]:
+    """Id and name of what failed, as far as the actor may know them."""
+    if isinstance(item, Mapping):
+        return _given(item)
+    found = certificates_visible_to(task.actor).filter(pk=item).values_list("api_id", "name").first()
+    return (found[0] or str(item), found[1]) if found else (str(item), "")
 
 
 def _on_row(act: RowAct, gone: str = "") -> Act:
@@ -259,7 +267,7 @@ def _on_row(act: RowAct, gone: str = "") -> Act:
 
 
 def _import_foresee(item: Any, task: Task) -> Came:
-    return _id_of(item), _name_of(item), certificate_foresee(item, actor=task.actor)
+    return *_given(item), certificate_foresee(item, actor=task.actor)
 
 
 def _import(item: Any, task: Task) -> Came:
@@ -366,19 +374,15 @@ def _check(action: str, items: Sequence[Any], options: Mapping[str, Any]) -> Non
     if action == "revoke":
         reason_number(str(options.get("reason", "")), OWN_REASONS)
     if action == "tag" and not tags_check([*options.get("add", ()), *options.get("remove", ())]):
-        raise InputError("No tag was named.", advice="Say which to `add` and which to `remove`.", code="tags")
+        raise InputError("No tag was named.", advice="Say which to add and which to take away.", code="tags")
 
 
 def _plain(item: Any) -> Any:
     return dict(item) if isinstance(item, Mapping) else str(item)
 
 
-def _id_of(item: Any) -> str:
-    return str(item.get("id") or "") if isinstance(item, Mapping) else str(item)
-
-
-def _name_of(item: Any) -> str:
-    return str(item.get("name") or "") if isinstance(item, Mapping) else ""
+def _given(item: Mapping[str, Any]) -> tuple[str, str]:
+    return str(item.get("id") or ""), str(item.get("name") or "")
 
 
 def _until() -> datetime:

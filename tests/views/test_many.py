@@ -173,6 +173,7 @@ def test_what_one_may_not_change_is_refused_and_the_rest_is_done(three: list[Cer
     given = {"action": "tag", "which": "ticked", "ticked": ticked(three), "add": "a"}
     shown = browser.post(MANY, {**given, "step": "look"})
     assert shown.context["bad"] == 2
+    assert all(f"<td>{row.name}</td>" in shown.content.decode() for row in three)
     confirmed(browser, given)
     job = BulkJob.objects.get()
     assert bulk_run(job.pk)
