@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, F, Q, QuerySet
 
 from certs.domain.errors import InputError
-from certs.domain.names import name_display, name_reversed
+from certs.domain.names import name_display
 from certs.domain.roles import Right, Scope
 from certs.models import (
     AcmeAccount,
@@ -137,14 +137,6 @@ def certificates_due_for_check(moment: datetime) -> QuerySet[Certificate]:
     """By the index of next_check_at, in no order (SQLite would walk all by name); one never looked at is due."""
     due = Certificate.objects.filter(Q(next_check_at__lte=moment) | Q(next_check_at=None)).order_by()
     return certificates_all().filter(pk__in=due.values("pk")).order_by()
-
-
-def certificates_under(domain: str) -> QuerySet[Certificate]:
-    """Whose current version holds the domain or anything below it: a range of the index of reversed names."""
-    root = name_reversed(domain)
-    below = Q(reversed__gte=f"{root}.", reversed__lt=f"{root}/")
-    names = CertificateName.objects.filter(Q(reversed=root) | below, kind=CertificateName.Kind.SAN)
-    return certificates_all().filter(pk__in=names.values("certificate"))
 
 
 def certificates_wanted(names: Sequence[str]) -> QuerySet[Certificate]:

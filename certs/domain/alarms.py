@@ -46,7 +46,6 @@ _WORDS = {
 # The nearer the end, the higher; the first that fits.
 _LEFT = ((12, Level.URGENT), (6, Level.WARNING))  # L / number
 _REMINDERS = ((1, Level.URGENT), (3, Level.PRESSING), (7, Level.WARNING), (14, Level.REMINDER), (21, Level.NOTICE))
-REMINDED_BEFORE = _REMINDERS[-1][0] * _DAY
 # What only a person with a passphrase can do is told of earlier.
 _BY_HAND = ((1, Level.URGENT), (3, Level.PRESSING), (7, Level.WARNING), (14, Level.REMINDER), (30, Level.NOTICE))
 BY_HAND_BEFORE = _BY_HAND[-1][0] * _DAY

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.domain.certinfo import extension_of
 from certs.domain.issuer import key_identifier_of
-from certs.domain.keys import Key
+from certs.domain.keys import Key, signature_hash
 from certs.domain.revocation import CRL_REASONS, UNSPECIFIED
-
-Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None  # None: Ed25519 has its own
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,6 @@ def crl_build(
     number: int,
     this_update: datetime,
     next_update: datetime,
-    digest: Digest,
 ) -> bytes:
     """The DER of a whole list of everything that `issuer` has revoked; some 0.6 s for 100,000 entries.
 
@@ -47,7 +43,7 @@ def crl_build(
         _extension(x509.CRLNumber(number)),
     ]
     builder = x509.CertificateRevocationListBuilder(issuer.subject, this_update, next_update, extensions, rows)
-    return builder.sign(key, digest).public_bytes(Encoding.DER)
+    return builder.sign(key, signature_hash(key)).public_bytes(Encoding.DER)
 
 
 def entries_kept(entries: Iterable[Revoked], *, previous: datetime | None, life: timedelta) -> list[Revoked]:

@@ -23,10 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.domain.crl import Digest
 from certs.domain.errors import InputError
 from certs.domain.issuer import key_identifier_of
-from certs.domain.keys import Key
+from certs.domain.keys import Key, signature_hash
 from certs.domain.revocation import OWN_REASONS, UNSPECIFIED
 
 REQUEST_BYTES = 16 * 1024
@@ -95,7 +94,6 @@ class Responder:
     """Who signs: a certificate that the authority signed for it, or the authority itself, without one."""
 
     key: Key
-    digest: Digest
     certificate: x509.Certificate | None = None
 
 
@@ -162,7 +160,6 @@ def responder_certificate(
     serial: int,
     not_before: datetime,
     not_after: datetime,
-    digest: Digest,
 ) -> x509.Certificate:
     """The certificate of a delegated responder (RFC 6960 §4.2.2.2). Nobody asks whether it was revoked (nocheck,
     §4.2.2.2.1): it therefore ends soon, and never after its issuer."""
@@ -184,7 +181,7 @@ def responder_certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(key_identifier_of(issuer), critical=False)
     )
-    return builder.sign(issuer_key, digest)
+    return builder.sign(issuer_key, signature_hash(issuer_key))
 
 
 _OTHER_USAGES = (
@@ -255,10 +252,10 @@ def _status(answer: Answer) -> bytes:
 
 def _sign(responder: Responder, data: bytes) -> tuple[bytes, bytes]:
     """The AlgorithmIdentifier and the signature."""
-    key, digest = responder.key, responder.digest
+    key = responder.key
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return _algorithm("ed25519"), key.sign(data)
-    hashed = digest or hashes.SHA256()
+    hashed = signature_hash(key) or hashes.SHA256()
     if isinstance(key, rsa.RSAPrivateKey):
         return _algorithm(f"{hashed.name}_rsa"), key.sign(data, padding.PKCS1v15(), hashed)
     return _algorithm(f"{hashed.name}_ecdsa"), key.sign(data, ec.ECDSA(hashed))

@@ -8,7 +8,6 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult
 
 from certs.domain.addresses import address_shown
 from certs.domain.errors import InputError
@@ -35,7 +34,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     """None where the URL is asked directly. Raises InputError, which holds no password, for what names no proxy."""
     parts = url_split(url)
     variable, value = proxy_named(parts.scheme, environment)
-    if not value or _is_spared(parts, _value("no_proxy", environment)[1]):
+    if not value or is_spared(url, _value("no_proxy", environment)[1]):
         return None
     return proxy_parse(variable, value)
 
@@ -79,10 +78,7 @@ def is_spared(url: str, no_proxy: str) -> bool:
     it; `192.0.2.1`, `2001:db8::1`, `10.0.0.0/8` and `fd00::/8` addresses; each may have a port (`example.com:8443`,
     `[::1]:8443`); `*` is everything.
     """
-    return _is_spared(url_split(url), no_proxy)
-
-
-def _is_spared(parts: SplitResult, no_proxy: str) -> bool:
+    parts = url_split(url)
     try:
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:

@@ -9,15 +9,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.domain.csr import alternative_names
 from certs.domain.keys import Key, signature_hash
+from certs.domain.plans import SKEW
 
 MAX_DAYS = 825  # what Apple's clients accept of certificates outside public trust
-_SKEW = timedelta(hours=1)  # clocks of clients run behind
 
 
 def self_signed_make(key: Key, names: Sequence[str], *, now: datetime, days: int = 365) -> x509.Certificate:
     """A server certificate for the names (A-labels or addresses) that is good for exactly `days` from an hour ago."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    not_before = now.replace(microsecond=0) - _SKEW
+    not_before = now.replace(microsecond=0) - SKEW
     usage = x509.KeyUsage(
         digital_signature=True,
         key_encipherment=isinstance(key, rsa.RSAPrivateKey),

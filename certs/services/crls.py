@@ -24,9 +24,10 @@ from certs.domain.errors import BinderyError, InputError, NotAllowed, Unavailabl
 from certs.domain.keys import Key
 from certs.domain.ocsp import responder_certificate
 from certs.domain.pem import Chain
+from certs.domain.plans import SKEW
 from certs.domain.properties import NAME_LIMIT
 from certs.domain.roles import Right
-from certs.domain.signing import serial_new, signing_digest
+from certs.domain.signing import serial_new
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs
 from certs.services.authority_keys import authority_above, authority_certificate, authority_key, authority_version
@@ -39,7 +40,6 @@ from portal import clock
 
 log = logging.getLogger("bindery.pki")
 RESPONDER_LIFE = timedelta(days=14)  # of a CA that is at hand; of an offline one as long as its list
-SKEW = timedelta(hours=1)  # clocks of clients run behind
 LONGEST_LIFE = 3650  # days of a list
 REGISTER = timedelta(days=90)  # that an expired certificate stays in the register: OCSP still knows it
 _BATCH = 500
@@ -235,7 +235,6 @@ def _crl_make(row: Authority, issuer: x509.Certificate, key: Key) -> _Due:
         number=number,
         this_update=moment,
         next_update=moment + life,
-        digest=signing_digest(key),
     )
     return _Due(number, der, moment, moment + life, row.register_changes)
 
@@ -282,7 +281,6 @@ def _responder_renew(authority: Authority, issuer_key: Key) -> None:
         serial=serial,
         not_before=moment - SKEW,
         not_after=ends,
-        digest=signing_digest(issuer_key),
     )
     chain = Chain(leaf, tuple(one for one in (issuer, *above) if one.issuer != one.subject))
     with transaction.atomic():

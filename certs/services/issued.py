@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from certs.domain.certinfo import serial_hex
 from certs.domain.csr import CsrInfo
-from certs.domain.errors import BinderyError, InputError, KeyRefused, NotAllowed
+from certs.domain.errors import BinderyError, InputError, NotAllowed
 from certs.domain.issuer import Issuer, PublicKey, public_key_of, subject_identifier
 from certs.domain.keys import Key, key_type_of
 from certs.domain.lint import Finding, LintRefused, lint, lint_refuse, throwaway, throwaway_key
@@ -31,7 +31,7 @@ from certs.services.authority_keys import (
 )
 from certs.services.certificate_properties import Properties
 from certs.services.certificates import Fresh, certificate_take, certificates_add_many
-from certs.services.keys import key_new, key_open
+from certs.services.keys import key_new, key_open, key_refuse_compromised
 from certs.services.lint_pool import LintPool
 from certs.services.pki import pki_urls
 from certs.services.profiles import profile_get
@@ -310,10 +310,7 @@ def key_for(wish: Wish, key: PrivateKey | None, csr: CsrInfo | None) -> tuple[Pr
     else:
         row = key or key_new(wish.key_type)
         public_key = key_open(row).public_key()
-    if row.compromised_at is not None:
-        raise KeyRefused(
-            "This private key is known to be compromised.", advice="Make a new one.", code="key-compromised"
-        )
+    key_refuse_compromised(row)
     return row, public_key
 
 

@@ -25,7 +25,6 @@ from certs.domain.ocsp import (
     ocsp_response,
 )
 from certs.domain.pem import certificates_read
-from certs.domain.signing import signing_digest
 from certs.models import Authority, CertificateVersion, IssuedCertificate
 from certs.services.authority_keys import authority_certificate, authority_key
 from certs.services.keys import key_is_here, key_open
@@ -126,7 +125,7 @@ def _signer(row: _Row, *, delegated: bool) -> Responder:
     if row.offline:
         raise OcspRefused("The certificate of the responder lapsed or was revoked, and the CA is offline.", TRY_LATER)
     key = authority_key(_authority(row.pk))
-    return Responder(key, signing_digest(key))
+    return Responder(key)
 
 
 @lru_cache(maxsize=_SIGNERS)
@@ -145,4 +144,4 @@ def _delegate(row: _Row) -> Responder | None:
     if version is None or version.key is None or not key_is_here(version.key):
         return None
     key = key_open(version.key)
-    return Responder(key, signing_digest(key), certificates_read(version.leaf_pem.encode())[0])
+    return Responder(key, certificates_read(version.leaf_pem.encode())[0])

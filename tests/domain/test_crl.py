@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from certs.domain.crl import Revoked, crl_build, entries_kept
-from certs.domain.keys import Key, key_generate, signature_hash
+from certs.domain.keys import Key, key_generate
 from certs.domain.revocation import CRL_REASONS, HOLD, KEY_COMPROMISE, crl_read
 from tests.harness import pki
 
@@ -32,7 +32,6 @@ def built(*entries: Revoked, ca: pki.Pair = CA, number: int = 7) -> bytes:
         number=number,
         this_update=NOW,
         next_update=NOW + 7 * DAY,
-        digest=signature_hash(key),
     )
 
 

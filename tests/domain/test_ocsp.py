@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certs.domain import ocsp
-from certs.domain.keys import Key, key_generate, signature_hash
+from certs.domain.keys import Key, key_generate
 from certs.domain.ocsp import (
     MALFORMED,
     Answer,
@@ -58,14 +58,13 @@ def delegated(ca: pki.Pair = CA, key_type: str = "ec-p256") -> Responder:
         serial=x509.random_serial_number(),
         not_before=NOW - timedelta(hours=1),
         not_after=NOW + timedelta(days=14),
-        digest=signature_hash(ca_key),  # type: ignore[arg-type]
     )
-    return Responder(key, signature_hash(key), certificate)
+    return Responder(key, certificate)
 
 
 def itself(ca: pki.Pair = CA) -> Responder:
     key: Key = ca.key  # type: ignore[assignment]
-    return Responder(key, signature_hash(key))
+    return Responder(key)
 
 
 def answered(der: bytes, responder: Responder, **status: object) -> bytes:
@@ -163,7 +162,6 @@ def test_it_never_outlives_its_issuer() -> None:
         serial=1,
         not_before=NOW - timedelta(days=4000),
         not_after=NOW + timedelta(days=90_000),
-        digest=hashes.SHA256(),
     )
     assert made.not_valid_before_utc == CA.certificate.not_valid_before_utc
     assert made.not_valid_after_utc == CA.certificate.not_valid_after_utc

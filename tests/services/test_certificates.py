@@ -6,7 +6,7 @@ from django.db import IntegrityError
 
 from certs.domain.errors import BinderyError, CertificateRefused, ConflictError, InputError, KeyRefused
 from certs.models import AuditEvent, Certificate, CertificateVersion, PortalState, PrivateKey
-from certs.selectors import certificate_find, certificates_all, certificates_under
+from certs.selectors import certificate_find, certificates_all
 from certs.services.bindings import binding_set
 from certs.services.certificate_changes import certificate_update
 from certs.services.certificates import certificate_import, certificate_new, certificate_self_sign
@@ -319,10 +319,3 @@ def test_a_certificate_is_found_by_what_people_call_it() -> None:
     for word in ("nothing", "", "%"):
         with pytest.raises(InputError, match="No certificate is called"):
             certificate_find(word)
-
-
-def test_a_suffix_is_a_range_of_the_index() -> None:
-    one, two = stock.issued("a.example.com"), stock.issued("example.com")
-    stock.issued("notexample.com")
-    stock.issued("example.com.org")
-    assert set(certificates_under("example.com")) == {one, two}
