@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -15,6 +16,7 @@ from certs.domain.errors import BinderyError
 from certs.domain.roles import Right
 from certs.forms.adding import CsrForm, GiveForm, ItemForm, KeyCsrForm, KeyPairForm, RenewalRequestForm
 from certs.models import Certificate
+from certs.services.downloads import file_base
 from certs.services.intake import (
     Outcome,
     Preview,
@@ -210,8 +212,8 @@ def csr_file(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = _visible(request, pk)
     if not row.request_pem:
         return redirect("certificate-csr", pk=pk)
-    name = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-.") else "_" for letter in row.name)
-    headers = {"Content-Disposition": f'attachment; filename="{name[:100]}.csr"'}
+    shown = content_disposition_header(as_attachment=True, filename=f"{file_base(row)}.csr") or "attachment"
+    headers = {"Content-Disposition": shown}
     return HttpResponse(row.request_pem, content_type="application/pkcs10", headers=headers)
 
 
