@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import alone, container_marks, coverage
 from tests.harness.dns import DnsServer
@@ -14,6 +15,11 @@ from tests.harness.need import need as need_counterparts
 from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 from tests.harness.prepared import database_copy
+
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)
