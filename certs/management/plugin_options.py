@@ -30,6 +30,10 @@ def option_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def secret_advice(name: str) -> str:
+    return f"Write --set-file {name}=FILE, {name}=- for standard input, or {name}=env:NAME."
+
+
 def options_plain(words: list[str]) -> dict[str, str]:
     """What `--set` says. Raises InputError."""
     return dict(_pair(word, "--set") for word in words)
@@ -46,7 +50,7 @@ def options_typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, str]
         name = shown[0]
         raise InputError(
             f"{name} is a secret, and other users of this machine can read the command line.",
-            advice=f"Write --set-file {name}=FILE, {name}=- for standard input, or {name}=env:NAME.",
+            advice=secret_advice(name),
         )
     sources = dict(_pair(word, "--set-file") for word in options["set_file"])
     if list(sources.values()).count("-") > 1:

@@ -347,4 +347,5 @@ def _create(given: Fields, **fields: Any) -> Certificate:
 
 
 def _name_from(leaf: x509.Certificate, info: CertInfo) -> str:
-    return info.names[0] if info.names else common_name_of(leaf.subject) or info.subject or info.fingerprint_sha256[:12]
+    words = (*info.names[:1], common_name_of(leaf.subject), *info.other_names[:1], info.subject)
+    return next(filter(None, words), info.fingerprint_sha256[:12])

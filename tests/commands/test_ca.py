@@ -177,6 +177,11 @@ def test_revoked_by_its_name_for_a_reason_that_only_our_own_cas_know(root: Autho
     assert done.json["version"]["revocationReason"] == "privilegeWithdrawn"
 
 
+def test_what_names_only_a_uri_is_called_by_it(root: Authority) -> None:
+    made = ca("issue", "Root", "spiffe://example.org/a", "--json")
+    assert made.json["certificates"][0]["name"] == "spiffe://example.org/a"
+
+
 def test_the_address_is_shown() -> None:
     assert ca("address").out == "http://pki.example.test\n"
     state_update(pki_base_url="", pki_base_url_confirmed_at=None)

@@ -321,6 +321,7 @@ class TestExport:
         ran = certs("export", "a.example", "pkcs12", "-o", tmp_path, "--set", "password=secretsecret")
         assert ran.code == 4
         assert "--set-file password=FILE" in ran.err
+        assert "--set-file password=FILE" in certs("export", "a.example", "pkcs12", "-o", tmp_path).err
         (tmp_path / "password").write_text("secretsecret\n")
         words = ["--set-file", f"password={tmp_path / 'password'}"]
         assert certs("export", "a.example", "pkcs12", "-o", tmp_path / "a.p12", *words).code == 0

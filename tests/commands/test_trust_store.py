@@ -41,3 +41,11 @@ def test_a_leaf_and_another_format_are_refused(tmp_path: Path) -> None:
     assert "no CA certificate" in ran.err
     assert run("certs", "trust-store", "pkcs12", "a.example", "-o", tmp_path).code != 0
     assert not list(tmp_path.iterdir())
+
+
+def test_one_goes_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = authority("Root A")
+    ran = run("certs", "trust-store", "trust-pem", "Root A", "-o", "-")
+    assert (ran.code, list(tmp_path.iterdir())) == (0, [])
+    assert pair.pem.strip() in ran.out

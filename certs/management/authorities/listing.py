@@ -2,6 +2,8 @@ from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
 
+from django.db.models.functions import Lower
+
 from certs.api.documents import id_of
 from certs.management.authorities.finding import authority_find
 from certs.management.base import BinderyCommand, json_argument
@@ -23,7 +25,7 @@ class ListVerb(BinderyCommand):
         found = authorities_visible_to(ACTOR).select_related(
             "certificate__current", "certificate__authority", "successor"
         )
-        rows = list(found.order_by("certificate__name", "pk"))
+        rows = list(found.order_by(Lower("certificate__name"), "pk"))
         if options["json"]:
             documents = [authority_document(row) for row in rows]
             self.print_json({"authorities": documents})

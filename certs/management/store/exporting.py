@@ -9,7 +9,7 @@ from certs.domain.formats.base import Format, format_find, formats
 from certs.domain.options import options_of
 from certs.management.base import BinderyCommand
 from certs.management.passwords import can_ask, password_ask
-from certs.management.plugin_options import option_arguments, options_described, options_typed
+from certs.management.plugin_options import option_arguments, options_described, options_typed, secret_advice
 from certs.management.reporting import ACTOR
 from certs.management.store.finding import WORD, version_of
 from certs.selectors import certificate_find
@@ -37,19 +37,25 @@ class ExportVerb(BinderyCommand):
         if not options["certificate"] or not options["format"]:
             self.fail("Give a certificate and a format; --formats lists them.")
         wanted = format_find(options["format"])
-        to_terminal = options["output"] == "-" and sys.stdout.isatty()
-        if to_terminal and (wanted.has_key or not wanted.media_type.startswith("text")):
-            self.fail("Keys and binary files are not shown on a terminal. Give a file with -o.")
+        self.refuse_terminal(wanted, options)
         row = certificate_find(options["certificate"])
         target = version_of(row, options["of_version"]) if options["of_version"] else row
         made = download_make(target, wanted.id, self._values(wanted, options), actor=ACTOR)
+        self.write(made, f"{wanted.label} of {row.name}", options)
+        return None
+
+    def refuse_terminal(self, wanted: Format, options: dict[str, Any]) -> None:
+        to_terminal = options["output"] == "-" and sys.stdout.isatty()
+        if to_terminal and (wanted.has_key or not wanted.media_type.startswith("text")):
+            self.fail("Keys and binary files are not shown on a terminal. Give a file with -o.")
+
+    def write(self, made: Download, about: str, options: dict[str, Any]) -> None:
         if options["output"] == "-":
             self._print(made)
-            return None
+            return
         file = file_place(options["output"], made.name)
         file_write(file, made.data, force=options["force"])
-        self.stdout.write(f"{file}: {wanted.label} of {row.name}.")
-        return None
+        self.stdout.write(f"{file}: {about}.")
 
     def _list(self) -> None:
         for each in formats().values():
@@ -60,8 +66,11 @@ class ExportVerb(BinderyCommand):
     def _values(self, wanted: Format, options: dict[str, Any]) -> dict[str, str]:
         values = options_typed(wanted.options, options)
         for about in options_of(wanted.options):
-            if about.secret and about.required and about.name not in values and can_ask():
-                values[about.name] = password_ask(f"{about.label} of the new file")
+            if about.name != "password" or about.name in values or values.get("encryption") == "none":
+                continue
+            if not can_ask():
+                raise InputError("The file gets a password, and none was given.", advice=secret_advice(about.name))
+            values[about.name] = password_ask(f"{about.label} of the new file")
         return values
 
     def _print(self, made: Download) -> None:
