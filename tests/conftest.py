@@ -16,7 +16,6 @@ from tests.harness.pebble import Pebble
 from tests.harness.portal import Portal
 from tests.harness.prepared import database_copy
 
-
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
