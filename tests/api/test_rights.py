@@ -46,6 +46,9 @@ WRITES = {
     "DELETE certificates/<str:id>": None,
     "POST certificates/<str:id>/csr": {},
     "DELETE certificates/<str:id>/csr": None,
+    "PATCH certificates/<str:id>/options": {"renewBeforeDays": 5},
+    "POST certificates/<str:id>/_rehearse": {},
+    "POST certificates/<str:id>/_move": {"organization": "{organization}"},
     "POST certificates/<str:id>/_answer": {"chain": "x"},
     "POST certificates/<str:id>/_renew": {},
     "POST certificates/<str:id>/_revoke": {"reason": "superseded"},
@@ -86,7 +89,7 @@ WRITES = {
     "PATCH challenge-methods/<uuid:id>": {"name": "Theirs"},
     "POST challenge-methods/<uuid:id>/_test": {"name": "a.example"},
     "DELETE challenge-methods/<uuid:id>": None,
-    "POST channels": {"kind": "webhook", "name": "W", "options": {"url": "https://hook.example/"}},
+    "POST channels": {"kind": "webhook", "name": "W", "options": {"url": "https://127.0.0.1:9/"}, "allowPrivate": True},
     "PATCH channels/<uuid:id>": {"enabled": False},
     "POST channels/<uuid:id>/_test": {},
     "DELETE channels/<uuid:id>": None,
@@ -152,7 +155,7 @@ class World:
         here = certificate.organization
         trusted_set(authority.certificate, outbound=True, actor="test")
         profile_create("Mine", {"usages": ["server"]}, name="mine", actor="test")
-        mail = {"server": "mail.example", "sender": "a@example.com", "to": "b@example.com"}
+        mail = {"server": "127.0.0.1", "port": 9, "sender": "a@example.com", "to": "b@example.com"}
         trouble = Trouble(f"expiry:{certificate.pk}", Level.URGENT, "a.example", "It expires.")
         ids = {
             "certificate": certificate.pk,
@@ -170,7 +173,7 @@ class World:
             "trusted": authority.certificate_id,
             "authority_certificate": authority.certificate_id,
             "method": stock.method("http01_webroot").pk,
-            "channel": channel_create("mail", name="Mail", values=mail, actor="test").pk,
+            "channel": channel_create("mail", name="Mail", values=mail, allow_private=True, actor="test").pk,
             "alarm": getattr(alarm_raise(trouble), "pk", None),
             "organization": here.pk,
             "department": department_create(here, "Web", actor="test").pk,
