@@ -57,6 +57,7 @@ def binding_remove(server_name: str, *, actor: Actor) -> None:
             raise InputError(f"Nothing is bound to {server_name or 'the default'}.")
         require(actor, Right.BIND, binding)
         before = {"certificate": binding.certificate.name, "id": str(binding.certificate_id)}
+        certificate_lock(binding.certificate)  # before the settings, as a renewal does: the audit event points at it
         binding.delete()
         generation_bump()
         audit_record(actor, "binding.remove", server_name or "default", of=binding.certificate, before=before)

@@ -164,6 +164,7 @@ def _is_of(version: CertificateVersion, authority: Authority) -> bool:
 
 
 def _stamp(versions: list[CertificateVersion], at: object, reason: str) -> None:
+    """Certificates first, then their versions: a renewal locks them in this order."""
     keys = [version.pk for version in versions]
-    CertificateVersion.objects.filter(pk__in=keys).update(revoked_at=at, revocation_reason=reason)
     Certificate.objects.filter(current__in=keys, deleted_at=None).update(next_check_at=clock.now())
+    CertificateVersion.objects.filter(pk__in=keys).update(revoked_at=at, revocation_reason=reason)

@@ -340,8 +340,8 @@ def _revoked(version: CertificateVersion, at: datetime, reason: str, actor: Acto
     )
     moment = version.revoked_at or at
     with transaction.atomic():
-        CertificateVersion.objects.filter(pk=version.pk).update(revoked_at=moment, revocation_reason=reason)
         Certificate.objects.filter(current=version).update(next_check_at=clock.now())
+        CertificateVersion.objects.filter(pk=version.pk).update(revoked_at=moment, revocation_reason=reason)
         audit_record(
             actor,
             "certificate.revoke",

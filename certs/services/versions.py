@@ -158,8 +158,12 @@ def version_make_current(certificate: Certificate, version: CertificateVersion) 
 
 
 def certificate_lock(certificate: Certificate) -> Certificate:
-    """The row as it is now, with version and key; nobody else changes it before the caller's transaction ends."""
-    return Certificate.objects.select_for_update(of=("self",)).select_related("current__key").get(pk=certificate.pk)
+    """The row as it is now, with version and key; nobody else changes it before the caller's transaction ends.
+
+    Rows that point at it may still be written: whoever holds the settings and writes one must not wait for it.
+    """
+    rows = Certificate.objects.select_for_update(of=("self",), no_key=True)
+    return rows.select_related("current__key").get(pk=certificate.pk)
 
 
 def names_write(certificate: Certificate, names: Sequence[str]) -> None:
