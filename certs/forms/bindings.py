@@ -10,7 +10,7 @@ from certs.domain.errors import NameRefused
 from certs.domain.names import SERVER_NAME, name_parse
 from certs.forms.base import PortalForm
 from certs.models import Certificate, Listener
-from certs.selectors import OFFERED
+from certs.selectors import OFFERED, responders
 from certs.services.listeners import local_addresses
 
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -87,7 +87,8 @@ class BindingForm(PortalForm):
         if isinstance(field, forms.ModelChoiceField):
             field.queryset = certificates
             # The first by name are offered, any may be given: there may be a million.
-            named = certificates.exclude(current=None).order_by("name", "id").values_list("pk", "name")
+            offered = certificates.exclude(current=None).exclude(pk__in=responders())
+            named = offered.order_by("name", "id").values_list("pk", "name")
             first = list(named[: OFFERED + 1])
             field.choices = [("", field.empty_label), *first[:OFFERED]]
             if len(first) > OFFERED:

@@ -66,6 +66,7 @@ RESTLESS_COLUMNS = {
     "last_decision_text",
     "updated_at",
     "export_name",  # garbage may have switched the export on
+    "pki_addresses",  # the tick notes which is in use
 }
 
 

@@ -55,6 +55,7 @@ PATHS = (
     "/configuration/notifications/new/mail/",
     "/configuration/notifications/new/webhook/",
     "/activity/",
+    "/activity/many/",
     "/activity/alarms/",
     "/activity/changes/",
     "/help/",
@@ -199,6 +200,26 @@ def test_it_works_without_scripts(browser: Browser, place: Portal) -> None:
         alice.page.get_by_role("link", name="portal.test").click()
         alice.page.get_by_role("link", name="Check now").click()
         expect(alice.page.locator("body")).to_contain_text("serves it")
+
+
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.proof)], ids=["scripts", "no-scripts"])
+def test_many_certificates_are_ticked_looked_at_and_tagged(browser: Browser, place: Portal, scripts: bool) -> None:
+    with visitor(browser, "" if scripts else "plain-", java_script_enabled=scripts) as alice:
+        people.log_in(alice, place.http_url)
+        page, tag = alice.page, f"tagged-{scripts}".lower()
+        alice.go(f"{place.http_url}/certificates/?q=portal.test")
+        page.get_by_role("checkbox", name="Tick portal.test").check()
+        if scripts:
+            expect(page.locator("[data-ticked]")).to_have_text(" (1)")
+        page.get_by_role("button", name="Change tags").press("Enter")
+        page.fill("[name=add]", tag)
+        page.get_by_role("button", name="Show what would happen").click()
+        expect(page.locator("body")).to_contain_text("Its tags would be:")
+        alice.shot("many")
+        page.get_by_role("button", name="Change the tags of 1 certificate").click()
+        expect(page.locator("body")).to_contain_text("1 of 1: 1 done, 0 refused.")
+        alice.go(f"{place.http_url}/certificates/?tag={tag}")
+        expect(page.get_by_role("link", name="portal.test")).to_be_visible()
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])

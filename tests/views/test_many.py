@@ -222,6 +222,7 @@ def test_responders_are_in_no_list_but_the_one_that_asks_for_them(client: Client
     page = client.get(reverse("authority", args=[below.pk])).content.decode()
     assert reverse("certificate", args=[below.responder_id]) in page
     assert "<dt>Certificates</dt><dd>0 living" in page
+    assert "OCSP of" not in client.get(reverse("bindings")).content.decode()
     page = client.get(reverse("authorities")).content.decode()
     assert page.count('data-label="Living certificates">1<') == 1  # the intermediate
     assert page.count('data-label="Living certificates">0<') == 1

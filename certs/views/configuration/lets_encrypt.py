@@ -273,6 +273,7 @@ def _own_certificates(request: HttpRequest, managed: Certificate | None) -> list
     found = (
         selectors.certificates_visible_to(actor_of(request))
         .exclude(source=Certificate.Source.ACME)
+        .exclude(pk__in=selectors.responders())
         .filter(current__not_after__gt=clock.now(), current__key__isnull=False)
         .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
         .order_by("name", "id")[: selectors.OFFERED]
