@@ -43,7 +43,7 @@ def _passphrase(label: str, help_text: str) -> forms.CharField:
 
 
 class NamesForm(PortalForm):
-    """The subject by its parts, or as one line."""
+    """What a CA may refuse, and the field that it is said at."""
 
     error_fields: ClassVar[dict[str, str]] = {
         "subject": "subject",
@@ -54,9 +54,6 @@ class NamesForm(PortalForm):
         "passphrase-weak": "passphrase",
         "path-length": "path_length",
     }
-
-    def subject_text(self) -> str:
-        return str(self.cleaned_data.get("subject") or "").strip()
 
 
 class AuthorityForm(NamesForm):
@@ -264,7 +261,7 @@ class IssueForm(NamesForm):
             usages = tuple(dict.fromkeys((*(usages or profile.usages), "client")))
         return Wish(
             profile=given["profile"],
-            subject=self.subject_text(),
+            subject=given["subject"].strip(),
             hosts=_lines(given["hosts"]),
             days=given["days"] or 0,
             key_type=given["key_type"],
@@ -406,5 +403,5 @@ def _issuable() -> dict[str, Profile]:
 
 def _dn(**parts: str) -> str:
     """RFC 4514 of the parts that are there."""
-    escaped = {label: re.sub(r'([,+"\\<>;=])', r"\\\1", value.strip()) for label, value in parts.items()}
+    escaped = {label: re.sub(r'([,+"\\<>;=]|^#)', r"\\\1", value.strip()) for label, value in parts.items()}
     return ",".join(f"{label}={value}" for label, value in escaped.items() if value)

@@ -11,6 +11,7 @@ from certs.domain.errors import ConflictError, InputError, KeyRefused, NotAllowe
 from certs.domain.issuer import issuer_check, public_key_of
 from certs.domain.keys import Key, key_from_pem
 from certs.domain.pem import Chain, certificates_read, chain_order
+from certs.domain.profiles import Profile
 from certs.domain.roles import Right
 from certs.domain.wishes import Wish, wish_of
 from certs.models import Authority, Certificate, CertificateVersion, PrivateKey
@@ -26,13 +27,7 @@ from certs.services.certificate_properties import Properties
 from certs.services.certificates import certificate_take
 from certs.services.crls import authority_publish, crl_days_check
 from certs.services.events import audit_record
-from certs.services.issued import (
-    authority_issuer,
-    prepare,
-    profile_of,
-    register,
-    sign,
-)
+from certs.services.issued import Prepared, authority_issuer, prepare, profile_of, register, sign
 from certs.services.keys import key_import, key_new, key_open
 from certs.services.pki import pki_base_url_required
 from certs.services.profiles import profile_get, profiles_all
@@ -67,23 +62,13 @@ def authority_create(
     profile = profile_of(parent, wish)
     if not profile.is_ca:
         raise InputError(f"The profile “{profile.label}” makes no CA.", advice="Leave the profile open.")
-    issuer = authority_issuer(parent, parent_passphrase) if parent else None
-    row = key_new(wish.key_type)
-    key = key_open(row)
-    if passphrase:
-        key_row_lock(row, key, passphrase)
-    prepared = prepare(wish, profile, issuer or key, key=row, public_key=key.public_key())
-    if parent is not None:
-        register(parent, [prepared])
-    else:
-        row.save(force_insert=True)
-    certificate = sign(prepared, issuer.key if issuer else key)
+    prepared, chain = _signed_new(wish, profile, parent, passphrase, parent_passphrase)
     with transaction.atomic():
         made, _ = certificate_take(
-            Chain(certificate, tuple(chain_below(issuer)) if issuer else ()),
-            row,
+            chain,
+            prepared.key,
             actor=actor,
-            properties=properties or Properties(name=common_name_of(certificate.subject)),
+            properties=properties or Properties(name=common_name_of(chain.leaf.subject)),
             source=Certificate.Source.INTERNAL,
             auto_renew=parent is not None,
             authority=parent,
@@ -99,6 +84,24 @@ def authority_create(
         )
     authority_publish(authority, passphrase, actor=actor)
     return authority
+
+
+def _signed_new(
+    wish: Wish, profile: Profile, parent: Authority | None, passphrase: str, parent_passphrase: str
+) -> tuple[Prepared, Chain]:
+    """With a new key that is stored, locked where there is a passphrase."""
+    issuer = authority_issuer(parent, parent_passphrase) if parent else None
+    row = key_new(wish.key_type)
+    key = key_open(row)
+    if passphrase:
+        key_row_lock(row, key, passphrase)
+    prepared = prepare(wish, profile, issuer or key, key=row, public_key=key.public_key())
+    if parent is not None:
+        register(parent, [prepared])
+    else:
+        row.save(force_insert=True)
+    leaf = sign(prepared, issuer.key if issuer else key)
+    return prepared, Chain(leaf, tuple(chain_below(issuer)) if issuer else ())
 
 
 @needs(Right.AUTHORITY, of="properties")

@@ -29,7 +29,7 @@ def _address() -> None:
 
 def test_a_root_and_an_intermediate_are_made(client: Client) -> None:
     given = {
-        "common_name": "Our, Root",
+        "common_name": "#1, Root",
         "country": "de",
         "key_type": "ec-p256",
         "crl_days": 7,
@@ -38,14 +38,14 @@ def test_a_root_and_an_intermediate_are_made(client: Client) -> None:
     client.post(reverse("authority-new"), given)
     root = Authority.objects.get()
     assert root.certificate.current is not None
-    assert root.certificate.current.subject == "CN=Our\\, Root,C=DE"
+    assert root.certificate.current.subject == "CN=\\#1\\, Root,C=DE"
     client.post(
         reverse("authority-new"),
         {**given, "common_name": "Below", "parent": root.pk, "path_length": 0, "permitted": ""},
     )
     assert Authority.objects.get(certificate__authority=root).certificate.name == "Below"
     page = client.get(reverse("authorities")).content.decode()
-    assert "Our, Root" in page
+    assert "#1, Root" in page
     assert "signs by itself" in page
     page = client.get(reverse("authority", args=[root.pk])).content.decode()
     assert "dns:example.com" in page
