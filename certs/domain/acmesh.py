@@ -6,7 +6,6 @@ Its layout is that of its own documentation (github.com/acmesh-official/acme.sh/
 """
 
 import binascii
-import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,8 @@ from certs.domain.migration import (
     Left,
     Proof,
     Tree,
+    email_of,
+    json_read,
     key_type_ordered,
     left_of,
     lefts_sorted,
@@ -167,7 +168,9 @@ def _accounts(tree: Tree, directories: list[str], email: str) -> tuple[list[Foun
                 id=place,
                 directory_url=known.get(place, f"https://{place}"),
                 url=url if url.startswith("https://") else "",
-                email=(conf.get("CA_EMAIL") or _contact(tree.read(f"{folder}/account.json")) or email).lower(),
+                email=(
+                    conf.get("CA_EMAIL") or email_of(json_read(tree.read(f"{folder}/account.json"))) or email
+                ).lower(),
                 key=key,
             )
         )
@@ -178,16 +181,6 @@ def _account_id(directory_url: str) -> str:
     """HOST/PATH of a directory, as the folders below ca/ are called."""
     host, _, path = directory_url.partition("://")[2].partition("/")
     return f"{host.partition(':')[0]}/{path}".rstrip("/")
-
-
-def _contact(data: bytes | None) -> str:
-    try:
-        found = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        return ""
-    contacts = found.get("contact") if isinstance(found, dict) else None
-    mails = [str(each)[7:] for each in contacts or () if str(each).startswith("mailto:")]
-    return mails[0] if mails else ""
 
 
 def _ways(conf: Mapping[str, str]) -> list[str]:

@@ -5,7 +5,6 @@ Its layout is that of certbot's user guide ("Where are my certificates?") and of
 use, `accounts/HOST/PATH/ID/{private_key,regr,meta}.json`.
 """
 
-import json
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,8 @@ from certs.domain.migration import (
     Proof,
     Tree,
     days_of,
+    email_of,
+    json_read,
     key_type_ordered,
     left_of,
     lefts_sorted,
@@ -147,23 +148,20 @@ def _accounts(tree: Tree, servers: Mapping[str | None, str]) -> tuple[list[Found
 
 def _account(tree: Tree, folder: PurePosixPath, directory_url: str) -> FoundAccount:
     key = key_from_jwk(tree.read(f"{folder}/private_key.json") or b"")
-    registration = _json(tree.read(f"{folder}/regr.json"))
-    body = registration.get("body")
-    contacts = body.get("contact") if isinstance(body, dict) else None
-    mails = [str(each)[7:] for each in contacts or () if str(each).startswith("mailto:")]
+    registration = json_read(tree.read(f"{folder}/regr.json"))
     uri = registration.get("uri")
     return FoundAccount(
         id=folder.name,
         directory_url=directory_url,
         url=uri if isinstance(uri, str) and uri.startswith("https://") else "",
-        email=mails[0].lower() if mails else "",
+        email=email_of(registration.get("body")),
         key=key,
     )
 
 
 def key_from_jwk(data: bytes) -> Key:
     """A private JSON Web Key (RFC 7517, RFC 7518 §6.2 and §6.3) of RSA, P-256 or P-384. Raises KeyRefused."""
-    jwk = _json(data)
+    jwk = json_read(data)
     try:
         key = _rsa_of(jwk) if jwk.get("kty") == "RSA" else _ec_of(jwk)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
@@ -189,14 +187,6 @@ def _ec_of(jwk: Mapping[str, Any]) -> Key:
 
 def _number(text: str) -> int:
     return int.from_bytes(urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
-
-
-def _json(data: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # Lineages

@@ -3,10 +3,12 @@
 Whatever cannot be taken is a Left with its reason: a broken file never keeps the others from being taken.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -184,6 +186,21 @@ def days_of(text: str) -> int | None:
         return None
     hours = int(found[1]) * {"hour": 1, "day": 24, "week": 168, "month": 720, "year": 8760}[found[2]]
     return min(-(-hours // 24), 3650) or None
+
+
+def json_read(data: bytes | None) -> dict[str, Any]:
+    """An object; the empty one for anything else."""
+    try:
+        found = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def email_of(registration: object) -> str:
+    """Of an account object (RFC 8555 §7.1.2): its first address, in lower case; "" where it has none."""
+    contacts = registration.get("contact") if isinstance(registration, dict) else None
+    return next((str(each)[7:].lower() for each in contacts or () if str(each).startswith("mailto:")), "")
 
 
 def text_of(data: bytes) -> str:
