@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 # PYTHON=… names the interpreter for the virtual environment; without it the newest on PATH that will do is taken.
 export PYTHON
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-# Three workers suit two cores, since much of a test is waiting; a module stays on one, with what it has started.
+# Four workers suit two cores, since much of a test is waiting; a module stays on one, with what it has started.
 # ARGS go to the command behind the target, as in `make unit ARGS="-k renewal"`.
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # Where `install` puts things: PREFIX is where the code goes, DESTDIR stands for / in a package.
@@ -15,6 +15,8 @@ PREFIX ?= /opt/bindery
 PLACES = --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
 
 export PIP_ROOT_USER_ACTION := ignore
+# Images and build machines often forbid it; then every process here would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run install upgrade uninstall test coverage proof lint types unit e2e bench format counterparts check-container migrations migrate setup-link clean
