@@ -198,14 +198,16 @@ class Portal:
     def manage(
         self, *arguments: str, check: bool = True, timeout: float = 240, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A command of manage.py beside the running portal; with an environment of its own it is an interpreter, too,
-        since settings are read once."""
-        if environment is None:
+        """A command of manage.py; a fork beside the running portal, else an interpreter of its own.
+
+        So it is, too, with an environment of its own, as settings are read once.
+        """
+        if environment is None and self._process is not None and self._process.is_alive():
             done = self._inside().manage(arguments, timeout)
         else:
             done = subprocess.run(
                 [sys.executable, str(ROOT / "manage.py"), *arguments],
-                env={**self._environ(), **environment},
+                env={**self._environ(), **(environment or {})},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
