@@ -7,7 +7,7 @@ from typing import Any
 from certs.domain.errors import ConflictError, InputError
 
 OPERATIONS_LIMIT = 200
-COPY_LIMIT = 10_000  # values in what one operation copies: of itself into itself, a document would double each time
+COPY_LIMIT = 1_000  # values in what one operation copies: of itself into itself, a document would double each time
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

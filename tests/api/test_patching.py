@@ -1,5 +1,6 @@
 """Merge patches and JSON Patches: the examples of the RFCs, and what must hold of any."""
 
+import time
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certs.api.patching import json_patch, merge_patch
+from certs.api.patching import COPY_LIMIT, OPERATIONS_LIMIT, json_patch, merge_patch
 from certs.domain.errors import BinderyError, ConflictError, InputError
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
@@ -190,3 +191,14 @@ def test_a_patch_is_carried_out_whole_or_not_at_all(document: Any, operations: A
     else:
         assert json_patch(document, operations) == result  # the document was left alone
     assert document == before
+
+
+def test_a_patch_that_copies_a_lot_ends_in_good_time() -> None:
+    """Each operation within its limit, and as many of them as are carried out."""
+    begun = time.perf_counter()
+    large = [{"op": "add", "path": "/a", "value": dict.fromkeys(map(str, range(COPY_LIMIT - 1)), 0)}]
+    copies = [{"op": "copy", "from": "/a", "path": f"/{number}"} for number in range(OPERATIONS_LIMIT - 1)]
+    assert len(json_patch({}, large + copies)) == OPERATIONS_LIMIT
+    assert time.perf_counter() - begun < 3
+    with pytest.raises(InputError, match="copies more than"):
+        json_patch({"a": [0] * COPY_LIMIT}, [{"op": "copy", "from": "/a", "path": "/b"}])
