@@ -1,4 +1,5 @@
-"""The gate that every request passes which makes a CA do something: orders, revocations, changes of accounts.
+"""The gate that every request passes which makes a CA do something: orders, revocations, changes of accounts, and what
+our own CAs sign and revoke.
 
 Closed where this portal may be a copy of another (`services/identity.py`), and in a process of an older version than
 the one that changed the tables. What is closed waits as it is: no order is made, claimed, counted or ended, and no
@@ -23,13 +24,13 @@ def asking_held() -> str:
 def asking_require() -> None:
     """Before something is made that a CA is to be asked for. Raises NotAllowed."""
     if why := asking_held():
-        raise NotAllowed(f"{why} Nothing is ordered or changed at a CA.", advice=_advice(why), code=HELD)
+        raise NotAllowed(f"{why} Nothing is ordered, signed or changed at a CA.", advice=_advice(why), code=HELD)
 
 
 def asking_still() -> None:
     """Before a session with a CA is opened as an account. Raises AcmeRetry: an order under way waits."""
     if why := asking_held():
-        raise AcmeRetry(f"{why} Nothing is ordered or changed at a CA.", advice=_advice(why), code=HELD)
+        raise AcmeRetry(f"{why} Nothing is ordered, signed or changed at a CA.", advice=_advice(why), code=HELD)
 
 
 def _advice(why: str) -> str:

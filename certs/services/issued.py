@@ -21,6 +21,7 @@ from certs.domain.signing import certificate_build, certificate_sign, serial_new
 from certs.domain.wishes import Wish, wish_with_key
 from certs.models import Authority, Certificate, IssuedCertificate, PrivateKey
 from certs.services.access import Actor, needs, require
+from certs.services.asking import asking_require
 from certs.services.authority_keys import (
     authorities_above,
     authority_above,
@@ -234,7 +235,9 @@ def _issuer_for(authority: Authority, actor: Actor, passphrase: str) -> Issuer:
 
 
 def authority_issuer(authority: Authority, passphrase: str = "") -> Issuer:
-    """Ready to sign. Raises KeyRefused as `authority_key` does, NotAllowed where it signs no more."""
+    """Ready to sign. Raises KeyRefused as `authority_key` does, NotAllowed where it signs no more, or where the portal
+    is held as a copy: the register of the other one would not know of what is signed here."""
+    asking_require()
     return replace(_issuer_without_key(authority), key=authority_key(authority, passphrase))
 
 

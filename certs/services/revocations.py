@@ -40,6 +40,7 @@ from certs.models import (
 from certs.services.access import Actor, needs, require
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_client, account_session
+from certs.services.asking import asking_require
 from certs.services.crls import crl_refresh
 from certs.services.events import audit_record
 from certs.services.keys import key_open
@@ -167,6 +168,7 @@ def _issued_revoke(
     issued: IssuedCertificate, reason: str, *, actor: Actor, unsigned: set[Authority] | None = None
 ) -> None:
     reason_number(reason, OWN_REASONS)
+    asking_require()
     versions = issued_versions(issued)
     if reason in COMPROMISED:
         for key in {version.key.pk: version.key for version in versions if version.key is not None}.values():
@@ -182,6 +184,7 @@ def _issued_revoke(
 
 
 def _issued_release(issued: IssuedCertificate, *, actor: Actor) -> None:
+    asking_require()
     issued_release(issued, actor=actor)
     crl_refresh(issued.authority)
 

@@ -29,6 +29,7 @@ from certs.services.alarm_delivery import message_for
 from certs.services.alarms import alarm_raise
 from certs.services.asking import HELD, asking_held
 from certs.services.challenges import challenges_clean
+from certs.services.crls import crl_refresh
 from certs.services.first_start import CertificateWish, certificate_request
 from certs.services.identity import identity_hold, identity_settle, identity_take_over
 from certs.services.issuing import certificate_order, certificate_renew, order_ask, order_retry
@@ -38,10 +39,11 @@ from certs.services.order_leftovers import leftovers_give_up
 from certs.services.order_runner import orders_run
 from certs.services.orders import order_create, orders_claim, orders_requeue_lapsed
 from certs.services.rehearsals import rehearsal_ask
-from certs.services.revocations import version_revoke
+from certs.services.reissue import certificate_reissue
+from certs.services.revocations import serial_revoke, version_revoke
 from certs.services.sweeps import sweep_run
 from portal import clock
-from tests import stock
+from tests import own_ca, stock
 from tests.commands.running import run
 
 pytestmark = pytest.mark.django_db
@@ -192,6 +194,24 @@ def test_nothing_is_changed_at_a_ca(way: str, held: Certificate) -> None:
     assert refused.value.code == HELD
     assert "take_over" in str(refused.value)
     assert accounts_settle() == 0
+
+
+def test_our_own_cas_neither_sign_nor_revoke_where_another_register_would_not_know_of_it() -> None:
+    authority = own_ca.root()
+    row = own_ca.leaf(authority)
+    identity_settle()
+    identity_hold(actor="test")
+    for deed in (
+        lambda: own_ca.leaf(authority),
+        lambda: own_ca.below(authority),
+        lambda: certificate_reissue(row, actor="test"),
+        lambda: version_revoke(own_ca.version(row), "superseded", actor="test"),
+        lambda: serial_revoke(authority, own_ca.version(row).serial, "superseded", actor="test"),
+    ):
+        with pytest.raises(BinderyError) as refused:
+            deed()
+        assert refused.value.code == HELD
+    assert crl_refresh(authority)  # what was revoked goes on being told
 
 
 def test_what_the_other_portal_needs_is_left_at_its_ca_and_in_its_dns(due: Certificate) -> None:
