@@ -144,7 +144,10 @@ def _remarks(item: Item, info: CertInfo, now: datetime, missing: str) -> Iterato
         yield Remark("expired", f"It expired on {info.not_after:%Y-%m-%d}.")
     if info.not_before > now + timedelta(minutes=5):
         yield Remark("not-yet-valid", f"It is valid from {info.not_before:%Y-%m-%d %H:%M} UTC on, not yet.")
-    if missing:
+    if missing and item.chain and item.chain.intermediates:
+        why = "If that is the root, nothing is missing: servers do not send it."
+        yield Remark("incomplete", f"Its chain ends below “{missing}”, which is not known here. {why}")
+    elif missing:
         yield Remark("incomplete", f"The certificate of its issuer “{missing}” is not there.")
     weak = next((hash_ for each in _sent(item) if (hash_ := _weak_hash(each))), "")
     if weak:
