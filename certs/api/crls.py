@@ -29,6 +29,7 @@ class CrlDocument(serializers.Serializer[Any]):
     thisUpdate = serializers.DateTimeField(allow_null=True)
     nextUpdate = serializers.DateTimeField(allow_null=True)
     revoked = serializers.IntegerField(help_text="How many of its certificates are revoked.")
+    upToDate = serializers.BooleanField(help_text="It tells all that is known; else it waits for its signature.")
     trouble = serializers.CharField(help_text="Why the last attempt to sign it brought none.")
     url = serializers.CharField(help_text="Where it is for all; empty before that address is confirmed.")
     crl = serializers.CharField(allow_null=True, help_text="DER in base64; only of one list.")
@@ -44,6 +45,7 @@ def crl_document(row: Authority, *, whole: bool = False) -> dict[str, Any]:
         "thisUpdate": row.crl_this_update.isoformat() if row.crl_this_update else None,
         "nextUpdate": row.crl_next_update.isoformat() if row.crl_next_update else None,
         "revoked": getattr(row, "revoked", 0),
+        "upToDate": row.crl_changes == row.register_changes,
         "trouble": row.crl_trouble,
         "url": pki_urls(row).crl if pki_base_url() else "",
         "crl": base64.b64encode(bytes(row.crl_der or b"")).decode() if whole else None,

@@ -122,22 +122,56 @@ def _name(case: Any) -> str:
 
 
 PREPARE = """
-import re
+import base64, re
+from certs.domain.wishes import Wish
+from certs.models import Authority, Certificate
+from certs.services.bulk import bulk_ask
+from certs.services.issued import authority_issue
+from certs.services.revocations import version_revoke
+from certs.services.signing_requests import request_create
 from certs.services.tokens import token_create
 from tests import stock
 from tests.api.test_rights import OPERATIONS, WRITES, World
-stock.administrator()
+from tests.harness import pki
+
+person = stock.administrator()
 _, secret = token_create("fuzz", "admin", actor="test", can_export=True)
 world = World()
+root = Authority.objects.get(pk=world.ids["authority"])
+
+def issued(name):
+    return authority_issue(root, Wish(hosts=(name,), days=90), actor="test")
 
 def named(method, route):
     return f"{method} /api/{re.sub('<[a-z]+:([a-z]+)>', '{' + chr(92) + '1}', route)}"
 
-result = {
-    "secret": secret,
-    "paths": {named(method, route): world.path(route) for method, route in OPERATIONS},
-    "bodies": {named(*name.split(" ")): world.body(name) for name in WRITES},
+own, held, asked, free = issued("own.example"), issued("held.example"), request_create(
+    hosts=["asked.example"], actor="test"
+), stock.uploaded("free.example")
+version_revoke(held.current, "certificateHold", actor="test")
+pair, ca = pki.leaf(stock.CA, ["posted.example"]), pki.authority("Theirs")
+one = "/api/certificates/"
+paths = {named(method, route): world.path(route) for method, route in OPERATIONS}
+paths |= {
+    "DELETE /api/certificates/{id}": f"{one}{free.pk}",
+    "GET /api/certificates/{id}/csr": f"{one}{asked.pk}/csr",
+    "DELETE /api/certificates/{id}/csr": f"{one}{asked.pk}/csr",
+    "POST /api/certificates/{id}/csr": f"{one}{free.pk}/csr",
+    "POST /api/certificates/{id}/_renew": f"{one}{own.pk}/_renew",
+    "POST /api/certificates/{id}/_revoke": f"{one}{own.pk}/_revoke",
+    "POST /api/certificates/{id}/_release": f"{one}{held.pk}/_release",
+    "POST /api/certificates/{id}/versions/{version}/_revoke": f"{one}{own.pk}/versions/{own.current_id}/_revoke",
+    "POST /api/authorities/{id}/issued/{serial}/_release":
+        f"/api/authorities/{root.pk}/issued/{held.current.serial}/_release",
+    "GET /api/jobs/{id}": f"/api/jobs/{bulk_ask('tag', [own.pk], options={'add': ['x']}, actor=person).pk}",
 }
+bodies = {named(*name.split(" ")): world.body(name) for name in WRITES}
+bodies |= {
+    "POST /api/certificates": {"chain": pair.pem, "privateKey": pair.key_pem},
+    "POST /api/certificates/_import": {"files": [{"data": base64.b64encode(pair.pem.encode()).decode()}]},
+    "POST /api/authorities/_import": {"chain": ca.pem, "privateKey": ca.key_pem},
+}
+result = {"secret": secret, "paths": paths, "bodies": bodies}
 """
 
 
