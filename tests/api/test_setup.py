@@ -28,7 +28,7 @@ from certs.services.methods import method_solver
 from certs.services.portal_state import state_get
 from tests import stock
 from tests.api.conftest import Program, token
-from tests.harness import own_ca, pki
+from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
 SECRET = "correct horse battery staple"
@@ -86,9 +86,8 @@ def test_built_in_profiles_are_listed_with_the_own_ones_and_stay_as_they_are(pro
 
 def test_a_profile_that_is_used_stays(program: Program) -> None:
     ok(program.send("POST", "/api/profiles", {"id": "mine", "name": "Mine", "rules": {"usages": ["server"]}}), 201)
-    root = own_ca.root()
-    issue = {"issuer": str(root.pk), "hosts": ["a.example"], "profile": "mine"}
-    ok(program.send("POST", "/api/certificates/_create", issue), 201)
+    stock.uploaded("a.example")
+    Certificate.objects.update(wish={"profile": "mine"})  # as issued by it
     assert "1 certificates" in refused(program.send("DELETE", "/api/profiles/mine"), 409)["detail"]
 
 
