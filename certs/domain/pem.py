@@ -1,14 +1,17 @@
 """Certificates as people hand them over: PEM bundles in any order, and the chain in the order of TLS."""
 
 import re
+import warnings
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from certs.domain.certinfo import certificate_info, is_issued_by
@@ -63,6 +66,18 @@ def certificates_read(data: bytes) -> list[x509.Certificate]:
             advice="Give just the certificate and its intermediates, not a whole trust store.",
         )
     return list(dict.fromkeys(_read(body, number) for number, body in enumerate(blocks, start=1)))
+
+
+def roots_of(text: str) -> tuple[x509.Certificate, ...]:
+    """The certificates of a trust store in PEM form. One that the library does not read is left out: programs that ask
+    OpenSSL trust it all the same."""
+    found = []
+    # Some roots in use have the serial number 0, at which the library frowns.
+    with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+        for block in _BLOCK.finditer(text.encode()):
+            with suppress(ValueError):
+                found.append(x509.load_pem_x509_certificate(block[0]))
+    return tuple(found)
 
 
 def chain_order(certificates: Sequence[x509.Certificate], public_key: PublicKeyTypes | None = None) -> Chain:

@@ -1,8 +1,6 @@
 """Completing a chain: from our own authorities, and from where a certificate says that its issuer is (AIA)."""
 
-import re
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +15,7 @@ from certs.domain.bundle_items import GivenFile, Item, ItemKind, Remark
 from certs.domain.bundle_order import by_subject, item_judge
 from certs.domain.certinfo import is_issued_by, issuer_urls
 from certs.domain.errors import BinderyError
-from certs.domain.pem import Chain, certificate_from_der, certificates_read
+from certs.domain.pem import Chain, certificate_from_der, certificates_read, roots_of
 from certs.domain.roles import Right
 from certs.models import Authority
 from certs.services.access import Actor, needs
@@ -32,7 +30,6 @@ DEPTH = 4  # issuers of one chain
 SECONDS, ALL_SECONDS = 5.0, 15.0  # of one answer, and of all for one upload
 BYTES = 64 * 1024
 _URLS = 2  # of one certificate
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 @needs(Right.SETTING)
@@ -52,15 +49,7 @@ def roots_known() -> tuple[x509.Certificate, ...]:
     return _roots(roots_pem())
 
 
-@lru_cache(maxsize=2)
-def _roots(text: str) -> tuple[x509.Certificate, ...]:
-    found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some old roots have the serial number 0
-        for block in _BLOCK.findall(text):
-            with suppress(ValueError):  # one that the library does not read is trusted by OpenSSL all the same
-                found.append(x509.load_pem_x509_certificate(block.encode()))
-    return tuple(found)
+_roots = lru_cache(maxsize=2)(roots_of)
 
 
 @dataclass

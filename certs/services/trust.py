@@ -1,18 +1,17 @@
 """What answers HTTPS for a host, and whether browsers would trust it."""
 
 import logging
-import warnings
 from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
 from certs.domain.certinfo import covers
 from certs.domain.hsts import Answering
 from certs.domain.names import is_address
+from certs.domain.pem import roots_of
 from certs.models import Binding, CertificateVersion
 from certs.transports.roots import system_file
 from portal import clock
@@ -98,20 +97,9 @@ def public_roots(subject: x509.Name) -> list[x509.Certificate]:
 @lru_cache(maxsize=2)
 def _store(file: str, changed_at: float) -> Store:
     """Raises ValueError where there is no root at all."""
-    return Store(_roots(file, changed_at))
+    return Store(list(_roots(file, changed_at)))
 
 
 @lru_cache(maxsize=2)
-def _roots(file: str, _changed_at: float) -> list[x509.Certificate]:
-    """One root that the library cannot read must not take the others with it."""
-    roots: list[x509.Certificate] = []
-    for block in Path(file).read_text(errors="replace").split("-----BEGIN CERTIFICATE-----")[1:]:
-        body = block.split("-----END CERTIFICATE-----")[0]
-        pem = f"-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n"
-        try:
-            # Some roots in use have the serial number 0, at which the library frowns.
-            with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
-                roots.append(x509.load_pem_x509_certificate(pem.encode()))
-        except ValueError:
-            log.debug("a root cannot be read", extra={"file": file})
-    return roots
+def _roots(file: str, _changed_at: float) -> tuple[x509.Certificate, ...]:
+    return roots_of(Path(file).read_text(errors="replace"))

@@ -92,6 +92,18 @@ class DnsSolver(Solver):
     def record_remove(self, zone: str, name: str, value: str, data: Mapping[str, Any]) -> None:
         """Take exactly this value away. `data` is what `record_add` returned, or empty; gone already is no error."""
 
+    def zone_chosen(self, found: str, name: str) -> str:
+        """The zone that is set for the method (`options.zone`), else the one found. Raises InputError (code "dns-zone")
+        for a name outside of it."""
+        wanted = str(self.options.zone).strip().rstrip(".").lower()
+        if wanted and name != wanted and not name.endswith(f".{wanted}"):
+            raise InputError(
+                f"The record {name} is outside the zone {wanted} that is set for this method.",
+                advice="Leave the zone of the method empty, or use another method for this name.",
+                code="dns-zone",
+            )
+        return wanted or found
+
     def present(self, task: Task) -> dict[str, Any]:
         record = self.record(task)
         try:

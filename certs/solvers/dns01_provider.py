@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, quote_plus
 
-from certs.domain.errors import BinderyError, InputError, Unavailable
+from certs.domain.errors import BinderyError, Unavailable
 from certs.domain.options import option, options_of, options_split
 from certs.solvers.base import Site
 from certs.solvers.dns import DnsSolver, challenge_option, ttl_option
@@ -78,22 +78,12 @@ class Dns01Provider(DnsSolver):
         self._secrets = [str(value) for value in options_split(options)[1].values()]
 
     def record_add(self, zone: str, name: str, value: str, ttl: int) -> dict[str, Any]:
-        zone = self._zone(zone, name)
+        zone = self.zone_chosen(zone, name)
         self._call("add", zone, name, value)
         return {"zone": zone}
 
     def record_remove(self, zone: str, name: str, value: str, data: Mapping[str, Any]) -> None:
-        self._call("remove", str(data.get("zone") or self._zone(zone, name)), name, value)
-
-    def _zone(self, found: str, name: str) -> str:
-        wanted = str(self.options.zone).strip().rstrip(".").lower()
-        if wanted and name != wanted and not name.endswith(f".{wanted}"):
-            raise InputError(
-                f"The record {name} is outside the zone {wanted} that is set for this method.",
-                advice="Leave the zone of the method empty, or use another method for this name.",
-                code="dns-zone",
-            )
-        return wanted or found
+        self._call("remove", str(data.get("zone") or self.zone_chosen(zone, name)), name, value)
 
     def _call(self, action: str, zone: str, name: str, value: str) -> None:
         """Raises ProviderRefused, Unavailable."""

@@ -63,27 +63,17 @@ class Dns01Rfc2136(DnsSolver):
         self._server = _server(options)
 
     def record_add(self, zone: str, name: str, value: str, ttl: int) -> dict[str, Any]:
-        zone = self._zone(zone, name)
+        zone = self.zone_chosen(zone, name)
         update = dns.update.UpdateMessage(zone)
         update.add(dns.name.from_text(name), ttl, _txt(value))
         self._send(update, zone)
         return {"zone": zone}
 
     def record_remove(self, zone: str, name: str, value: str, data: Mapping[str, Any]) -> None:
-        zone = str(data.get("zone") or self._zone(zone, name))
+        zone = str(data.get("zone") or self.zone_chosen(zone, name))
         update = dns.update.UpdateMessage(zone)
         update.delete(dns.name.from_text(name), _txt(value))  # this value only (RFC 2136 §2.5.4)
         self._send(update, zone)
-
-    def _zone(self, found: str, name: str) -> str:
-        wanted = str(self.options.zone).strip().rstrip(".").lower()
-        if wanted and name != wanted and not name.endswith(f".{wanted}"):
-            raise InputError(
-                f"The record {name} is outside the zone {wanted} that is set for this method.",
-                advice="Leave the zone of the method empty, or use another method for this name.",
-                code="dns-zone",
-            )
-        return wanted or found
 
     def _send(self, update: dns.update.UpdateMessage, zone: str) -> None:
         """Raises UpdateRefused, Unavailable. No message holds the secret or the record's value."""
