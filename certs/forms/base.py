@@ -18,11 +18,27 @@ class SecretTextarea(forms.Textarea):
         return None
 
 
+def _bounds_say(field: forms.Field) -> None:
+    """One sentence that names both bounds, in place of Django's several; a field's own sentences stay."""
+    said = field.error_messages
+    if type(field) is forms.IntegerField and field.min_value is not None and field.max_value is not None:
+        for code in ("min_value", "max_value", "invalid"):
+            if said.get(code) in (None, field.default_error_messages["invalid"]):
+                said[code] = f"Type a whole number from {field.min_value} to {field.max_value}."
+    elif isinstance(field, forms.CharField) and field.max_length is not None:
+        said.setdefault("max_length", f"It is too long: at most {field.max_length} characters fit.")
+
+
 class PortalForm(forms.Form):
     """`error_fields` says which field a refusal belongs to, by the error's code; others stand above the form."""
 
     error_fields: ClassVar[dict[str, str]] = {}
     kept_files: ClassVar[frozenset[str]] = frozenset()  # fields of files whose content comes back in another field
+
+    def full_clean(self) -> None:
+        for field in self.fields.values():
+            _bounds_say(field)
+        super().full_clean()
 
     def attempt(self, action: Callable[[], T]) -> T | None:
         """What `action` returns, or None with the form's errors filled when a service refused it.

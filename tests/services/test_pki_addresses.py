@@ -118,6 +118,11 @@ def test_the_page_tells_what_was_seen_and_asks_nothing(
     assert len(world.asked) == asked
     client.post(reverse("pki-check"))
     assert f"1 certificate in force may hold the earlier address {own_ca.BASE}." in client.get(page).content.decode()
+    overview = reverse("configuration")
+    assert f"{own_ca.BASE} does not lead here any more" in client.get(overview).content.decode()
+    world.good.clear()
+    client.post(reverse("pki-check"))
+    assert f"{NEW} does not lead here" in client.get(overview).content.decode()
 
 
 def test_the_doctor_tells_of_earlier_addresses(

@@ -7,7 +7,7 @@ from django import forms
 from django.http import QueryDict
 from django.template import Context, Template
 
-from certs.forms.base import ConfirmForm, SecretTextarea
+from certs.forms.base import ConfirmForm, PortalForm, SecretTextarea
 from certs.templatetags import bindery
 from portal import clock
 
@@ -85,3 +85,17 @@ def test_a_typed_confirmation_is_exact() -> None:
     form = ConfirmForm(QueryDict("typed=www"), expected="www.example.com")
     assert not form.is_valid()
     assert "Type www.example.com exactly." in str(form.errors)
+
+
+class _Bounded(PortalForm):
+    days = forms.IntegerField(min_value=1, max_value=9)
+    own = forms.IntegerField(min_value=1, max_value=9, error_messages={"max_value": "Fewer."})
+    code = forms.CharField(max_length=2)
+
+
+@pytest.mark.parametrize("days", ["0", "10", "x", "1.5", "9" * 40])
+def test_a_bound_is_said_with_both_ends(days: str) -> None:
+    errors = _Bounded({"days": days, "own": "10", "code": "abc"}).errors
+    assert errors["days"] == ["Type a whole number from 1 to 9."]
+    assert errors["own"] == ["Fewer."]
+    assert errors["code"] == ["It is too long: at most 2 characters fit."]

@@ -77,8 +77,12 @@ def _page(request: HttpRequest, form: PkiAddressForm, *, typed: str = "") -> Htt
 
 
 def pki_shown() -> Shown:
-    """Of the list of pages: without asking the address."""
+    """Of the list of pages: what the last look at it told."""
     url = pki_base_url()
-    if url:
-        return Shown("ok", url)
-    return Shown("unknown", "to be confirmed before the first CA")
+    if not url:
+        return Shown("unknown", "to be confirmed before the first CA")
+    address = addresses_noted(url)[-1]
+    if not address.ok:
+        return Shown("danger", f"{url} does not lead here") if address.ok is False else Shown("unknown", url)
+    lost = [each.address.url for each in addresses_earlier(url) if each.address.ok is False]
+    return Shown("warning", f"{lost[0]} does not lead here any more") if lost else Shown("ok", url)
