@@ -62,6 +62,19 @@ class Browser:
         return str(certificate), str(key)
 
 
+class Program(Browser):
+    """One with an API token."""
+
+    def __init__(self, portal: Portal, folder: Path, secret: str) -> None:
+        super().__init__(portal, folder)
+        self.headers = {"Authorization": f"Bearer {secret}"}
+
+    def require(self, *, shows: pki.Pair | None) -> requests.Response:
+        url = f"{self.portal.https_url}/api/client-auth"
+        with self._session(shows) as session:
+            return session.patch(url, json={"mode": "required"}, headers=self.headers)
+
+
 @pytest.fixture(scope="module")
 def portal() -> Iterator[Portal]:
     with Portal() as running:
@@ -138,8 +151,11 @@ def test_from_off_to_required_and_back(portal: Portal, mine: pki.Pair, tmp_path:
     by_certificate.cookies = dict(kept)
     assert by_certificate.ask(TRUST, shows=mine).status_code == 302  # that log-out was for good
 
-    # Required: on trial, and nobody keeps it.
-    assert alice.post(f"{TRUST}clients/", {"mode": "required"}, shows=mine).status_code == 302
+    # Required, by a program that gets in itself: on trial, and nobody keeps it.
+    make = "from certs.services.tokens import token_create\nresult = token_create('ci', 'admin', actor='test')[1]"
+    program = Program(portal, tmp_path, portal.run(make))
+    assert program.require(shows=None).json()["code"] == "arrival"
+    assert program.require(shows=mine).json()["returnsTo"] == "want"
     wait_for_all(portal)
     assert not _gets_in(portal)
     curl = [
