@@ -26,9 +26,9 @@ def test_every_operation_answers_as_its_document_says(api_fuzz: ModuleType) -> N
     with Portal(environment=api_fuzz.ENVIRONMENT) as portal:
         found = api_fuzz.fuzz(portal)
         found.run_quickly()
-        assert len(list(found.operations())) > 60
-        assert found.asked >= 60
-        assert {200, 400} <= found.statuses.keys()
+        assert len(list(found.operations())) > 110
+        assert found.asked > len(list(found.operations()))
+        assert len(found.done) >= 100, sorted(found.statuses.items())
 
 
 @pytest.mark.proof
@@ -37,7 +37,7 @@ def test_many_thousand_requests_find_no_failure(api_fuzz: ModuleType) -> None:
         found = api_fuzz.fuzz(portal)
         found.run(examples=40, seed=1)
         print(f"\nschemathesis: {found.asked} requests, answers {dict(sorted(found.statuses.items()))}")
-        assert found.asked > 4000
+        assert found.asked > 8000
 
 
 @pytest.mark.proof
