@@ -31,8 +31,8 @@ PUBLIC = """account_login account_logout account_inactive account_reset_password
 OWN = "account_change_password account_set_password home go help"
 PAGES = {
     "read": """configuration certificates certificates-many certificate certificate-served certificates-deleted
-        trust-store tokens token-revoke authorities authority profiles ca-accounts ca-account methods method method-tested
-        activity alarms changes jobs-many job job-steps job-records""",
+        trust-store tokens token-revoke authorities authority profiles ca-accounts ca-account methods method
+        method-tested activity alarms changes jobs-many job job-steps job-records""",
     "read of the portal": """lets-encrypt lets-encrypt-watch bindings bindings-watch https renewal
         on-demand export public-keys front front-look notifications trust pki-address""",
     "read of a certificate": "certificate-export certificate-snippets certificate-compare",
