@@ -25,7 +25,7 @@ from certs.services.access import Actor, needs
 from certs.services.certificate_properties import certificate_summary, certificate_tags
 from certs.services.events import audit_record
 from certs.services.portal_state import state_lock
-from certs.services.versions import certificate_lock, names_write
+from certs.services.versions import certificate_lock, names_write, refuse_taken_again
 from portal import clock
 
 KEPT = timedelta(days=30)  # how long a deleted one can be restored; then `prune` removes it
@@ -99,7 +99,7 @@ def certificate_restore(certificate: Certificate, *, actor: Actor) -> None:
         row = certificate_lock(certificate)
         if row.deleted_at is None:
             raise InputError(f"{row.name} is not deleted.")
-        _refuse_taken_again(row)
+        refuse_taken_again(row, row.organization_id)
         taken = Certificate.objects.filter(deleted_at=None, export_name=row.export_name).exclude(export_name="")
         changes = {"deleted_at": None, "next_check_at": clock.now(), **({"export_name": ""} if taken.exists() else {})}
         Certificate.objects.filter(pk=row.pk).update(**changes)
@@ -123,19 +123,3 @@ def _removed(pk: UUID, gone: Q) -> bool:
             return row is not None and bool(row.delete())
     except ProtectedError:
         return False
-
-
-def _refuse_taken_again(row: Certificate) -> None:
-    if row.current is None:
-        return
-    again = CertificateVersion.objects.filter(
-        fingerprint_sha256=row.current.fingerprint_sha256,
-        certificate__deleted_at=None,
-        certificate__organization=row.organization_id,
-    ).first()
-    if again is not None:
-        raise ConflictError(
-            f"{again.certificate.name} ({again.certificate_id}) is the same certificate, taken in again since.",
-            advice="Use that one, or delete it first.",
-            code="known",
-        )

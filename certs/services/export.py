@@ -2,7 +2,7 @@
 
 Every node writes what the database holds. A private key leaves the database here, so to switch it on is an audited
 action with a permission of its own. Switching off leaves the files: servers may be reading them. What is deleted in the
-portal goes from the disk too; what the database does not know is never touched.
+portal goes from the disk too, and the key of a CA never comes there; what the database does not know is never touched.
 """
 
 import errno
@@ -26,7 +26,7 @@ from certs.domain.exporting import GENERATION, directory_name, generation_name, 
 from certs.domain.keys import key_from_pem, key_to_pem
 from certs.domain.pem import certificates_read, pair_check
 from certs.domain.roles import Right
-from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, PortalState
+from certs.models import AuditEvent, Authority, Certificate, CertificateVersion, NodeExport, PortalState
 from certs.services.access import PORTAL, Actor, needs, require_export
 from certs.services.events import audit_record
 from certs.services.identity import identity_held
@@ -180,7 +180,7 @@ def export_troubles() -> list[NodeExport]:
 
 
 def _write(shelf: Shelf, state: PortalState, result: ExportResult) -> None:
-    found = Certificate.objects.filter(deleted_at=None, current__key__isnull=False)
+    found = _for_servers().filter(current__key__isnull=False)
     for certificate in found.select_related("current__key").order_by("created_at"):
         version = certificate.current
         if version is None or version.key is None or certificate.pk == state.placeholder_id:
@@ -198,9 +198,15 @@ def _write(shelf: Shelf, state: PortalState, result: ExportResult) -> None:
             result.troubles.append(f"{name}: {_refused(error, state)}")
         except BinderyError as error:
             result.troubles.append(f"{name}: {error}")
-    deleted = Certificate.objects.exclude(deleted_at=None).exclude(export_name="")
-    taken = Certificate.objects.filter(deleted_at=None).exclude(export_name="").values("export_name")
-    _remove(shelf, deleted.exclude(export_name__in=taken), result, state)
+    named = Certificate.objects.exclude(export_name="")
+    taken = _for_servers().exclude(export_name="").values("export_name")
+    _remove(shelf, named.exclude(pk__in=_for_servers().values("pk")).exclude(export_name__in=taken), result, state)
+
+
+def _for_servers() -> QuerySet[Certificate]:
+    """Not the CAs and what answers OCSP for them: keys that sign for others stay in the database."""
+    responders = Authority.objects.exclude(responder=None).values("responder")
+    return Certificate.objects.filter(deleted_at=None).exclude(current__is_ca=True).exclude(pk__in=responders)
 
 
 def _remove(shelf: Shelf, rows: QuerySet[Certificate], result: ExportResult, state: PortalState | None = None) -> None:

@@ -15,6 +15,8 @@ from certs.models import (
 )
 from certs.services.access import Actor, needs, require
 from certs.services.events import audit_record
+from certs.services.portal_state import state_lock
+from certs.services.versions import certificate_lock, refuse_taken_again
 from portal import clock
 
 LONGEST_NAME = 200
@@ -76,7 +78,9 @@ def certificate_move(
         require(actor, Right.AUTHORITY, Place(organization.pk))
     _account_check(certificate, organization, account)
     with transaction.atomic():
-        row = Certificate.objects.select_for_update().select_related("organization").get(pk=certificate.pk)
+        state_lock()
+        row = certificate_lock(certificate)
+        refuse_taken_again(row, organization.pk)
         if Order.objects.filter(certificate=row, finished_at=None).exists():
             raise ConflictError(f"An order for {row.name} is under way.", advice="Wait for it, or cancel it first.")
         before = {"organization": row.organization.name, "account": str(row.account or "")}

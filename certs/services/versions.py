@@ -8,7 +8,7 @@ from cryptography import x509
 from django.db import transaction
 
 from certs.domain.certinfo import CertInfo, certificate_info, covers
-from certs.domain.errors import CertificateRefused
+from certs.domain.errors import CertificateRefused, ConflictError
 from certs.domain.keys import key_kind, spki_sha256
 from certs.domain.names import name_reversed
 from certs.domain.pem import certificate_pem
@@ -66,6 +66,23 @@ def version_known(leaf: x509.Certificate, *, organization: UUID | None) -> Certi
     rows = CertificateVersion.objects.filter(fingerprint_sha256=fingerprint, certificate__deleted_at=None)
     rows = rows if organization is None else rows.filter(certificate__organization=organization)
     return rows.select_related("certificate").first()
+
+
+def refuse_taken_again(certificate: Certificate, organization: UUID) -> None:
+    """Before it comes back, or comes from elsewhere: what is recognised is there once. Raises ConflictError."""
+    if certificate.current is None:
+        return
+    again = CertificateVersion.objects.filter(
+        fingerprint_sha256=certificate.current.fingerprint_sha256,
+        certificate__deleted_at=None,
+        certificate__organization=organization,
+    ).first()
+    if again is not None:
+        raise ConflictError(
+            f"{again.certificate.name} ({again.certificate_id}) is the same certificate, taken in again since.",
+            advice="Use that one, or delete it first.",
+            code="known",
+        )
 
 
 def version_row(

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from certs.domain.errors import BinderyError, ConflictError, InputError, NotAllowed
 from certs.domain.keys import key_from_pem
 from certs.domain.pem import certificates_read, pair_check
+from certs.domain.wishes import Wish
 from certs.models import AuditEvent, Certificate, CertificateVersion, NodeExport, RoleGrant, User
 from certs.services import export
 from certs.services.certificates import certificate_import
@@ -30,7 +31,7 @@ from certs.services.nodes import node_name
 from certs.services.portal_state import state_get, state_update
 from certs.services.serving import placeholder_ensure
 from certs.transports.generations import Files
-from tests.harness import pki
+from tests.harness import own_ca, pki
 
 pytestmark = pytest.mark.django_db
 FILES = {"cert.pem", "chain.pem", "fullchain.pem", "privkey.pem"}
@@ -52,6 +53,24 @@ def upload(*names: str, into: Certificate | None = None) -> Certificate:
     pair = pki.leaf(issuing, list(names))
     chain = (pair.pem + issuing.pem).encode()
     return certificate_import(chain=chain, key=pair.key_pem.encode(), actor="test", into=into)
+
+
+def test_the_key_of_a_ca_stays_in_the_database(place: Path) -> None:
+    """Nor that of its OCSP responder; and what an earlier version has written goes from the disk."""
+    online, offline = own_ca.root(), own_ca.root(Wish(subject="CN=Offline", days=3650), passphrase=own_ca.PASSPHRASE)
+    mine = pki.authority("Uploaded CA")
+    certificate_import(chain=mine.pem.encode(), key=mine.key_pem.encode(), actor="test")
+    upload("www.example.com")
+    switch_on()
+    for name, row in (("old", online), ("older", offline)):
+        (place / name / "20260101000000-56f1fb6acb92").mkdir(parents=True)
+        (place / name / "20260101000000-56f1fb6acb92" / "privkey.pem").write_text("a key")
+        Certificate.objects.filter(pk=row.certificate_id).update(export_name=name)
+    result = export_run()
+    assert result is not None
+    assert (result.written, result.troubles) == (["www.example.com"], [])
+    assert sorted(result.removed) == ["old", "older"]
+    assert {path.name for path in place.iterdir() if path.is_dir()} == {"www.example.com"}
 
 
 def test_every_certificate_with_its_key_is_written(place: Path) -> None:

@@ -29,7 +29,7 @@ from certs.services.deletion import certificate_delete, certificate_restore
 from certs.services.issued import Item, Outcome, authority_issue, authority_issue_many
 from certs.services.jwks import jwks_document
 from certs.services.keys import key_import, key_open
-from certs.services.organizations import organization_create
+from certs.services.organizations import certificate_move, organization_create
 from certs.services.prune import prune_run
 from certs.services.signing_requests import request_answer, request_create, request_renew
 from certs.services.tokens import token_create, token_revoke
@@ -108,6 +108,17 @@ class TestDeleting:
         monkeypatch.setattr(deletion, "_removed", late)
         assert prune_run().certificates == 0
         assert fits(certificate)
+
+    def test_what_is_there_already_is_not_moved_beside_itself(self) -> None:
+        pair, other = pki.leaf(stock.CA, ["a.example"]), organization_create("Another", actor="test")
+        here = stock.uploaded(pair=pair)
+        key = key_import(pair.key)  # type: ignore[arg-type]
+        there, _ = certificate_take(
+            Chain(pair.certificate), key, actor="test", properties=Properties(organization=other)
+        )
+        with pytest.raises(ConflictError, match="the same certificate"):
+            certificate_move(here, other, actor="test")
+        assert again(here).organization_id != again(there).organization_id
 
     def test_what_is_gone_cannot_be_restored(self) -> None:
         certificate = stock.uploaded("a.example")
