@@ -1,17 +1,15 @@
 """What every page of the admin shares: superusers look, nobody edits."""
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from certs import selectors
-from certs.services.search import COUNT_LIMIT
 from certs.templatetags.bindery import when
+from certs.views.paging import Pages
 from portal import clock
 
 if TYPE_CHECKING:  # generic in the stubs only
@@ -19,16 +17,6 @@ if TYPE_CHECKING:  # generic in the stubs only
     TabularInline = admin.TabularInline[Any, Any]
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
-
-
-class Pages(Paginator):  # type: ignore[type-arg]  # the stubs' class takes no arguments at run time
-    """Counts no further than the search does, and ends there: nobody leafs through a million rows."""
-
-    object_list: QuerySet[Any]
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.order_by()[:COUNT_LIMIT].count()
 
 
 class LookOnly(ModelAdmin):

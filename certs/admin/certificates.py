@@ -19,8 +19,9 @@ from certs.domain.names import name_display
 from certs.domain.renewal import Code
 from certs.services.account_changes import account_register_now, account_rollover, account_trouble
 from certs.services.bindings import binding_set
+from certs.services.filters import SIZE_LIMIT
 from certs.services.queue import worker_alive
-from certs.services.search import certificate_condition, version_condition
+from certs.services.search import certificates_matching, version_condition
 from certs.services.sweeps import FAILED, SweepLine, sweep_run
 from certs.templatetags.bindery import expires_in
 from certs.views.access import actor_of
@@ -70,7 +71,7 @@ class CertificateAdmin(LookOnly):
     list_filter = ("source", CertificateExpiry, LastDecision, "auto_renew")
     sortable_by = ("name", "expiry", "next_look")  # by these there is an index
     search_fields = ("name",)
-    search_help_text = "A part of a name, or a whole fingerprint or serial number."
+    search_help_text = f"A part of a name, or a whole fingerprint or serial number; the first {SIZE_LIMIT} are shown."
     inlines = (VersionInline, OrderInline)
     actions = ("renew_now", "check_now", "bind")
     action_form = BindForm
@@ -88,7 +89,9 @@ class CertificateAdmin(LookOnly):
     ) -> tuple[QuerySet[models.Certificate], bool]:
         """As the pages search, by the same indexes."""
         word = search_term.strip()
-        return (queryset.filter(certificate_condition(word)) if word else queryset), False
+        if word:
+            queryset = queryset.filter(pk__in=certificates_matching(actor_of(request), word))
+        return queryset, False
 
     @admin.display(description="expiry", ordering="expires_at")
     def expiry(self, row: models.Certificate) -> str:
@@ -146,6 +149,7 @@ class CertificateVersionAdmin(LookOnly):
     list_display = ("certificate", "fingerprint_sha256", "issuer", "expiry", "is_test", "made", "key_kind")
     list_filter = (Expiry, "is_test", "self_signed")
     list_select_related = ("certificate", "key")
+    ordering = ("-not_after",)
     sortable_by = ("expiry",)
     search_fields = ("serial",)
     search_help_text = "A whole fingerprint or serial number; names are searched among the certificates."

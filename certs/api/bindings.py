@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -88,8 +88,8 @@ class BindingItem(Endpoint):
 
 
 def _visible(actor: Actor) -> QuerySet[Binding]:
-    rows = Binding.objects.select_related("certificate")
-    return rows.filter(certificate__in=selectors.certificates_visible_to(actor).values("pk"))
+    visible = selectors.certificates_visible_to(actor).filter(pk=OuterRef("certificate"))
+    return Binding.objects.select_related("certificate").filter(Exists(visible))
 
 
 def _name(text: str) -> str:

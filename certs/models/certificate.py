@@ -1,8 +1,10 @@
 import uuid
 from datetime import datetime, timedelta
 
+from cryptography import x509
 from django.db import models
 
+from certs.domain.pem import certificates_read
 from certs.models.account import AcmeAccount
 from certs.models.method import ChallengeMethod
 from certs.models.organization import Department, Organization, default_organization
@@ -84,6 +86,8 @@ class Certificate(models.Model):
             models.Index(fields=["created_at", "id"], name="certificate_by_creation"),
             models.Index(fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="certificate_gone"),
             models.Index(fields=["id"], condition=models.Q(exposed=True), name="certificate_exposed"),
+            models.Index(fields=["id"], condition=models.Q(on_demand=True), name="certificate_on_demand"),
+            models.Index(fields=["source"], name="certificate_by_source"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -148,6 +152,11 @@ class CertificateVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.fingerprint_sha256[:12]} until {self.not_after:%Y-%m-%d}"
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """Raises CertificateRefused where what is stored cannot be read."""
+        return certificates_read(self.leaf_pem.encode())[0]
 
     @property
     def fullchain_pem(self) -> str:

@@ -69,6 +69,7 @@ class Order(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(finished_at__isnull=True), name="order_due"),
             models.Index(fields=["version"], condition=Q(served=False), name="order_not_served"),
+            models.Index(fields=["created_at", "id"], name="order_by_creation"),
         ]
         constraints = [
             # At most one order under way per certificate: the net under the check in the service.

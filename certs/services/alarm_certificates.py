@@ -136,7 +136,7 @@ def _orders_stuck(moment: datetime) -> Iterable[Order]:
     by_hand = [kind for kind, solver in solver_kinds().items() if solver.by_hand]
     unmoved = ~Q(error_code="") | Q(challenge_kind__in=by_hand, state=states.ORDERED)
     orders = _told_of().filter(unmoved, finished_at=None, created_at__lte=moment - STUCK)
-    return orders.select_related("account").defer("csr_pem", "account__ca_bundle")
+    return orders.select_related("account").defer("csr_pem", "account__ca_bundle").order_by()
 
 
 def _orders_failed(certificates: list[UUID]) -> dict[UUID, Order]:

@@ -144,7 +144,7 @@ class Book:
     def gather(cls, before: Order | None = None) -> "Book":
         """With `before`, what comes before this order: older ones at its directory, and those that have been sent."""
         book = cls(defaultdict(Counter), {})
-        rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE])
+        rows = Order.objects.filter(finished_at=None, state__in=_BEFORE[Event.CERTIFICATE]).order_by()
         if before is not None:
             older = Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, pk__lt=before.pk)
             rows = rows.filter(older | ~Q(state__in=_BEFORE[Event.ORDER])).exclude(pk=before.pk)

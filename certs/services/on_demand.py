@@ -203,12 +203,13 @@ def _is_under_way(name: str) -> bool:
     """Ordered by somebody, or left to the schedule after a failure."""
     if certificates_wanted([name]).exists():
         return True
-    return any(name in names for names in Order.objects.filter(finished_at=None).values_list("names", flat=True))
+    opened = Order.objects.filter(finished_at=None).order_by()  # by the index of those, not of all by their age
+    return any(name in names for names in opened.values_list("names", flat=True))
 
 
 def _children_made(hosts: HostList) -> int:
     """Deleted ones count too: they were asked for."""
-    recent = Certificate.objects.filter(on_demand=True, created_at__gt=clock.now() - _HOUR)
+    recent = Certificate.objects.filter(on_demand=True, created_at__gt=clock.now() - _HOUR).order_by()
     return sum(not any(map(hosts.lists, names)) for names in recent.values_list("names", flat=True))
 
 

@@ -36,7 +36,7 @@ from certs.domain.errors import InputError
 from certs.domain.names import name_reversed
 from certs.models import Certificate, CertificateName, CertificateTag, CertificateVersion
 from certs.selectors import SOON, Viewer, certificates_visible_to, responders, visible
-from certs.services.filters import Filters, name_stored
+from certs.services.filters import SIZE_LIMIT, Filters, name_stored
 from certs.services.search_index import TRIGRAM_INDEX, substring_index
 from portal import clock
 
@@ -60,6 +60,11 @@ class Total:
 
     number: int
     is_exact: bool
+
+    @classmethod
+    def of(cls, rows: QuerySet[Any, Any]) -> "Total":
+        number = rows.order_by()[: COUNT_LIMIT + 1].count()
+        return cls(min(number, COUNT_LIMIT), number <= COUNT_LIMIT)
 
     def __str__(self) -> str:
         if self.is_exact:
@@ -113,14 +118,14 @@ def version_condition(text: str) -> Q:
     return Q(fingerprint_sha256=digits) | Q(serial=digits.lstrip("0"))
 
 
-def certificate_condition(text: str) -> Any:
-    """For a list of certificates that is made elsewhere (the Django admin's): those of such a version, else those with
-    the text in one of their names."""
-    versions = CertificateVersion.objects.filter(version_condition(text))
-    if keys := list(versions.order_by().values_list("certificate", flat=True)[:FEW]):
-        return Q(pk__in=keys)
-    named = _with_text(text)
-    return named.among if named.count <= COUNT_LIMIT else named.holds
+def certificates_matching(actor: Viewer, text: str) -> list[UUID]:
+    """For a list that is made elsewhere (the Django admin's): certificates of such a version, else with the text in one
+    of their names; no more than a page holds."""
+    versions = CertificateVersion.objects.filter(version_condition(text)).order_by()
+    found = list(versions.values_list("certificate", flat=True)[:SIZE_LIMIT])
+    return found or [
+        row.pk for row in certificates_search(actor, Filters(text=text, sort="name", size=SIZE_LIMIT)).rows
+    ]
 
 
 @dataclass(frozen=True)
@@ -219,8 +224,7 @@ class _Search:
             number = self._filtered.order_by()[: FEW + 1].count()
             return Total(min(number, FEW), is_exact=number <= FEW)
         if not self._conditions:
-            number = self._scope.count
-            return Total(min(number, COUNT_LIMIT), is_exact=number <= COUNT_LIMIT)
+            return Total.of(self._scope.ids)
         # All let many through: of a sample of one, those that meet the others too.
         first, *others = self._conditions
         some = Certificate.objects.filter(_is_among(first.ids.order_by()[:FEW])).filter(self._scope.holds)

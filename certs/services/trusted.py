@@ -5,13 +5,14 @@ import time
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Lower
 
 from certs.domain.client_auth import Mode
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.keys import spki_sha256
 from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
-from certs.models import Certificate, TrustedAuthority
+from certs.models import Certificate, CertificateVersion, TrustedAuthority
 from certs.services.access import PORTAL, Actor, may, needs, require
 from certs.services.events import audit_record
 from certs.services.portal_state import generation_bump, state_get
@@ -22,12 +23,14 @@ KEEP_SECONDS = 5.0  # a change on the page is followed by every process within t
 
 
 def trusted_list() -> QuerySet[TrustedAuthority]:
-    return TrustedAuthority.objects.select_related("certificate__current")
+    # Not by the bare name: SQLite would read all certificates in the order of its index.
+    return TrustedAuthority.objects.select_related("certificate__current").order_by(Lower("certificate__name"))
 
 
 def trusted_candidates() -> QuerySet[Certificate]:
     """CA certificates that are not trusted yet, the placeholder and the like left out."""
-    rows = Certificate.objects.filter(deleted_at=None, current__is_ca=True, trusted=None)
+    authorities = CertificateVersion.objects.filter(is_ca=True).order_by()  # an index of its own
+    rows = Certificate.objects.filter(deleted_at=None, current__in=authorities.values("pk"), trusted=None)
     return rows.select_related("current").order_by("name", "id")
 
 

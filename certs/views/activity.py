@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -23,6 +22,7 @@ from certs.services.trust import browser_warning
 from certs.views import many
 from certs.views.access import actor_of, may_use_last, right_required
 from certs.views.configuration.arriving import rebind_notice
+from certs.views.paging import Pages
 
 PAGE = 50
 
@@ -38,14 +38,14 @@ class Step:
 @require_safe
 def activity(request: HttpRequest) -> HttpResponse:
     found = selectors.orders_visible_to(actor_of(request))
-    return render(request, "activity/jobs.html", {"page": Paginator(found, PAGE).get_page(request.GET.get("page"))})
+    return render(request, "activity/jobs.html", {"page": Pages(found, PAGE).get_page(request.GET.get("page"))})
 
 
 @right_required(Right.READ)
 @require_safe
 def changes(request: HttpRequest) -> HttpResponse:
     found = selectors.audit_visible_to(actor_of(request))
-    return render(request, "activity/changes.html", {"page": Paginator(found, PAGE).get_page(request.GET.get("page"))})
+    return render(request, "activity/changes.html", {"page": Pages(found, PAGE).get_page(request.GET.get("page"))})
 
 
 @right_required(Right.READ)

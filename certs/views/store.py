@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -18,6 +17,7 @@ from certs.services.certificate_changes import certificate_update
 from certs.services.deletion import KEPT, certificate_restore
 from certs.services.version_history import version_compare
 from certs.views.access import actor_of, right_required
+from certs.views.paging import Pages
 from portal import clock
 
 PAGE = 50
@@ -57,7 +57,7 @@ def compare(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def deleted(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    page = Paginator(selectors.certificates_deleted_visible_to(actor), PAGE).get_page(request.GET.get("page"))
+    page = Pages(selectors.certificates_deleted_visible_to(actor), PAGE).get_page(request.GET.get("page"))
     rows = [(row, _days_left(row), may(actor, Right.CERTIFICATE_CHANGE, row)) for row in page]
     return render(request, "certificates/deleted.html", {"page": page, "rows": rows, "kept": KEPT.days})
 

@@ -55,8 +55,8 @@ def renewals(situation: Situation) -> Iterator[Line]:
             sentence = f"{each.name} expires on {each.current.not_after:%Y-%m-%d}, and nobody renews it by itself."
             mend = "Upload its successor, or order one from a CA under Certificates ➜ From a CA."
             yield note("renewals", sentence, mend)
-    held = Certificate.objects.filter(deleted_at=None, auto_renew=True, failures__gt=0)
-    for each in held[:_MOST]:
+    held = list(Certificate.objects.filter(deleted_at=None, auto_renew=True, failures__gt=0).order_by()[:_MOST])
+    for each in held:
         sentence = f"{each.name} could not be renewed {_times(each.failures)}."
         yield note("renewals", sentence, "Its page says why, and when it is tried again.")
     if not by_hand and not held:

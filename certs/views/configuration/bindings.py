@@ -163,7 +163,7 @@ def _page(
         "listener_form": listener_form or ListenerForm(listener=current),
         "binding_form": binding_form or BindingForm(initial=initial, certificates=choices),
         "bindings": list(bound.select_related("certificate__current").order_by("server_name")),
-        "bindable": set(bindable.filter(bindings__isnull=False).values_list("pk", flat=True)),
+        "bindable": set(bindable.filter(bindings__isnull=False).order_by().values_list("pk", flat=True)),
         "has_default": Binding.objects.filter(server_name="").exists(),
         "hsts": state_get().hsts,
         "last": Rebind.objects.filter(node=node_name(), finished_at__isnull=False).first(),

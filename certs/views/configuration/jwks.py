@@ -45,11 +45,12 @@ def jwks_shown(_state: PortalState) -> Shown:
 
 
 def _page(request: HttpRequest, form: OverlapForm) -> HttpResponse:
+    exposed = Certificate.objects.filter(exposed=True).order_by().values("pk")
     context = {
         "form": form,
         "state": state_get(),
         "url": f"{public_url()}/.well-known/jwks.json",
         "keys": json.loads(jwks_document())["keys"],
-        "rows": selectors.certificates_visible_to(actor_of(request)).filter(exposed=True).order_by("name")[:_SHOWN],
+        "rows": selectors.certificates_visible_to(actor_of(request)).filter(pk__in=exposed).order_by("name")[:_SHOWN],
     }
     return render(request, "configuration/jwks.html", context)

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from certs import selectors
 from certs.forms.on_demand import OnDemandForm
-from certs.models import PortalState
+from certs.models import Certificate, PortalState
 from certs.selectors import Shown
 from certs.services.on_demand import on_demand_change, on_demand_problem
 from certs.services.portal_state import state_get
@@ -47,7 +47,8 @@ def _count(names: int) -> str:
 
 def _page(request: HttpRequest, form: OnDemandForm) -> HttpResponse:
     state = state_get()
-    made = selectors.certificates_list(actor_of(request)).filter(on_demand=True)
+    on_demand = Certificate.objects.filter(on_demand=True).order_by().values("pk")
+    made = selectors.certificates_list(actor_of(request)).filter(pk__in=on_demand)
     context = {
         "form": form,
         "state": state,

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -17,6 +16,7 @@ from certs.services.portal_state import state_get
 from certs.services.queue import worker_alive
 from certs.services.renewal_settings import check_now, renewal_change, renewal_override, schedule_state
 from certs.views.access import actor_of, administrator_required, portal_required, right_required
+from certs.views.paging import Pages
 
 PAGE = 50
 
@@ -78,7 +78,7 @@ def _initial() -> dict[str, int]:
 
 def _page(request: HttpRequest, form: RenewalForm) -> HttpResponse:
     found = selectors.certificates_list(actor_of(request)).filter(source="acme")
-    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    page = Pages(found, PAGE).get_page(request.GET.get("page"))
     schedule = schedule_state()
     actor = actor_of(request)
     ours = Certificate.objects.filter(selectors.visible(actor, right=Right.CERTIFICATE_CHANGE))
