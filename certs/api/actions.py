@@ -16,6 +16,7 @@ from certs.api.documents import CertificateDocument, by_id, certificate_document
 from certs.api.fields import Flag, Strict, Text, Word, body_read
 from certs.api.jobs import JobDocument, job_answer, order_job
 from certs.api.listing import Given, listing
+from certs.api.options import OptionValues
 from certs.api.paging import BY_UUID
 from certs.api.problems import refuse
 from certs.api.schema import operation
@@ -41,7 +42,7 @@ class Revoking(Strict):
 
 class Exporting(Strict):
     format = Text(max_length=40, allow_blank=False, help_text="An id of /api/certificates/{id}/formats.")
-    options = serializers.DictField(required=False, help_text="Of the format: password, alias and so on.")
+    options = OptionValues(required=False, help_text="Of the format: password, alias and so on.")
     fileName = Text(required=False, max_length=100)
 
 
