@@ -41,6 +41,7 @@ from certs.services.access import Actor, needs, require
 from certs.services.account_changes import account_ready
 from certs.services.accounts import account_client, account_session
 from certs.services.asking import asking_require
+from certs.services.authorities import authority_of
 from certs.services.crls import crl_refresh
 from certs.services.events import audit_record
 from certs.services.keys import key_open
@@ -84,7 +85,7 @@ def version_revoke(
 
     Raises InputError, NotAllowed, KeyRefused for a key that is not here, AcmeFailure.
     """
-    issued = issued_of(version)
+    issued = issued_of(version) or _issued_elsewhere(version, actor)
     if issued is not None:
         _may_revoke(issued, version, actor)
         _issued_revoke(issued, reason, actor=actor, unsigned=unsigned)
@@ -98,7 +99,7 @@ def version_revoke(
     if version.revoked_at is not None and not worse:
         return
     account = _account(version)
-    leaf = certificates_read(version.leaf_pem.encode())[0]
+    leaf = version.leaf
     key = key_open(version.key) if by == "key" and version.key is not None else None
     if by == "key" and key is None:
         raise InputError("Its private key is not here.", advice="Revoke it as the account.", code="key-not-here")
@@ -154,6 +155,18 @@ def serial_release(authority: Authority, serial: str, *, actor: Actor) -> Issued
     issued = issued_find(authority, serial)
     _issued_release(issued, actor=actor)
     return issued
+
+
+def _issued_elsewhere(version: CertificateVersion, actor: Actor) -> IssuedCertificate | None:
+    """A row for what one of our CAs signed without this register: before it was imported, or after the copy was made
+    from which this database was restored. None for another CA's. Raises NotAllowed."""
+    authority = authority_of(certificates_read(version.leaf_pem.encode())[0])
+    if authority is None:
+        return None
+    require(actor, Right.AUTHORITY, authority)
+    asking_require()
+    known = {"subject": version.subject[:500], "not_after": version.not_after}
+    return IssuedCertificate.objects.get_or_create(authority=authority, serial=version.serial, defaults=known)[0]
 
 
 def _may_revoke(issued: IssuedCertificate, version: CertificateVersion, actor: Actor) -> None:

@@ -11,15 +11,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from certs import selectors
 from certs.domain.ari import Suggestion
 from certs.domain.names import is_address
+from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.domain.wishes import Wish
 from certs.forms.base import ConfirmForm
 from certs.forms.certificates import RequestForm, SelfSignedForm
 from certs.forms.issue_options import IssueOptionsForm
 from certs.forms.store import FilterForm
-from certs.models import AcmeDirectory, Authority, Certificate, Order
+from certs.models import AcmeDirectory, Authority, Certificate, CertificateVersion, Order
 from certs.services import addresses, health
 from certs.services.access import rights_of
+from certs.services.authorities import authority_of
 from certs.services.bindings import binding_set
 from certs.services.certificate_changes import certificate_options_change
 from certs.services.certificate_properties import certificate_tags
@@ -79,10 +81,16 @@ def certificate(request: HttpRequest, pk: UUID) -> HttpResponse:
         "budgets": budgets_shown(row.account, row.names, certificate=row) if row.account else [],
         "options": issue_options_of(row),
         "signed_here": is_signed_here(row),
+        "has_ca": row.source == Certificate.Source.ACME or row.authority_id or _is_ours(row.current),
         "answers_for": Authority.objects.filter(responder=row).select_related("certificate").defer("crl_der").first(),
         "can_rehearse": row.account is not None and bool(rehearsal_directory(row.account)),
     }
     return render(request, "certificates/certificate.html", context)
+
+
+def _is_ours(version: CertificateVersion | None) -> bool:
+    """Whether one of our CAs signed it, wherever that was."""
+    return version is not None and authority_of(certificates_read(version.leaf_pem.encode())[0]) is not None
 
 
 @right_required(Right.READ)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.domain.errors import ConflictError, InputError
-from certs.models import AuditEvent, Certificate, CertificateVersion
+from certs.models import AuditEvent, Certificate, CertificateVersion, IssuedCertificate
 from certs.services import revocations
 from certs.services.certificates import certificate_new
 from certs.services.deletion import certificate_delete
@@ -30,7 +30,7 @@ from certs.services.sweeps import renewal_decision
 from certs.services.version_history import version_use
 from certs.services.versions import version_add
 from portal import clock
-from tests import stock
+from tests import own_ca, stock
 from tests.harness import pki
 
 pytestmark = pytest.mark.django_db
@@ -255,6 +255,19 @@ def test_what_was_not_ordered_here_cannot_be_revoked_here() -> None:
         version_revoke(own.current, "superseded", actor="test")
     with pytest.raises(InputError, match="is no reason"):
         version_revoke(own.current, "certificateHold", actor="test")
+
+
+def test_what_our_ca_signed_before_its_register_knew_of_it_is_revoked() -> None:
+    authority = own_ca.root()
+    row = own_ca.leaf(authority)
+    version = own_ca.version(row)
+    IssuedCertificate.objects.filter(serial=version.serial).delete()  # as after an older copy was restored
+    Certificate.objects.filter(pk=row.pk).update(source=Certificate.Source.UPLOADED, authority=None)
+    version_revoke(own_ca.version(row), "superseded", actor="test")
+    assert own_ca.on_list(authority, row)
+    assert own_ca.version(row).revocation_reason == "superseded"
+    version_revoke(own_ca.version(row), "superseded", actor="test")
+    assert IssuedCertificate.objects.filter(serial=version.serial).count() == 1
 
 
 def test_a_version_is_found_by_its_fingerprint() -> None:
