@@ -1,4 +1,5 @@
 import uuid
+from collections.abc import Iterator
 
 from django.db import models
 from django.db.models import Q
@@ -41,6 +42,19 @@ class Authority(models.Model):
 
     def __str__(self) -> str:
         return self.certificate.name
+
+    def successors(self) -> "Iterator[Authority]":
+        """Who took over from it, and from those, each once."""
+        seen, row = {self.pk}, self.successor
+        while row is not None and row.pk not in seen:
+            yield row
+            seen.add(row.pk)
+            row = row.successor
+
+    @property
+    def following(self) -> "Authority":
+        """The last of its successors; itself where there is none."""
+        return [self, *self.successors()][-1]
 
 
 class IssuedCertificate(models.Model):

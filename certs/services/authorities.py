@@ -240,7 +240,7 @@ def authority_retire(authority: Authority, *, actor: Actor, successor: Authority
         return authority
     if successor is not None:
         require(actor, Right.READ, successor)
-        if successor.pk == authority.pk or successor.retired_at is not None or _leads_to(successor, authority):
+        if successor.pk == authority.pk or successor.retired_at is not None or authority in successor.successors():
             raise InputError(f"{successor} cannot take over from {authority}.", advice="Choose a CA that signs.")
     with transaction.atomic():
         authority.retired_at = authority.retired_at or clock.now()
@@ -255,16 +255,6 @@ def children_wake(authority: Authority) -> None:
     """The next tick looks at all that it issued; how many it renews at once is the sweep's."""
     issued = Certificate.objects.filter(authority=authority, deleted_at=None, auto_renew=True)
     issued.update(next_check_at=clock.now())
-
-
-def _leads_to(row: Authority, wanted: Authority) -> bool:
-    seen = set()
-    while row.successor is not None and row.pk not in seen:
-        seen.add(row.pk)
-        row = row.successor
-        if row.pk == wanted.pk:
-            return True
-    return False
 
 
 def _profiles_check(names: Sequence[str]) -> None:

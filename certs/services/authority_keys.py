@@ -38,7 +38,7 @@ def authority_version(authority: Authority) -> CertificateVersion:
 
 
 def authority_certificate(authority: Authority) -> x509.Certificate:
-    return certificates_read(authority_version(authority).leaf_pem.encode())[0]
+    return authority_version(authority).leaf
 
 
 def authorities_above(authority: Authority) -> Iterator[Authority]:

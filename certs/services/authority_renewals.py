@@ -36,10 +36,7 @@ def above_of(row: Certificate) -> Above:
         # A root: its successor is to be trusted by hand everywhere, so a person begins it.
         locked = "It is offline: a person has to give its passphrase." if own is not None and own.offline else ""
         return Above(needs_person=locked, is_ca=own is not None)
-    signer, seen = authority, {authority.pk}
-    while signer.successor is not None and signer.successor.pk not in seen:
-        signer = signer.successor
-        seen.add(signer.pk)
+    signer = authority.following
     return Above(
         renewed=_renewed(row, authority, signer),
         needs_person=_needs_person(row, signer),

@@ -15,7 +15,6 @@ from django.db import transaction
 from certs.domain.certinfo import is_issued_by, serial_hex
 from certs.domain.client_auth import ClientAuth, Mode, emails_of
 from certs.domain.errors import ConflictError, InputError, NotAllowed
-from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.models import CertificateVersion, PortalState, TrustedAuthority, User
 from certs.services.access import PORTAL, Actor, needs
@@ -183,7 +182,7 @@ def _issuer_logs_in(presented: Presented) -> bool:
 
 
 def _signed(presented: Presented, version: CertificateVersion) -> bool:
-    return is_issued_by(presented.certificate, certificates_read(version.leaf_pem.encode())[0])
+    return is_issued_by(presented.certificate, version.leaf)
 
 
 def _shown_to_work(mode: Mode, *, secure: bool, presented: Presented | None) -> None:

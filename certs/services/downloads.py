@@ -15,7 +15,7 @@ from certs.domain.errors import ConflictError, InputError, KeyRefused, NotAllowe
 from certs.domain.formats.base import Format, Material, Need, file_stem, format_find, formats
 from certs.domain.keys import Key
 from certs.domain.options import options_read
-from certs.domain.pem import certificates_read, pair_check
+from certs.domain.pem import pair_check
 from certs.domain.roles import Right
 from certs.models import Certificate, CertificateVersion, PrivateKey
 from certs.services.access import Actor, may_export, require, require_export
@@ -84,7 +84,7 @@ def trust_store_make(
         require(actor, Right.READ, certificate)
         if certificate.current is None or not certificate.current.is_ca:
             raise InputError(f"{certificate.name} is no CA certificate.", advice="Choose CA certificates only.")
-        trusted += certificates_read(certificate.current.leaf_pem.encode())
+        trusted.append(certificate.current.leaf)
     name = certificates[0].name if len(certificates) == 1 else "trust"
     material = Material(name, clock.now(), trusted=tuple(trusted))
     data = wanted.make(material, options_read(wanted.options, values or {}))

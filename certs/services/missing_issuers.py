@@ -15,7 +15,7 @@ from certs.domain.bundle_items import GivenFile, Item, ItemKind, Remark
 from certs.domain.bundle_order import by_subject, item_judge
 from certs.domain.certinfo import is_issued_by, issuer_urls
 from certs.domain.errors import BinderyError
-from certs.domain.pem import Chain, certificate_from_der, certificates_read, roots_of
+from certs.domain.pem import Chain, certificate_from_der, roots_of
 from certs.domain.roles import Right
 from certs.models import Authority
 from certs.services.access import Actor, needs
@@ -134,7 +134,7 @@ def _own(name: x509.Name) -> Iterator[x509.Certificate]:
     )
     for row in rows.select_related("certificate__current")[:10]:
         if row.certificate.current is not None:
-            yield from certificates_read(row.certificate.current.leaf_pem.encode())
+            yield row.certificate.current.leaf
 
 
 def _certificates(body: bytes) -> Sequence[x509.Certificate]:

@@ -24,7 +24,6 @@ from certs.domain.ocsp import (
     ocsp_request_read,
     ocsp_response,
 )
-from certs.domain.pem import certificates_read
 from certs.models import Authority, CertificateVersion, IssuedCertificate
 from certs.services.authority_keys import authority_certificate, authority_key
 from certs.services.keys import key_is_here, key_open
@@ -144,4 +143,4 @@ def _delegate(row: _Row) -> Responder | None:
     if version is None or version.key is None or not key_is_here(version.key):
         return None
     key = key_open(version.key)
-    return Responder(key, certificates_read(version.leaf_pem.encode())[0])
+    return Responder(key, version.leaf)

@@ -14,7 +14,6 @@ from django.db.models import F, Q, QuerySet
 from certs.domain import states
 from certs.domain.certinfo import certificate_info
 from certs.domain.errors import ConflictError, InputError
-from certs.domain.pem import certificates_read
 from certs.domain.roles import Right
 from certs.models import AcmeAccount, Certificate, Order
 from certs.services.access import Actor, needs, person_of
@@ -169,7 +168,7 @@ def _replaces(certificate: Certificate) -> str:
     if current is None or current.self_signed:
         return ""
     issued_by_us = current.orders.filter(account=certificate.account).exists()
-    return certificate_info(certificates_read(current.leaf_pem.encode())[0]).ari_id if issued_by_us else ""
+    return certificate_info(current.leaf).ari_id if issued_by_us else ""
 
 
 def order_wait(attempts: int) -> timedelta:

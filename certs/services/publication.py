@@ -12,7 +12,6 @@ from django.conf import settings
 from certs.domain.alarms import by_hand_level, lapse_level, span_shown
 from certs.domain.crl import crl_number
 from certs.domain.errors import BinderyError
-from certs.domain.pem import certificates_read
 from certs.domain.revocation import CrlRefused, crl_read
 from certs.models import Authority, CertificateVersion
 from certs.selectors import Shown
@@ -49,7 +48,7 @@ def authority_der(pk: UUID) -> Published | None:
 def _certificate(version: UUID) -> Published:
     """A version never changes."""
     row = CertificateVersion.objects.get(pk=version)
-    return Published(certificates_read(row.leaf_pem.encode())[0].public_bytes(Encoding.DER), row.created_at)
+    return Published(row.leaf.public_bytes(Encoding.DER), row.created_at)
 
 
 def crl_published(pk: UUID) -> PublishedList | None:

@@ -22,7 +22,7 @@ from certs.services.certificate_properties import Properties
 from certs.services.certificates import certificate_take
 from certs.services.issued import authority_preview
 from certs.services.register import revocation_note
-from certs.services.reissue import authority_following, wish_again
+from certs.services.reissue import wish_again
 from certs.services.versions import version_known
 
 
@@ -94,7 +94,7 @@ def _wish(chain: Chain, signer: Authority, has_key: bool, actor: Actor) -> Wish:
 def _weighed(signer: Authority, wish: Wish) -> Wish:
     """By its usual profile, else by the one without limits, where the CA signs by that. Raises what stands against the
     first."""
-    issuer = authority_following(signer)
+    issuer = signer.following
     try:
         authority_preview(issuer, wish)
     except InputError:

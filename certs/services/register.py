@@ -12,7 +12,6 @@ from django.db.models import Q, QuerySet
 
 from certs.domain.certinfo import is_issued_by
 from certs.domain.errors import ConflictError, InputError
-from certs.domain.pem import certificates_read
 from certs.domain.revocation import CA_COMPROMISE, HOLD, KEY_COMPROMISE, OWN_REASONS, reason_number
 from certs.models import Authority, Certificate, CertificateVersion, IssuedCertificate
 from certs.selectors import issued_living
@@ -159,8 +158,7 @@ def _retire(versions: list[CertificateVersion], reason: str) -> None:
 def _is_of(version: CertificateVersion, authority: Authority) -> bool:
     if authority.certificate.current is None or version.issuer != authority.certificate.current.subject:
         return False
-    (leaf, *_) = certificates_read(version.leaf_pem.encode())
-    return is_issued_by(leaf, authority_certificate(authority))
+    return is_issued_by(version.leaf, authority_certificate(authority))
 
 
 def _stamp(versions: list[CertificateVersion], at: object, reason: str) -> None:

@@ -9,7 +9,6 @@ from certs.domain.certinfo import certificate_info
 from certs.domain.errors import ConflictError, KeyRefused
 from certs.domain.issuer import PublicKey, public_key_of
 from certs.domain.keys import OWN_KEY_TYPES
-from certs.domain.pem import certificates_read
 from certs.domain.profiles import profile_for
 from certs.domain.roles import Right
 from certs.domain.signing import usages_of
@@ -83,16 +82,7 @@ def _renewed(certificate: Certificate, passphrase: str) -> CertificateVersion:
 
 def authority_today(certificate: Certificate) -> Authority | None:
     """Who signs its successor: the CA that signed it, or whoever took over from that."""
-    return authority_following(certificate.authority) if certificate.authority is not None else None
-
-
-def authority_following(authority: Authority) -> Authority:
-    """The last of its successors."""
-    seen = set()
-    while authority.successor is not None and authority.pk not in seen:
-        seen.add(authority.pk)
-        authority = authority.successor
-    return authority
+    return certificate.authority.following if certificate.authority is not None else None
 
 
 def wish_now(certificate: Certificate) -> Wish:
@@ -102,7 +92,7 @@ def wish_now(certificate: Certificate) -> Wish:
     version = certificate.current
     if version is None:
         raise ConflictError(f"{certificate.name} has no version to renew.")
-    return wish_again(certificates_read(version.leaf_pem.encode())[0])
+    return wish_again(version.leaf)
 
 
 def wish_again(leaf: x509.Certificate) -> Wish:
@@ -131,7 +121,7 @@ def _key(certificate: Certificate, wish: Wish) -> PrivateKey:
 def _public_key(row: PrivateKey, certificate: Certificate) -> PublicKey:
     if row.held == PrivateKey.Held.HERE or certificate.current is None:
         return key_open(row).public_key()
-    return public_key_of(certificates_read(certificate.current.leaf_pem.encode())[0])
+    return public_key_of(certificate.current.leaf)
 
 
 def _kept(row: PrivateKey) -> None:

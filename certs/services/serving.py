@@ -11,7 +11,7 @@ from django.utils.functional import cached_property
 from certs.domain.client_auth import ClientAuth
 from certs.domain.errors import BinderyError, ServingError
 from certs.domain.keys import Key, key_to_pem
-from certs.domain.pem import certificates_read, pair_check
+from certs.domain.pem import pair_check
 from certs.models import Binding, Certificate, NodeProcess, PortalState
 from certs.services.certificates import certificate_self_sign
 from certs.services.client_auth import client_auth_read
@@ -166,7 +166,7 @@ def _pair(server_name: str, certificate: Certificate) -> BoundPair:
         )
     try:
         key = key_open(version.key)
-        pair_check(certificates_read(version.leaf_pem.encode())[0], key)
+        pair_check(version.leaf, key)
     except BinderyError as error:
         raise ServingError(
             f"{certificate.name}, bound to {shown}, cannot be served: {error.message}", advice=error.advice

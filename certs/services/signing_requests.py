@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography import x509
 from django.db import transaction
 
 from certs.domain.bundle_items import GivenFile
@@ -72,9 +71,8 @@ def request_renew(certificate: Certificate, *, actor: Actor, key_type: str = "")
             f"{certificate.name} has a request already.", advice="Upload its answer, or withdraw it first."
         )
     row = key_create(key_type) if key_type else _own_key(version.key)
-    leaf = x509.load_pem_x509_certificate(version.leaf_pem.encode())
     names = [*version.names, *version.other_names]
-    request = csr_make(key_open(row), names, subject_of(leaf.subject))
+    request = csr_make(key_open(row), names, subject_of(version.leaf.subject))
     with transaction.atomic():
         if not row_update(Certificate, {"pk": certificate.pk, "request_pem": ""}, {"key": row, "request_pem": request}):
             raise ConflictError(f"{certificate.name} was just given a request.", advice="Look again.")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from certs.domain.certinfo import certificate_info, covers, is_issued_by, is_self_signed
 from certs.domain.errors import BinderyError
-from certs.domain.pem import certificates_read, pair_check
+from certs.domain.pem import pair_check
 from certs.models import Certificate, CertificateVersion, PrivateKey
 from certs.services.chains import chain_of
 from certs.services.keys import key_is_here, key_open
@@ -83,7 +83,7 @@ def _key(row: PrivateKey | None, version: CertificateVersion | None = None) -> I
     try:
         key = key_open(row)
         if version is not None:
-            pair_check(certificates_read(version.leaf_pem.encode())[0], key)
+            pair_check(version.leaf, key)
     except BinderyError as error:
         yield Check("key", State.WRONG, str(error))
         return
@@ -92,7 +92,7 @@ def _key(row: PrivateKey | None, version: CertificateVersion | None = None) -> I
 
 def _names(certificate: Certificate, version: CertificateVersion) -> Iterator[Check]:
     """What was wished for, and what it is bound to, has to be in it."""
-    info = certificate_info(certificates_read(version.leaf_pem.encode())[0])
+    info = certificate_info(version.leaf)
     bound = certificate.bindings.exclude(server_name="").values_list("server_name", flat=True)
     wanted = sorted({*certificate.names, *bound})
     missing = [name for name in wanted if not covers(info, name)]
