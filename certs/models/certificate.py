@@ -159,11 +159,6 @@ class CertificateVersion(models.Model):
         return certificates_read(self.leaf_pem.encode())[0]
 
     @property
-    def leaf(self) -> x509.Certificate:
-        """Raises CertificateRefused where what is stored cannot be read."""
-        return certificates_read(self.leaf_pem.encode())[0]
-
-    @property
     def fullchain_pem(self) -> str:
         return self.leaf_pem + self.chain_pem
 
