@@ -147,13 +147,14 @@ class AuthorityImport(Endpoint):
     )
     def post(self, request: Request) -> Response:
         given = body_read(request.data, AuthorityGiven)
+        api_id_refuse_taken(given.get("id") or "")
         made = authority_import(
             chain=given["chain"].encode(),
             key=given["privateKey"].encode(),
             actor=self.actor,
             password=given.get("password", "").encode() or None,
             passphrase=given.get("passphrase", ""),
-            properties=_properties(given, self.actor) if given.get("name") else None,
+            properties=properties_read(given, actor=self.actor),
             crl_days=given.get("crlDays", 7),
             include_aia=given.get("includeAia", True),
         )

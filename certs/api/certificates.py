@@ -39,7 +39,7 @@ from certs.services.access import Actor, may_export, require
 from certs.services.deletion import certificate_delete
 from certs.services.downloads import download_make
 from certs.services.keys import key_is_here
-from certs.services.posting import certificate_post, certificate_put, material_read
+from certs.services.posting import certificate_post, certificate_put, chain_complete, material_read
 
 _TRIES = 3  # how often a change begins anew where somebody else changes the same
 Body = dict[str, Any]
@@ -153,6 +153,7 @@ class CertificateItem(Endpoint):
             match_require(request, etag)
             given = _editable(wanted(document), row)
             chain, key = material_read(given, row)
+            chain = chain_complete(chain, row)
             with transaction.atomic():
                 locked = row_locked(self._rows(id))
                 if locked is None or etag_of(certificate_document(locked)) != etag:

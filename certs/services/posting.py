@@ -75,6 +75,16 @@ def certificate_foresee(given: Given, *, actor: Actor) -> str:
     return f"A certificate for {', '.join(info.names[:3]) or info.subject} would be taken in.{lacking}"
 
 
+def chain_complete(chain: Chain | None, certificate: Certificate) -> Chain | None:
+    """With its missing issuers, as `certificate_post` finds them; what is a version of it already needs none."""
+    if chain is None:
+        return None
+    fingerprint = certificate_info(chain.leaf).fingerprint_sha256
+    if certificate.versions.filter(fingerprint_sha256=fingerprint).exists():
+        return chain
+    return completion().completed(chain)[0]
+
+
 @needs(Right.CERTIFICATE_CHANGE)
 def certificate_put(
     certificate: Certificate, given: Given, chain: Chain | None, key: Key | None, *, actor: Actor

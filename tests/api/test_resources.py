@@ -52,6 +52,21 @@ def test_a_ca_and_what_it_signs(program: Program, root: dict[str, Any]) -> None:
     assert wrong.status_code == 404
 
 
+def test_what_is_said_of_a_new_certificate_is_kept_by_every_door(program: Program, root: dict[str, Any]) -> None:
+    ca = pki.authority("Theirs")
+    said = {"id": "theirs", "tags": ["old"], "metadata": {"from": "elsewhere"}}
+    taken = program.send("POST", "/api/authorities/_import", {"chain": ca.pem, "privateKey": ca.key_pem, **said})
+    assert taken.status_code == 201, taken.content
+    kept = program.get("/api/certificates/theirs").json()
+    assert (kept["name"], kept["tags"], kept["metadata"]) == ("Theirs", ["old"], {"from": "elsewhere"})
+    said = {"id": "self", "hosts": ["s.example"], "tags": ["x"], "exposed": True, "autoRenew": True}
+    made = program.send("POST", "/api/certificates/_selfsigned", said)
+    assert made.status_code == 201, made.content
+    told = made.json()
+    assert (told["id"], told["tags"], told["exposed"], told["bindery"]["renews"]) == ("self", ["x"], True, True)
+    assert program.send("POST", "/api/certificates/_selfsigned", said).json()["code"] == "id"
+
+
 def test_what_our_ca_signed_is_known_as_that_when_it_is_posted(program: Program, root: dict[str, Any]) -> None:
     made(program)
     exporter = token("admin", can_export=True)

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certs.domain.bundle_items import GivenFile
+from certs.domain.pem import Chain
 from certs.models import Certificate
 from certs.services import missing_issuers
 from certs.services.intake import Proposal, intake_read, intake_save
 from certs.services.missing_issuers import DEPTH, fetch_issuers_change
-from certs.services.posting import certificate_foresee, certificate_post
+from certs.services.posting import certificate_foresee, certificate_post, chain_complete
 from certs.transports.outbound import fetch
 from tests.harness import pki
 
@@ -135,6 +136,10 @@ def test_what_a_program_posts_is_completed_too(place: Place, reachable: None) ->
     row, _ = certificate_post(given, actor="test")
     assert row.current is not None
     assert row.current.chain_pem == middle.pem
+    renewed = signed("renewed", middle, f"{place.url}/middle", is_ca=False)
+    longer = chain_complete(Chain(renewed.certificate), row)
+    assert longer is not None
+    assert longer.intermediates == (middle.certificate,)
     fetch_issuers_change(on=False, actor="test")
     place.asked.clear()
     other = signed("other", middle, f"{place.url}/middle", is_ca=False)

@@ -7,14 +7,14 @@ from rest_framework.response import Response
 from certs.api.authorities import authority_named
 from certs.api.base import Endpoint
 from certs.api.certificates import certificate_created
-from certs.api.documents import KEY_TYPES, CertificateDocument
-from certs.api.fields import Flag, Strict, Text, Whole, Word, body_read, words
+from certs.api.documents import KEY_TYPES, CertificateDocument, Owned
+from certs.api.fields import Flag, Text, Whole, Word, body_read, words
 from certs.api.schema import operation
 from certs.api.wishes import Wished, wish_read
 from certs.domain.csr import csr_read
 from certs.domain.profiles import USAGES
 from certs.domain.wishes import Wish
-from certs.services.certificate_properties import Properties, api_id_refuse_taken
+from certs.services.certificate_properties import api_id_refuse_taken
 from certs.services.issued import authority_issue
 from certs.services.posting import properties_read
 from certs.services.self_issued import certificate_self_issue
@@ -34,11 +34,11 @@ class FromAuthority(Wished):
     passphrase = Text(required=False, max_length=1024, help_text="Of an offline CA. Used once, never kept.")
 
 
-class SelfSigned(Strict):
+class SelfSigned(Owned):
     hosts = words(allow_empty=False, max_length=100)
-    name = Text(required=False, max_length=255)
     days = Whole(required=False, min_value=1, max_value=825)
     keyType = Word(required=False, choices=KEY_TYPES)
+    autoRenew = Flag(required=False)
 
 
 class CreateFromAuthority(Endpoint):
@@ -73,6 +73,7 @@ class CreateSelfSigned(Endpoint):
     )
     def post(self, request: Request) -> Response:
         given = body_read(request.data, SelfSigned)
+        api_id_refuse_taken(given.get("id") or "")
         row = certificate_self_issue(
             Wish(
                 profile="server",
@@ -80,7 +81,8 @@ class CreateSelfSigned(Endpoint):
                 days=given.get("days", 365),
                 key_type=given.get("keyType", "ec-p256"),
             ),
-            properties=Properties(name=given.get("name", "")),
+            properties=properties_read(given, actor=self.actor),
+            auto_renew=given.get("autoRenew", False),
             actor=self.actor,
         )
         return certificate_created(self.actor, row)
