@@ -16,8 +16,8 @@ from certs.api.documents import CertificateDocument, by_id, certificate_document
 from certs.api.fields import Flag, Strict, Text, Word, body_read
 from certs.api.jobs import JobDocument, job_answer, order_job
 from certs.api.listing import Given, listing
-from certs.api.options import OptionValues
 from certs.api.paging import BY_UUID
+from certs.api.plugin_options import OptionValues
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.domain.revocation import OWN_REASONS

@@ -14,7 +14,7 @@ from certs.api.base import Endpoint
 from certs.api.etags import document_answer, document_made, unchanged
 from certs.api.fields import Flag, Strict, Text, Word, body_read
 from certs.api.listing import Given, listing
-from certs.api.options import KindList, OptionValues, kind_document
+from certs.api.plugin_options import KindList, OptionValues, kind_document
 from certs.api.schema import operation
 from certs.domain.roles import Right
 from certs.models import Channel

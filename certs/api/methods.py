@@ -14,8 +14,8 @@ from certs.api.base import Endpoint
 from certs.api.etags import document_answer, document_made, unchanged
 from certs.api.fields import Strict, Text, Word, body_read, query_read
 from certs.api.listing import Given, listing
-from certs.api.options import KindDocument, OptionValues, kind_document
 from certs.api.organizations import organization_named
+from certs.api.plugin_options import KindDocument, OptionValues, kind_document
 from certs.api.schema import operation
 from certs.domain.roles import Right
 from certs.models import ChallengeMethod

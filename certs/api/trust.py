@@ -19,8 +19,8 @@ from certs.api.documents import by_id, id_of
 from certs.api.etags import document_answer, document_made, etag_of, match_require, unchanged
 from certs.api.fields import Flag, Strict, Text, Word, body_read, words
 from certs.api.listing import Given, listing
-from certs.api.options import OptionValues
 from certs.api.paging import BY_NUMBER
+from certs.api.plugin_options import OptionValues
 from certs.api.problems import refuse
 from certs.api.schema import operation
 from certs.api.selection import Selection, certificates_selected
