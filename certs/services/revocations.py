@@ -160,7 +160,7 @@ def serial_release(authority: Authority, serial: str, *, actor: Actor) -> Issued
 def _issued_elsewhere(version: CertificateVersion, actor: Actor) -> IssuedCertificate | None:
     """A row for what one of our CAs signed without this register: before it was imported, or after the copy was made
     from which this database was restored. None for another CA's. Raises NotAllowed."""
-    authority = authority_of(certificates_read(version.leaf_pem.encode())[0])
+    authority = authority_of(version.leaf)
     if authority is None:
         return None
     require(actor, Right.AUTHORITY, authority)
