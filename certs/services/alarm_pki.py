@@ -19,19 +19,25 @@ from certs.domain.alarms import (
     subject_make,
 )
 from certs.models import Authority, CertificateVersion
+from certs.selectors import issued_living
 from certs.services.authority_keys import authority_version
 from certs.services.crls import authorities_publishing
+from certs.services.pki_addresses import addresses_earlier, addresses_noted
 from portal import clock
 
 LIST, RESPONDER, AUTHORITY = "crl", "responder", "authority"
 KINDS = frozenset({LIST, RESPONDER, AUTHORITY})
+ADDRESS = "pki-address"
 
 
 def pki_troubles(moment: datetime) -> Iterator[Trouble]:
-    for row in authorities_publishing(moment):
+    rows = list(authorities_publishing(moment))
+    for row in rows:
         for look in (_list, _responder, _own):
             if trouble := look(row, moment):
                 yield trouble
+    if rows:
+        yield from _addresses(moment)
 
 
 def pki_well(key: str) -> str | None:
@@ -114,6 +120,25 @@ def _own(row: Authority, moment: datetime) -> Trouble | None:
         _end("Its certificate", version.not_after, moment) + " Nothing that it signed is believed then.",
         **{**_rest(row, moment), "advice": "Renew it with its passphrase, and hand the new certificate out."},
     )
+
+
+def _addresses(moment: datetime) -> Iterator[Trouble]:
+    """Something else than this portal answers where certificates in force send their clients, as it was last seen."""
+    noted = addresses_noted("")
+    held = [noted[-1], *(each.address for each in addresses_earlier(noted[-1].url))] if noted else []
+    wrong = [each.text for each in held if each.ok is False]
+    if wrong and issued_living(moment).exists():
+        yield Trouble(
+            ADDRESS,
+            Level.WARNING,
+            subject_make("PKI address", "it does not lead to this portal"),
+            f"{' '.join(wrong)} Certificates of your own CAs that are in force name it: whoever meets one cannot ask "
+            "there whether it was revoked.",
+            tried="It is asked again at every check.",
+            next_try_at=moment + timedelta(minutes=settings.TICK_MINUTES),
+            advice="Let it lead to the plain HTTP port of this portal.",
+            path=reverse("pki-address"),
+        )
 
 
 def _rest(row: Authority, moment: datetime) -> dict[str, Any]:

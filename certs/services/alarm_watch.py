@@ -29,6 +29,7 @@ _SWEPT = (
     | alarm_pki.KINDS
     | {
         alarm_front.KIND,
+        alarm_pki.ADDRESS,
         other_clients.KIND,
         "directory",
         "terms",

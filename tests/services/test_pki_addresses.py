@@ -9,7 +9,9 @@ from django.test import Client
 from django.urls import reverse
 
 from certs.domain.diagnosis import Situation, State
+from certs.models import Alarm
 from certs.services import pki_watch as watching
+from certs.services.alarm_watch import alarms_sweep
 from certs.services.diagnosis import own_cas
 from certs.services.pki import PkiCheck, pki_base_url_confirm
 from certs.services.pki_addresses import addresses_earlier, addresses_noted
@@ -84,6 +86,32 @@ def test_the_environment_takes_another_address_and_the_earlier_one_is_watched(
     assert addresses_earlier(NEW) == []  # the last that held it has ended
     pki_watch()
     assert [each.url for each in addresses_noted(NEW)] == [NEW]
+
+
+def test_an_address_that_leads_elsewhere_is_an_alarm_until_it_leads_here(
+    world: World, settings: Any, move_clock: Callable[[float], None]
+) -> None:
+    ca = own_ca.root()
+    world.good.clear()
+    pki_watch()
+    alarms_sweep()
+    assert not Alarm.objects.filter(key="pki-address").exists()  # nothing is in force that could name it
+    own_ca.leaf(ca, "one.example.com")
+    alarms_sweep()
+    alarm = Alarm.objects.get(key="pki-address")
+    assert f"Something else answers at {own_ca.BASE}." in alarm.happened
+    world.good = {NEW}
+    move_clock(60)
+    settings.PKI_BASE_URL = NEW
+    pki_watch()
+    alarms_sweep()
+    alarm.refresh_from_db()
+    assert alarm.cleared_at is None  # the earlier one still leads elsewhere
+    world.good = {NEW, own_ca.BASE}
+    pki_watch()
+    alarms_sweep()
+    alarm.refresh_from_db()
+    assert alarm.cleared_at is not None
 
 
 def test_there_and_back_again_is_no_change(world: World, move_clock: Callable[[float], None]) -> None:
