@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Bindery's command line. `manage.py up` starts the portal; `manage.py help` lists the rest."""
 
+import gc
 import os
 import socket
 import sys
@@ -8,6 +9,7 @@ import sys
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    gc.set_threshold(100_000)  # what is loaded stays: to look through it again and again took a tenth of the start
     try:
         from django.core.management import execute_from_command_line
     except ImportError:

@@ -63,6 +63,7 @@ _READY_SECONDS = 30.0
 _WEB_GRACE = 40.0  # longer than gunicorn's own graceful_timeout
 _QUEUE_GRACE = 15.0
 _STALLED_GRACE = 3.0  # a stalled cluster seldom hears TERM
+_COLLECTIONS = (700, 10, 10)  # as CPython begins; manage.py has others for the start
 
 
 @dataclass
@@ -177,6 +178,7 @@ class Supervisor:
         # What is loaded by now stays shared with the children: the collector no longer writes to it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECTIONS)
         if self._serving:
             self._serving.web.start()
             self._rebinder = Rebinder(self._serving, self._make_web)
