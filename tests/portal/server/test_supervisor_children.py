@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from itertools import pairwise
 
 import psutil
 import pytest
@@ -139,7 +138,8 @@ say(gaps=[round(b - a, 2) for a, b in zip(starts, starts[1:])])
     )
     gaps = facts[0]["gaps"]
     assert 3 <= len(gaps) <= 5
-    assert all(later > earlier * 1.4 for earlier, later in pairwise(gaps)), gaps
+    # A busy machine adds to each.
+    assert all(gap >= 0.1 * 2**number for number, gap in enumerate(gaps)), gaps
     assert f"exit code {code}" in err
 
 
