@@ -152,6 +152,9 @@ class Grant(Endpoint):
     def _set(self, request: Request, id: UUID, place: str, role: Role | None) -> Response:
         with unchanged(request, _people(self.actor).filter(pk=id), person_document) as row:
             organization, department = _place(place)
+            here = str(getattr(department or organization, "pk", EVERYWHERE))
+            if role is None and here not in {each["place"] for each in person_document(row)["grants"]}:
+                raise RoleGrant.DoesNotExist
             grant_set(row, role, organization=organization, department=department, actor=self.actor)
         return document_answer(request, person_document(_people(self.actor).get(pk=id)))
 

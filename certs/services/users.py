@@ -37,6 +37,7 @@ def user_create(email: str, *, name: str, password: str, actor: Actor) -> User:
 @needs(Right.PERSON)
 def user_update(user: User, *, name: str, is_active: bool, actor: Actor) -> None:
     """Rename, lock out or let in again. Raises NotAllowed for the last administrator who can log in."""
+    name = " ".join(name.split())[:200]
     with transaction.atomic():
         before = _locked(user)
         user_check(before, is_active=is_active)
