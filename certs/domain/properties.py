@@ -14,11 +14,13 @@ METADATA_KEY_LIMIT, METADATA_VALUE_LIMIT, METADATA_LIMIT = 100, 4_000, 100
 _API_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 
 
-def name_check(name: str) -> str:
-    """As it is stored: on one line. Raises InputError (code "name")."""
+def name_check(name: str, *, most: int = NAME_LIMIT, example: str = "") -> str:
+    """Of a certificate, or of whatever else people set up: as it is stored, on one line. Raises InputError (code
+    "name")."""
     shown = " ".join(unicodedata.normalize("NFC", name).split())
-    if not shown or len(shown) > NAME_LIMIT or not shown.isprintable():
-        raise InputError(f"A name is one line of 1 to {NAME_LIMIT} characters.", advice="Choose another.", code="name")
+    if not shown or len(shown) > most or not shown.isprintable():
+        such = f", such as “{example}”" if example else ""
+        raise InputError(f"A name is one line of 1 to {most} characters.", advice=f"Choose another{such}.", code="name")
     return shown
 
 

@@ -10,6 +10,7 @@ from certs.channels.base import Channel as Sender
 from certs.channels.base import Site
 from certs.domain.errors import ConflictError, InputError
 from certs.domain.options import options_read
+from certs.domain.properties import name_check
 from certs.domain.registry import plugins
 from certs.domain.roles import Right
 from certs.models import AlarmDelivery, Channel
@@ -19,6 +20,7 @@ from certs.services.events import audit_record
 from certs.services.options import options_load, options_merge, options_secret, options_store
 
 CHANNELS = "certs.channels"
+LONGEST_NAME = 100
 
 
 def channel_kinds() -> dict[str, type[Sender]]:
@@ -48,7 +50,7 @@ def channel_create(
 ) -> Channel:
     """Switched on; it is told of everything that is open. Raises InputError, OptionRefused, ConflictError."""
     found = channel_kind(kind)
-    row = Channel(kind=kind, name=_name(name), allow_private=allow_private)
+    row = Channel(kind=kind, name=name_check(name, most=LONGEST_NAME), allow_private=allow_private)
     options = options_read(found.Options, values)
     found(options, Site(allow_private=allow_private))  # refuses what cannot work
     row.options, row.sealed = options_store(options, purpose=Channel.PURPOSE, uid=row.pk)
@@ -76,7 +78,7 @@ def channel_change(
         found.Options, values, sealed=row.sealed, purpose=Channel.PURPOSE, uid=row.pk, forget=forget
     )
     found(options, Site(allow_private=allow_private))
-    row.name, row.allow_private = _name(name), allow_private
+    row.name, row.allow_private = name_check(name, most=LONGEST_NAME), allow_private
     row.options, row.sealed = options_store(options, purpose=Channel.PURPOSE, uid=row.pk)
     row.failures, row.last_trouble, row.next_attempt_at = 0, "", None  # a mended one is not kept waiting
     with transaction.atomic():
@@ -111,13 +113,6 @@ def channel_delete(row: Channel, *, actor: Actor) -> None:
 def channel_secrets(row: Channel) -> list[str]:
     """The names of those that are kept."""
     return options_secret(row.sealed, purpose=Channel.PURPOSE, uid=row.pk)
-
-
-def _name(name: str) -> str:
-    name = " ".join(name.split())
-    if not name or len(name) > 100:
-        raise InputError("A channel needs a name of at most 100 characters.", code="name")
-    return name
 
 
 def _unused(row: Channel) -> None:

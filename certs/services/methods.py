@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from certs.domain.errors import ConflictError, InputError, NotAllowed
 from certs.domain.options import options_of
+from certs.domain.properties import name_check
 from certs.domain.roles import Place, Right
 from certs.models import Certificate, Challenge, ChallengeMethod, Organization
 from certs.models.organization import DEFAULT_ORGANIZATION
@@ -20,6 +21,7 @@ from certs.services.options import options_merge, options_secret, options_store
 from certs.solvers.base import Site, Solver
 
 LONGEST_NAME = 100
+_EXAMPLE = "DNS at Cloudflare"
 GIVEN_UP = 10  # tries to take an answer away, more than a day: the method may go, and what it left is named
 _SHOWN = 5  # certificates named in a sentence
 
@@ -50,7 +52,9 @@ def method_create(
 def _create(kind: str, name: str, given: Mapping[str, Any], organization: UUID, actor: Actor) -> ChallengeMethod:
     solver = method_kind(kind)
     _allowed(solver, actor)
-    method = ChallengeMethod(kind=kind, name=_name(name), organization_id=organization)
+    method = ChallengeMethod(
+        kind=kind, name=name_check(name, most=LONGEST_NAME, example=_EXAMPLE), organization_id=organization
+    )
     _options_set(method, solver, given)
     with transaction.atomic():
         _save(method, force_insert=True)
@@ -110,7 +114,7 @@ def method_update(
     before = method_shown(method)
     places = _places(method, solver)
     if name is not None:
-        method.name = _name(name)
+        method.name = name_check(name, most=LONGEST_NAME, example=_EXAMPLE)
     if given is not None:
         other = bool(solver.chooser) and given.get(solver.chooser) != method.options.get(solver.chooser)
         if other:
@@ -230,17 +234,6 @@ def _allowed(solver: type[Solver], actor: Actor) -> None:
         raise NotAllowed(
             "Only an administrator says what runs on the server.", advice="Ask one.", code="method-not-allowed"
         )
-
-
-def _name(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InputError(
-            "A challenge method needs a name." if not name else "This name is too long, or not printable.",
-            advice=f"Type up to {LONGEST_NAME} characters, such as “DNS at Cloudflare”.",
-            code="name",
-        )
-    return name
 
 
 def _save(method: ChallengeMethod, **how: Any) -> None:

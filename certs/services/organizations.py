@@ -3,6 +3,7 @@
 from django.db import IntegrityError, transaction
 
 from certs.domain.errors import ConflictError, InputError
+from certs.domain.properties import name_check
 from certs.domain.roles import Place, Right
 from certs.models import (
     AcmeAccount,
@@ -25,7 +26,7 @@ LONGEST_NAME = 200
 @needs(Right.PERSON)
 def organization_create(name: str, *, actor: Actor) -> Organization:
     """Raises InputError, ConflictError for a name that is taken."""
-    row = Organization(name=_name(name))
+    row = Organization(name=name_check(name, most=LONGEST_NAME))
     _save(row, actor, "organization.create")
     return row
 
@@ -33,14 +34,14 @@ def organization_create(name: str, *, actor: Actor) -> Organization:
 @needs(Right.PERSON)
 def organization_rename(organization: Organization, name: str, *, actor: Actor) -> None:
     """Raises InputError, ConflictError for a name that is taken."""
-    organization.name = _name(name)
+    organization.name = name_check(name, most=LONGEST_NAME)
     _save(organization, actor, "organization.rename")
 
 
 @needs(Right.PERSON)
 def department_create(organization: Organization, name: str, *, actor: Actor) -> Department:
     """Raises InputError, ConflictError for a name that is taken within the organization."""
-    row = Department(organization=organization, name=_name(name))
+    row = Department(organization=organization, name=name_check(name, most=LONGEST_NAME))
     _save(row, actor, "department.create")
     return row
 
@@ -48,7 +49,7 @@ def department_create(organization: Organization, name: str, *, actor: Actor) ->
 @needs(Right.PERSON)
 def department_rename(department: Department, name: str, *, actor: Actor) -> None:
     """Raises InputError, ConflictError for a name that is taken within the organization."""
-    department.name = _name(name)
+    department.name = name_check(name, most=LONGEST_NAME)
     _save(department, actor, "department.rename")
 
 
@@ -110,17 +111,6 @@ def _account_check(certificate: Certificate, organization: Organization, account
             advice="Issue a new one from an authority of the other organization.",
             code="authority",
         )
-
-
-def _name(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InputError(
-            "A name is needed." if not name else "This name is too long, or not printable.",
-            advice=f"Type up to {LONGEST_NAME} characters.",
-            code="name",
-        )
-    return name
 
 
 def _save(row: Organization | Department, actor: Actor, action: str) -> None:

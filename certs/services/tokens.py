@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from certs.domain.alarms import Level, Trouble, moment_shown, subject_make
 from certs.domain.errors import ConflictError, InputError, NotAllowed
+from certs.domain.properties import name_check
 from certs.domain.roles import Right, Role
 from certs.models import ApiToken, Department, Organization
 from certs.selectors import tokens_visible_to
@@ -57,7 +58,7 @@ def token_create(
     _own_check(actor, wanted, department or organization, can_export=can_export)
     now, secret = clock.now(), _secret()
     token = ApiToken(
-        name=_name(name),
+        name=name_check(name, most=LONGEST_NAME, example="backup of the mail server"),
         digest=_digest(secret),
         hint=secret[:_HINT],
         role=wanted.value,
@@ -190,17 +191,6 @@ def _role(role: Role | str) -> Role:
         raise InputError(
             f"There is no role “{str(role)[:40]}”.", advice=f"Choose {', '.join(Role)}.", code="role"
         ) from error
-
-
-def _name(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InputError(
-            "A token needs a name." if not name else "This name is too long, or not printable.",
-            advice="Say what it is for, such as “backup of the mail server”.",
-            code="name",
-        )
-    return name
 
 
 def _tags(tags: Sequence[str]) -> list[str]:
