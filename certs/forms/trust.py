@@ -26,7 +26,7 @@ class TrustForm(PortalForm):
     outbound = forms.BooleanField(
         label="The portal's own calls",
         required=False,
-        help_text="To ACME CAs, webhooks, mail servers and endpoints, besides the system's roots.",
+        help_text="To ACME CAs, webhooks, DNS providers and mail servers, besides the system's roots.",
     )
     clients = forms.BooleanField(
         label="Client certificates",
