@@ -14,6 +14,7 @@ from django.http import HttpResponseBase
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
 
 from certs.api.problems import refuse
 from certs.services.idempotency import (
@@ -35,8 +36,6 @@ Handler = Callable[..., HttpResponseBase]
 
 def idempotent(handler: Handler) -> Handler:
     """Around what a POST does. Without the header nothing is kept."""
-    if hasattr(handler, "is_idempotent"):
-        return handler
 
     @wraps(handler)
     def once(endpoint: "Endpoint", request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -67,14 +66,15 @@ def idempotent(handler: Handler) -> Handler:
         idempotency_keep(caller, key, Answer(response.status_code, _kept(response), headers))
         return response
 
-    once.is_idempotent = True  # type: ignore[attr-defined]  # so that nothing is wrapped twice
     return once
 
 
 def _kept(response: HttpResponseBase) -> str:
     """What a repeated request is told; "" for a file. A handler whose answer has a secret in it sets `kept` to the same
     without it."""
-    return json.dumps(getattr(response, "kept", response.data)) if isinstance(response, Response) else ""
+    if not isinstance(response, Response):
+        return ""
+    return json.dumps(getattr(response, "kept", response.data), cls=JSONEncoder)
 
 
 def _digest(request: Request) -> str:

@@ -74,6 +74,7 @@ class FakeCa:
     def account_update(self, *, email: str) -> None:
         self._begin("account_update")
         self.contact = email
+        self._end("account_update", None)
 
     def account_rollover(self, new_key: object) -> None:
         self._begin("account_rollover")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from certs.acme.problems import Problem, failure
-from certs.domain.errors import AcmeRetry
-from certs.models import AcmeAccount, PrivateKey
+from certs.domain.errors import AcmeRetry, ConflictError
+from certs.models import AcmeAccount, AuditEvent, PrivateKey
 from certs.services import accounts
 from certs.services.account_changes import (
     account_contacts,
@@ -85,6 +85,20 @@ def test_a_key_that_the_ca_has_taken_already_signs(
     assert set(ca.signed) == {str(new.pk)}
     row = AcmeAccount.objects.get()
     assert (row.key, row.next_key) == (new, None)
+
+
+def test_of_two_who_change_the_address_the_first_is_told_to_the_ca_last(ca: KeyedCa, account: AcmeAccount) -> None:
+    """No lock is held while the CA is asked."""
+
+    def another() -> None:
+        ca.on.pop("account_update")
+        account_contacts(AcmeAccount.objects.get(), "first@example.com", actor="test")
+
+    ca.on["account_update"] = another
+    with pytest.raises(ConflictError, match="Somebody else"):
+        account_contacts(account, "second@example.com", actor="test")
+    assert (AcmeAccount.objects.get().email, ca.contact) == ("first@example.com", "first@example.com")
+    assert AuditEvent.objects.filter(action="account.contacts").count() == 1
 
 
 def test_who_comes_late_does_not_bring_back_a_former_key(ca: KeyedCa, account: AcmeAccount) -> None:
