@@ -1,4 +1,4 @@
-"""Bodies that are made to hurt: each is refused in one sentence, and at once."""
+"""Bodies that are made to hurt: each is refused in one sentence, and soon."""
 
 import time
 
@@ -32,10 +32,10 @@ HURTING = {
 
 
 @pytest.mark.parametrize("name", HURTING)
-def test_what_is_made_to_hurt_is_a_sentence_at_once(name: str) -> None:
+def test_what_is_made_to_hurt_is_a_sentence_soon(name: str) -> None:
     begun = time.perf_counter()
     with pytest.raises(Refusal) as refused:
         json_read(HURTING[name])
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < 5  # on a busy machine; by the square it would be an hour
     assert refused.value.problem.status == 400
     assert len(refused.value.problem.detail) < 300
