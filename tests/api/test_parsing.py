@@ -7,12 +7,12 @@ import pytest
 from certs.api.parsing import BODY_LIMIT, DEPTH_LIMIT, json_read
 from certs.api.problems import Refusal
 
-_MANY = ",".join(f'"{number}":0' for number in range(150_000))
+_MANY = ",".join(f'"{number}":0' for number in range(50_000))
 HURTING = {
     "deep": b"[" * BODY_LIMIT,
     "deep objects": b'{"a":' * 300_000,
     "just too deep": b"[" * (DEPTH_LIMIT + 2) + b"]" * (DEPTH_LIMIT + 2),
-    "many names, the last one twice": f'{{{_MANY},"149999":1}}'.encode(),
+    "many names, the last one twice": f'{{{_MANY},"49999":1}}'.encode(),
     "a number of a million digits": b"1" * 1_000_000,
     "a fraction without end": b"[1e999]",
     "not a number": b'{"a": NaN}',
