@@ -186,7 +186,7 @@ def certificate_take(
     fields = fields_of(given, actor, fallback=_name_from(chain.leaf, info))
     with transaction.atomic():
         state_lock()  # of two who bring the same at once, the second finds what the first has made
-        known = version_known(chain.leaf, organization=fields.organization_id)
+        known = version_known(info.fingerprint_sha256, organization=fields.organization_id)
         if known is not None:
             _refuse_unseen(known.certificate, actor)
             _same_id(known.certificate, given.api_id)

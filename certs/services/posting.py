@@ -65,7 +65,7 @@ def certificate_foresee(given: Given, *, actor: Actor) -> str:
     info = certificate_info(chain.leaf)
     refuse_expired(info)
     home = properties.organization
-    if known := version_known(chain.leaf, organization=home.pk if home else None):
+    if known := version_known(info.fingerprint_sha256, organization=home.pk if home else None):
         return f"It is here already: {known.certificate.name}."
     signer = authority_of(chain.leaf)
     if signer is not None:

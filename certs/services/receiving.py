@@ -45,7 +45,8 @@ def certificate_receive(
         return certificate_take(chain, key, actor=actor, properties=properties, auto_renew=auto_renew)
     home = properties.organization if properties else None
     # What is here already stays as it is, whatever is sent along.
-    must = auto_renew and version_known(chain.leaf, organization=home.pk if home else None) is None
+    fingerprint = certificate_info(chain.leaf).fingerprint_sha256
+    must = auto_renew and version_known(fingerprint, organization=home.pk if home else None) is None
     wish = renewal_foresee(chain, signer, has_key=key is not None, must=must, actor=actor)
     with transaction.atomic():
         row, is_new = certificate_take(

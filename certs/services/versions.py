@@ -60,23 +60,18 @@ def version_add(
     return version
 
 
-def version_known(leaf: x509.Certificate, *, organization: UUID | None) -> CertificateVersion | None:
-    """The same certificate, where it is here already: in this organization, or with None in any."""
-    fingerprint = certificate_info(leaf).fingerprint_sha256
+def version_known(fingerprint: str, *, organization: UUID | None) -> CertificateVersion | None:
+    """The certificate of this SHA-256, where it is here already: in this organization, or with None in any."""
     rows = CertificateVersion.objects.filter(fingerprint_sha256=fingerprint, certificate__deleted_at=None)
     rows = rows if organization is None else rows.filter(certificate__organization=organization)
     return rows.select_related("certificate").first()
 
 
-def refuse_taken_again(certificate: Certificate, organization: UUID) -> None:
+def refuse_taken_again(certificate: Certificate, organization: UUID | None) -> None:
     """Before it comes back, or comes from elsewhere: what is recognised is there once. Raises ConflictError."""
     if certificate.current is None:
         return
-    again = CertificateVersion.objects.filter(
-        fingerprint_sha256=certificate.current.fingerprint_sha256,
-        certificate__deleted_at=None,
-        certificate__organization=organization,
-    ).first()
+    again = version_known(certificate.current.fingerprint_sha256, organization=organization)
     if again is not None:
         raise ConflictError(
             f"{again.certificate.name} ({again.certificate_id}) is the same certificate, taken in again since.",
