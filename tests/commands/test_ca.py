@@ -182,6 +182,13 @@ def test_what_names_only_a_uri_is_called_by_it(root: Authority) -> None:
     assert made.json["certificates"][0]["name"] == "spiffe://example.org/a"
 
 
+def test_another_address_is_taken_with_the_word_that_the_refusal_names(root: Authority) -> None:
+    assert ca("issue", "Root", "a.internal").code == 0
+    refused = ca("address", "http://other.example.test")
+    assert (refused.code, "--although-living" in refused.err) == (4, True)
+    assert ca("address", "http://other.example.test", "--although-living").code == 0
+
+
 def test_the_address_is_shown() -> None:
     assert ca("address").out == "http://pki.example.test\n"
     state_update(pki_base_url="", pki_base_url_confirmed_at=None)

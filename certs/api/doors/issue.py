@@ -29,7 +29,11 @@ class FromAuthority(Wished):
     subject = Text(required=False, max_length=1000, help_text="RFC 4514, such as CN=a.example,O=Example.")
     hosts = words(required=False, max_length=10_000, help_text="DNS names, addresses, mailboxes and URIs.")
     usages = serializers.ListField(child=Word(choices=list(USAGES)), required=False, max_length=10)
-    csr = Text(required=False, max_length=64 * 1024, help_text="PEM of a request; its key is signed, its subject not.")
+    csr = Text(
+        required=False,
+        max_length=64 * 1024,
+        help_text="PEM of a request: its key, and its names and subject where these are left out.",
+    )
     autoRenew = Flag(required=False)
     passphrase = Text(required=False, max_length=1024, help_text="Of an offline CA. Used once, never kept.")
 

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from certs.domain.errors import InputError
+from certs.domain.errors import ConflictError, InputError
 from certs.domain.keys import OWN_KEY_TYPES
 from certs.domain.wishes import Wish
 from certs.management.authorities.finding import authority_find
@@ -118,7 +118,10 @@ class AddressVerb(BinderyCommand):
             found = pki_base_url_check(options["url"])
             self.stdout.write(found.text)
             return _CODES[found.ok]
-        url = pki_base_url_confirm(options["url"], although_living=options["although_living"], actor=ACTOR)
+        try:
+            url = pki_base_url_confirm(options["url"], although_living=options["although_living"], actor=ACTOR)
+        except ConflictError as error:
+            self.fail(f"{error} Here: --although-living." if error.code == "living" else str(error))
         self.stdout.write(f"{url} stands in what is signed from now on.")
         return None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from django.db import connection
 
-from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note
+from certs.domain.diagnosis import Line, Situation, bad, bad_for, fine, look, note, unknown
 from certs.domain.errors import BinderyError
 from certs.models import KeyRingCanary
 from certs.services.database import database_lock_problem
@@ -88,6 +88,11 @@ def key_ring_fits(situation: Situation) -> Iterator[Line]:
     """Whether the key ring opens what is sealed in this database."""
     if not KeyRingCanary.objects.exists():
         yield note("key-ring-fits", "No key ring is tied to this database yet.", "The first `manage.py up` does it.")
+        return
+    try:
+        home.key_ring()
+    except BinderyError:
+        yield unknown("key-ring-fits", "Whether the key ring opens what is sealed here: it cannot be read.")
         return
     try:
         canary_prove()

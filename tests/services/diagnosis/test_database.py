@@ -116,6 +116,13 @@ def test_a_ring_of_another_database_is_red(told: Told, monkeypatch: pytest.Monke
     assert "does not belong to this database" in line.sentence
 
 
+@pytest.mark.django_db
+def test_whether_a_ring_that_is_not_there_fits_cannot_be_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets.canary_check()
+    monkeypatch.delenv("BINDERY_KEY_RING", raising=False)
+    assert told(database.key_ring_fits)[State.UNKNOWN]
+
+
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "is missing"), ("{}", "not readable"), ("nonsense", "not readable")]
 )
