@@ -7,9 +7,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from certs import selectors
 from certs.api.base import Endpoint
 from certs.api.certificates import certificate_answer, certificate_created, certificate_visible
-from certs.api.documents import KEY_TYPES, CertificateDocument, Owned, certificate_document, id_of
+from certs.api.documents import KEY_TYPES, CertificateDocument, Owned, by_id, certificate_document, id_of, rows_ready
+from certs.api.etags import document_answer, unchanged
 from certs.api.fields import Flag, Strict, Text, Word, body_read, words
 from certs.api.problems import refuse
 from certs.api.schema import operation
@@ -98,12 +100,14 @@ class CreateRequest(Endpoint):
 
 
 class RequestItem(Endpoint):
+    has_etag = True
+
     @operation("certificate_request_get", "The request that waits for its answer", answers={200: RequestDocument})
     def get(self, request: Request, id: str) -> Response:
         row = certificate_visible(self.actor, id)
         if not row.request_pem:
             raise refuse(404, "not-found", f"{row.name} has no request.")
-        return Response({"csr": row.request_pem, "certificate": certificate_document(row)})
+        return document_answer(request, request_document(row))
 
     @operation(
         "certificate_request_again",
@@ -134,7 +138,9 @@ class RequestItem(Endpoint):
         description="What is in use stays, and so does a key pair. What is nothing but its request is deleted instead.",
     )
     def delete(self, request: Request, id: str) -> Response:
-        request_withdraw(certificate_visible(self.actor, id), actor=self.actor)
+        rows = rows_ready(selectors.certificates_visible_to(self.actor)).filter(by_id(id))
+        with unchanged(request, rows, request_document) as row:
+            request_withdraw(row, actor=self.actor)
         return Response(status=204)
 
 
@@ -151,6 +157,10 @@ class RequestAnswer(Endpoint):
         return certificate_answer(certificate_visible(self.actor, str(row.pk)), 200)
 
 
+def request_document(row: Certificate) -> dict[str, Any]:
+    return {"csr": row.request_pem, "certificate": certificate_document(row)}
+
+
 def _request_made(row: Certificate) -> Response:
-    body = {"csr": row.request_pem, "certificate": certificate_document(row)}
-    return Response(body, status=201, headers={"Location": f"/api/certificates/{id_of(row)}"})
+    headers = {"Location": f"/api/certificates/{id_of(row)}"}
+    return Response(request_document(row), status=201, headers=headers)
