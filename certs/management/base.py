@@ -67,7 +67,9 @@ class BinderyCommand(BaseCommand):
             return self.run(*args, **options) or 0
         except SchemaError as error:
             return self._say(str(error), UNFIT)
-        except (CommandFailure, BinderyError) as error:
+        except BinderyError as error:
+            return self._say(f"{error}{_flags_for(error, options)}", FAILED)
+        except CommandFailure as error:
             return self._say(str(error), FAILED)
         except (DatabaseError, InterfaceError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -79,6 +81,15 @@ class BinderyCommand(BaseCommand):
     def _say(self, sentence: str, code: int) -> int:
         self.stderr.write(f"bindery: {sentence}", self.style.ERROR)
         return code
+
+
+def _flags_for(error: BinderyError, options: dict[str, Any]) -> str:
+    """How a passphrase that is missing is given here."""
+    flags = [flag for flag in ("passphrase_file", "parent_passphrase_file") if flag in options]
+    if error.code != "passphrase-needed" or not flags:
+        return ""
+    words = " or ".join("--" + flag.replace("_", "-") for flag in flags)
+    return f" Here: {words} FILE; - reads it from standard input, or asks."
 
 
 class VerbCommand(BinderyCommand):

@@ -17,8 +17,10 @@ def password_argument(parser: _ActionsContainer, flag: str, about: str) -> None:
 
 
 def password_given(options: dict[str, Any], flag: str) -> str:
-    """What `flag` leads to; "" where it was not given. Raises InputError."""
+    """What `flag` leads to; "" where it was not given. A terminal asks where it is -. Raises InputError."""
     source = options[flag.lstrip("-").replace("-", "_")]
+    if source == "-" and can_ask():
+        return password_ask("Passphrase" if "passphrase" in flag else "Password")
     return content_read(source) if source else ""
 
 
