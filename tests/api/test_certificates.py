@@ -331,6 +331,7 @@ def test_a_list_asks_as_many_queries_for_many_as_for_few(program: Program, djang
     for number in range(6):
         pair = pki.leaf(stock.CA, [f"{number}.example"])
         program.send("POST", "/api/certificates", {"chain": pair.pem, "privateKey": pair.key_pem, "tags": ["a"]})
+    program.get("/api/certificates")  # the first within a minute writes down that the token was used
     with django_assert_max_num_queries(25):
         assert len(program.get("/api/certificates").json()["items"]) == 6
 
