@@ -40,6 +40,7 @@ ASKS_ITSELF = {
     "posting.certificate_post": "home_for says where it goes, and the services it calls ask",
     "posting.properties_read": "changes nothing; home_for says where it would go",
     "search.certificates_keys": "narrowed to what they see",
+    "search.certificates_matching": "narrowed to what they see",
     "receiving.renewal_foresee": "changes nothing; whoever may not have it signed is told so",
     "search.certificates_search": "narrowed to what they see",
     "tokens.token_create": "up to the own role",
