@@ -228,8 +228,9 @@ def methods_visible_to(actor: Viewer) -> QuerySet[ChallengeMethod]:
 
 
 def authorities_visible_to(actor: Viewer) -> QuerySet[Authority]:
-    """Our own CAs of the organizations in which they may read anything."""
-    return Authority.objects.select_related("certificate__current").filter(_shared(actor, "certificate__organization"))
+    """Our own CAs of the organizations in which they may read anything, but for those that were deleted."""
+    found = Authority.objects.select_related("certificate__current").filter(certificate__deleted_at=None)
+    return found.filter(_shared(actor, "certificate__organization"))
 
 
 def tokens_visible_to(actor: Viewer) -> QuerySet[ApiToken]:

@@ -120,6 +120,13 @@ def test_retired_only_when_it_is_meant(root: Authority) -> None:
     assert ca("issue", "Root", "a.internal").code == 4
 
 
+def test_one_that_was_deleted_is_not_listed_until_it_is_restored(root: Authority) -> None:
+    assert run("certs", "delete", "Root").code == 0
+    assert ca("list", "--json").json == {"authorities": []}
+    assert run("certs", "restore", "Root").code == 0
+    assert [row["name"] for row in ca("list", "--json").json["authorities"]] == ["Root"]
+
+
 def test_one_from_elsewhere(tmp_path: Path) -> None:
     made = pki.authority("Elsewhere")
     (tmp_path / "ca.pem").write_text(made.pem)
