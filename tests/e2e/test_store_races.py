@@ -120,8 +120,8 @@ def answer(dice):
 def issue(dice):
     authority_issue(root, Wish(days=9), csr=requests[int(time.time() / 2) % 40], actor="test", auto_renew=False)
 
-ACTS = [issue, issue, take, take, put, put, bind, bind, unbind, delete, delete, restore, prune, back, back, renew, revoke, release,
-        trust, distrust, ask, answer]
+ACTS = [issue, issue, take, take, put, put, bind, bind, unbind, delete, delete, restore, prune, back, back, renew,
+        revoke, release, trust, distrust, ask, answer]
 
 def work(number):
     dice, until = random.Random(number), time.monotonic() + SECONDS

@@ -8,8 +8,8 @@ from certs.domain.errors import KeyRefused, SecretError
 from certs.models import AcmeAccount, Certificate, PrivateKey
 from certs.services.authority_keys import locked_key_import
 from certs.services.certificates import certificate_import
-from certs.services.posting import certificate_post
 from certs.services.keys import key_create, key_import, key_is_here, key_open, keys_prune
+from certs.services.posting import certificate_post
 from portal import clock
 from tests import stock
 from tests.harness import pki
