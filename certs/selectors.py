@@ -229,7 +229,8 @@ def methods_visible_to(actor: Viewer) -> QuerySet[ChallengeMethod]:
 
 def authorities_visible_to(actor: Viewer) -> QuerySet[Authority]:
     """Our own CAs of the organizations in which they may read anything, but for those that were deleted."""
-    found = Authority.objects.select_related("certificate__current").filter(certificate__deleted_at=None)
+    deleted = Certificate.objects.filter(deleted_at__isnull=False).values("pk")  # few, and in an index of their own
+    found = Authority.objects.select_related("certificate__current").exclude(certificate__in=deleted)
     return found.filter(_shared(actor, "certificate__organization"))
 
 

@@ -1,7 +1,9 @@
 """Whether the database can be used, asked in a way that neither waits long nor makes or changes anything."""
 
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,37 @@ def database_lock_problem(seconds: float = 1.5) -> BinderyError | None:
     except sqlite3.Error as error:
         return _refused(file, error)
     return None
+
+
+@contextmanager
+def database_kept_open() -> Iterator[None]:
+    """For a command that root runs beside a portal of another user, and that leaves the database's file in its place.
+
+    SQLite makes files beside the database as root and gives them away a moment later; a portal that starts in that
+    moment could not open them. A connection that is opened as their owner, and kept meanwhile, has made them first.
+    """
+    with ExitStack() as kept:
+        if connection.vendor == "sqlite" and os.geteuid() == 0:
+            with suppress(OSError, sqlite3.Error):
+                kept.enter_context(closing(_opened_by_owner(Path(str(settings.DATABASES["default"]["NAME"])))))
+        yield
+
+
+def _opened_by_owner(file: Path) -> sqlite3.Connection:
+    about = file.stat()
+    if not about.st_size:
+        raise OSError("nothing there yet")
+    os.seteuid(about.st_uid)
+    try:
+        database = _open(file, SECONDS)
+        try:
+            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except sqlite3.Error:
+            database.close()
+            raise
+    finally:
+        os.seteuid(0)
+    return database
 
 
 def _sqlite(file: Path, seconds: float) -> None:

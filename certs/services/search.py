@@ -442,9 +442,10 @@ def _of_rows(rows: QuerySet[Certificate]) -> _Condition:
 def _load(keys: Iterable[UUID]) -> list[Certificate]:
     wanted = list(keys)
     rows = (
-        Certificate.objects.select_related("current__key", "key", "account", "department")
-        .defer("current__leaf_pem", "current__chain_pem", "account__ca_bundle")
-        .prefetch_related("tag_rows")
+        Certificate.objects.select_related("current__key")
+        .defer("current__leaf_pem", "current__chain_pem")
+        # Few of these are different, and most are not there: joined, each row would carry them all.
+        .prefetch_related("tag_rows", "key", "account", "department")
         .in_bulk(wanted)
     )
     return [rows[key] for key in wanted if key in rows]

@@ -90,7 +90,7 @@ class Visitor:
         self._label = label
         self._count = 0
 
-    def shot(self, name: str, *, whole: bool = "BINDERY_TEST_WHOLE_PAGES" in os.environ) -> None:
+    def shot(self, name: str, *, whole: bool = "WHOLE_PAGES" in os.environ) -> None:
         """What is seen without scrolling, unless `whole`: that takes several times as long."""
         self._count += 1
         self.page.screenshot(path=artifact(f"{self._label}{self._count:02}-{name}.png"), full_page=whole)

@@ -9,6 +9,7 @@ from django.conf import settings
 from certs.domain.diagnosis import TOPICS, State, document, worst_state
 from certs.management.base import BinderyCommand, json_argument
 from certs.management.diagnosis import WRONG, colours_wanted, diagnosis_text
+from certs.services.database import database_kept_open
 from certs.services.diagnoses import diagnosis_run
 from certs.services.nodes import node_name
 from certs.services.support_bundle import bundle_place, bundle_write, support_bundle
@@ -41,7 +42,8 @@ class Command(BinderyCommand):
     def run(self, *args: Any, **options: Any) -> int:
         if options["bundle"]:
             bundle_place(Path(options["bundle"]))  # refused before anything takes its time
-        lines = diagnosis_run(options["topics"])
+        with database_kept_open():
+            lines = diagnosis_run(options["topics"])
         if options["json"]:
             told = document(lines, node=node_name(), version=settings.VERSION, made_at=clock.real())
             self.print_json(told)
