@@ -36,6 +36,7 @@ class Option:
     lines: bool = False
     low: int | None = None
     high: int | None = None
+    longest: int = LONGEST
     required: bool = False
     default: Any = None
 
@@ -71,6 +72,7 @@ def option(
     lines: bool = False,
     low: int | None = None,
     high: int | None = None,
+    longest: int = LONGEST,
 ) -> Any:
     """A field of an Options dataclass; without a default it must be given."""
     about = {
@@ -82,6 +84,7 @@ def option(
         "lines": lines,
         "low": low,
         "high": high,
+        "longest": longest,
     }
     return field(metadata=about) if default is MISSING else field(default=default, metadata=about)
 
@@ -163,6 +166,10 @@ def _number(about: Option, given: Any) -> int:
 
 def _text(about: Option, given: Any) -> str:
     text = str(given) if about.verbatim else str(given).strip()
+    if len(text) > about.longest < LONGEST:
+        raise OptionRefused(
+            f"{about.label} is {len(text)} characters long.", field=about.name, advice=f"Give {about.longest} at most."
+        )
     if len(text) > LONGEST or "\0" in text or (not about.lines and "\n" in text):
         raise OptionRefused(f"{about.label} cannot be used: too long, or more than one line.", field=about.name)
     if about.choices and text not in {value for value, _ in about.choices}:

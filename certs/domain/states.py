@@ -105,3 +105,35 @@ REBIND = Machine(
         REFUSED: State("refused", Actor.NOBODY),
     }
 )
+
+
+PLANNED = "planned"
+CHECKING = "checking"
+STAGING = "staging"
+SWITCHING = "switching"
+ACTIVATING = "activating"
+PROVING = "proving"
+RESTORING = "restoring"
+INSTALLED = "installed"
+RESTORED = "restored"
+STRANDED = "stranded"
+
+# A state names the step that is next or under way, so that whoever comes after a killed process repeats it.
+INSTALLATION = Machine(
+    {
+        PLANNED: State("waiting to start", Actor.WORKER, (CHECKING, *_ENDS)),
+        CHECKING: State("being checked", Actor.WORKER, (STAGING, *_ENDS)),
+        STAGING: State("being sent", Actor.WORKER, (SWITCHING, *_ENDS)),
+        # From here on the machine may hold the new one: it is proven, or the old one is put back.
+        SWITCHING: State("being put in place", Actor.WORKER, (ACTIVATING, RESTORING)),
+        ACTIVATING: State("being read by the server", Actor.WORKER, (PROVING, RESTORING)),
+        PROVING: State("being proven", Actor.WORKER, (INSTALLED, RESTORING)),
+        RESTORING: State("being put back", Actor.WORKER, (RESTORED, STRANDED)),
+        INSTALLED: State("installed and served", Actor.NOBODY),
+        RESTORED: State("failed, the old one is served", Actor.NOBODY),
+        # The one end that somebody has to look at: neither the new nor the old is proven.
+        STRANDED: State("failed, and could not be put back", Actor.PERSON),
+        FAILED: State("failed, nothing was changed", Actor.NOBODY),
+        CANCELLED: State("cancelled", Actor.NOBODY),
+    }
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from certs.domain.options import LONGEST, Option, options_of
+from certs.domain.options import Option, options_of
 from certs.forms.base import SecretTextarea
 
 _PLAIN = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -46,7 +46,7 @@ def _field(about: Option, stored: Mapping[str, Any] | None, kept: bool) -> forms
         return forms.ChoiceField(choices=about.choices, **common)
     if about.secret:
         common |= {"initial": None, "help_text": f"{about.help} {_KEPT}".strip() if kept else about.help}
-    return forms.CharField(max_length=LONGEST, widget=_widget(about), strip=not about.verbatim, **common)
+    return forms.CharField(max_length=about.longest, widget=_widget(about), strip=not about.verbatim, **common)
 
 
 def _widget(about: Option) -> forms.Widget:

@@ -14,6 +14,7 @@ from certs.models.certificate import (
     FallbackIssuer,
 )
 from certs.models.diagnosis import NodeDiagnosis
+from certs.models.endpoint import Endpoint, Installation, InstallationStep, Node
 from certs.models.identity import PortalIdentity
 from certs.models.intake import Intake
 from certs.models.keyring import KeyRingCanary
@@ -46,8 +47,11 @@ __all__ = [
     "ChallengeMethod",
     "Channel",
     "Department",
+    "Endpoint",
     "FallbackIssuer",
     "IdempotencyKey",
+    "Installation",
+    "InstallationStep",
     "Intake",
     "IssuanceProfile",
     "IssuedCertificate",
@@ -55,6 +59,7 @@ __all__ = [
     "KeyRingCanary",
     "LedgerEntry",
     "Listener",
+    "Node",
     "NodeDiagnosis",
     "NodeExport",
     "NodeProcess",

@@ -44,13 +44,16 @@ def served_check(host: str, port: int, server_name: str, fingerprint: str, timeo
 
 def leaf_seen(host: str, port: int, server_name: str, timeout: float) -> bytes:
     """The DER of the certificate that is shown there, whatever it is worth. Raises OSError (ssl.SSLError is one)."""
+    with socket.create_connection((host, port), timeout=timeout) as raw:
+        return leaf_through(raw, server_name)
+
+
+def leaf_through(raw: socket.socket, server_name: str) -> bytes:
+    """The same over a connection that is there. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection((host, port), timeout=timeout) as raw,
-        context.wrap_socket(raw, server_hostname=server_name.replace("*", _WILDCARD_PROBE) or None) as secured,
-    ):
+    with context.wrap_socket(raw, server_hostname=server_name.replace("*", _WILDCARD_PROBE) or None) as secured:
         return secured.getpeercert(binary_form=True) or b""
 
 

@@ -20,7 +20,7 @@ def options_store(options: object, *, purpose: str, uid: UUID) -> tuple[dict[str
 def options_load(kind: type[T], shown: Mapping[str, Any], sealed: str, *, purpose: str, uid: UUID) -> T:
     """The dataclass again. Raises SecretError, OptionRefused where the plugin has changed since."""
     known = {each.name for each in options_of(kind)}
-    given = {**shown, **_open(sealed, purpose, uid)}
+    given = {**shown, **options_opened(sealed, purpose=purpose, uid=uid)}
     return options_read(kind, {name: value for name, value in given.items() if name in known})
 
 
@@ -29,7 +29,9 @@ def options_merge(
 ) -> T:
     """As typed into the form of a row that is there: a secret left empty keeps what is stored, except those to
     `forget`. Raises OptionRefused."""
-    kept = {name: value for name, value in _open(sealed, purpose, uid).items() if name not in forget}
+    kept = {
+        name: value for name, value in options_opened(sealed, purpose=purpose, uid=uid).items() if name not in forget
+    }
     secret = {each.name for each in options_of(kind) if each.secret}
     filled = {name: kept.get(name) if name in secret and not value else value for name, value in given.items()}
     return options_read(kind, {**{name: value for name, value in kept.items() if name in secret}, **filled})
@@ -37,9 +39,10 @@ def options_merge(
 
 def options_secret(sealed: str, *, purpose: str, uid: UUID) -> list[str]:
     """The names of the secrets that are stored."""
-    return sorted(_open(sealed, purpose, uid))
+    return sorted(options_opened(sealed, purpose=purpose, uid=uid))
 
 
-def _open(sealed: str, purpose: str, uid: UUID) -> dict[str, Any]:
+def options_opened(sealed: str, *, purpose: str, uid: UUID) -> dict[str, Any]:
+    """The secrets themselves. Raises SecretError."""
     found: dict[str, Any] = json.loads(secret_open(purpose, uid, sealed)) if sealed else {}
     return found

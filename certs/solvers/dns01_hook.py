@@ -149,7 +149,7 @@ class Dns01Hook(DnsSolver):
                 f"The script {script} cannot be run: {error.strerror}.",
                 advice="Its first line must name its interpreter, such as #!/bin/sh.",
             ) from None
-        ran = Ran(ran.code, self._masked(ran.stdout), self._masked(ran.stderr))
+        ran = Ran(ran.code, self._masked(ran.stdout).encode(), self._masked(ran.stderr))
         if ran.code is None:
             raise Unavailable(
                 f"The script {script} took longer than {self.options.timeout} s to {action} {record} and was ended."

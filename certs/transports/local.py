@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
 
-OUTPUT = 16 * 1024  # bytes kept of each stream; the rest is read and dropped
+OUTPUT = 16 * 1024  # bytes kept of each stream, unless more is asked for; the rest is read and dropped
 _POLL_SECONDS = 0.02
 
 
@@ -24,8 +24,12 @@ class Ran:
     """`code` is None where the time was up and the program was ended; below 0 it is the signal that ended it."""
 
     code: int | None
-    stdout: str
+    output: bytes
     stderr: str
+
+    @property
+    def stdout(self) -> str:
+        return self.output.decode("utf-8", "replace")
 
 
 def machine_name(seconds: float = 2.0) -> str:
@@ -46,8 +50,10 @@ def run(
     seconds: float,
     stdin: bytes = b"",
     cwd: Path | None = None,
+    keep: int = OUTPUT,
 ) -> Ran:
-    """Run a program without a shell, in a session of its own, with exactly this environment.
+    """Run a program without a shell, in a session of its own, with exactly this environment. `keep` bytes of each
+    stream are kept.
 
     When it has ended, or its time is up, whatever it left running in its session's group is ended too. Raises OSError
     where it cannot be started.
@@ -61,7 +67,7 @@ def run(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    streams = _Drain(process.stdout), _Drain(process.stderr)
+    stdout, stderr = _Drain(process.stdout, keep), _Drain(process.stderr, keep)
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
     in_time = _ended_within(process.pid, seconds)
@@ -70,8 +76,7 @@ def run(
         os.killpg(process.pid, signal.SIGKILL)
     code = process.wait()
     feeder.join(1)
-    stdout, stderr = (stream.text() for stream in streams)
-    return Ran(code if in_time else None, stdout, stderr)
+    return Ran(code if in_time else None, stdout.content(), stderr.content().decode("utf-8", "replace"))
 
 
 def user_name() -> str:
@@ -159,25 +164,26 @@ class Folder:
 
 @dataclass
 class _Drain:
-    """Reads a stream to its end in a thread, keeping the first `OUTPUT` bytes."""
+    """Reads a stream to its end in a thread, keeping the first `keep` bytes."""
 
     stream: IO[bytes] | None  # a pipe of Popen
+    keep: int
     _kept: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def text(self) -> str:
+    def content(self) -> bytes:
         self._thread.join(1)  # one that escaped into a session of its own may hold the pipe for ever
-        return bytes(self._kept).decode("utf-8", "replace")
+        return bytes(self._kept)
 
     def _read(self) -> None:
         if self.stream is None:
             return
         with contextlib.suppress(OSError, ValueError), self.stream:
             while piece := os.read(self.stream.fileno(), 8192):
-                self._kept += piece[: max(0, OUTPUT - len(self._kept))]
+                self._kept += piece[: max(0, self.keep - len(self._kept))]
 
 
 def _feed(stream: IO[bytes] | None, data: bytes) -> None:

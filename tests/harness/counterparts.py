@@ -74,6 +74,7 @@ COUNTERPARTS = {
             places=("/lib/systemd", "/usr/lib/systemd"),
             needed_for="the service that `make install` makes",
         ),
+        Counterpart("sshd", "sshd", "openssh-server", places=("/usr/sbin",), needed_for="machines reached by SSH"),
         Counterpart("sudo", "sudo", "sudo", needed_for="commands that the pages show, as a person runs them"),
         Counterpart(
             "iptables", "iptables", "iptables", places=("/usr/sbin", "/sbin"), needed_for="a port that is forwarded"

@@ -47,6 +47,11 @@ class Daemon(AbstractContextManager["Daemon"]):
     def ready(self) -> None:
         """Once it answers."""
 
+    def end(self) -> None:
+        """Before its time, as a server goes down."""
+        assert self._process is not None
+        self._process.stop(timeout=3)
+
     def __enter__(self) -> Self:
         self._process = Process(
             self.command(Path(counterparts.find(self.program))),

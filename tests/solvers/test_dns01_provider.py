@@ -150,7 +150,7 @@ def test_credentials_are_neither_arguments_nor_environment(monkeypatch: pytest.M
 
     def run(command: Any, **rest: Any) -> Ran:
         seen.update(rest, command=command)
-        return Ran(0, "{}", "")
+        return Ran(0, b"{}", "")
 
     monkeypatch.setenv("DATABASE_URL", "postgresql://ours")
     monkeypatch.setattr(dns01_provider, "run", run)
