@@ -28,6 +28,7 @@ from certs.models import (
     CertificateVersion,
     ChallengeMethod,
     Channel,
+    Endpoint,
     IssuedCertificate,
     JobEvent,
     Order,
@@ -113,6 +114,16 @@ def _of_organizations(actor: Viewer) -> Q:
             portal = Q(organization=None) if DEFAULT_ORGANIZATION in places else _NOTHING
             condition &= Q(organization__in=places) | portal
     return condition
+
+
+def endpoints_visible_to(actor: Viewer) -> QuerySet[Endpoint]:
+    """By name; one that is delegated to nobody yet is seen by who may see everything."""
+    condition = Q()
+    for layer in access_of(actor).layers:
+        scopes = [scope for scope in layer if scope.role.may(Right.READ) and not scope.tags]
+        if not any(scope.is_everywhere for scope in scopes):
+            condition &= reduce(or_, (_within(scope, "") for scope in scopes), _NOTHING)
+    return Endpoint.objects.filter(condition).select_related("organization", "department").order_by("name")
 
 
 def certificates_all() -> QuerySet[Certificate]:

@@ -15,6 +15,8 @@ from certs.services.export import export_run
 from certs.services.front import front_tidy
 from certs.services.front_check import front_watch
 from certs.services.https import hsts_advance
+from certs.services.installation_follow import installations_follow
+from certs.services.installation_runner import installations_run
 from certs.services.lets_encrypt import lets_encrypt_settle
 from certs.services.method_tests import method_test_run, method_tests_sweep
 from certs.services.on_demand import on_demand_forget
@@ -40,6 +42,7 @@ TICK: tuple[Callable[[], object], ...] = (
     renewal_info_refresh,
     revocation_check_run,
     sweep_run,
+    installations_follow,
     *TELL,
     lets_encrypt_settle,
     client_auth_tidy,
@@ -57,8 +60,8 @@ TICK: tuple[Callable[[], object], ...] = (
     accounts_settle,
     *TELL,
 )
-# What was just issued is exported and learns its next check, what just failed is told: now, not at the next tick.
-AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, *TELL, export_run)
+# What was just issued is installed, exported and learns its next check, what just failed is told: now, not later.
+AFTER_ORDERS: tuple[Callable[[], object], ...] = (sweep_run, installations_follow, *TELL, export_run)
 
 
 def run_orders() -> int:
@@ -66,6 +69,13 @@ def run_orders() -> int:
     if advanced:
         _each(AFTER_ORDERS)
     return advanced
+
+
+def run_installations() -> int:
+    done = installations_run()
+    if done:
+        _each(TELL)
+    return done
 
 
 def tick() -> None:

@@ -53,7 +53,7 @@ class NodeSeen:
     address: str  # as the server says: "*", "127.0.0.1", "::"
     port: int
     alias: str = ""
-    names: tuple[str, ...] = ()  # it is asked for by; DNS names, wildcards too
+    names: tuple[str, ...] = ()  # it is asked for by these; DNS names, wildcards too
     where: str = ""  # file:line of its configuration
     files: Mapping[str, str] = field(default_factory=dict)
     trouble: str = ""  # why nothing can be installed there by us

@@ -15,6 +15,8 @@ class Right(StrEnum):
     ALARM_SEE = "alarm.see"
     AUTHORITY = "authority"  # make and change our own CAs, their profiles and lists
     ACCOUNT = "account"  # accounts at CAs, challenge methods
+    INSTALL = "install"  # discover delegated endpoints, install on their nodes, restart them
+    ENDPOINT = "endpoint"  # add and change endpoints, approve what their machines show, delegate them
     SETTING = "setting"  # everything below Configuration
     PERSON = "person"  # people, their roles and everybody's tokens
 
@@ -33,7 +35,13 @@ class Role(StrEnum):
 
 
 _READ = frozenset({Right.READ})
-_OPERATE = _READ | {Right.CERTIFICATE_ADD, Right.CERTIFICATE_CHANGE, Right.BIND, Right.ALARM_SEE}
+_OPERATE = _READ | {
+    Right.CERTIFICATE_ADD,
+    Right.CERTIFICATE_CHANGE,
+    Right.BIND,
+    Right.ALARM_SEE,
+    Right.INSTALL,
+}
 # The export of private keys is a right of its own, given to a person or a token, and part of no role.
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: _READ,

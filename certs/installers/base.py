@@ -31,7 +31,7 @@ class Installer(ABC):
 
     Options: ClassVar[type[Any]] = NoOptions
     label: ClassVar[str]
-    connections: ClassVar[tuple[str, ...]]  # kinds in certs/transports/connections that reach it
+    connections: ClassVar[tuple[str, ...]]  # kinds in certs/transports/hosts that reach it
 
     def __init__(self, options: Any = None) -> None:
         self.options = options if options is not None else self.Options()

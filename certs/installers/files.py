@@ -12,8 +12,8 @@ from certs.domain.errors import BinderyError
 from certs.domain.installation import Command, Material, NodeSeen, Part, Plan, Write, digest
 from certs.domain.pem import certificate_pem, certificates_read
 from certs.installers.base import ChangedMeanwhile, Installer, InstallRefused
-from certs.transports.connections.base import CommandFailed, Ran
-from certs.transports.connections.posix import PosixHost, beside
+from certs.transports.hosts.base import CommandFailed, Ran
+from certs.transports.hosts.posix import PosixHost, beside
 
 NEW, OLD = "new", "old"
 _HOLD_LEAF = (Part.FULLCHAIN.value, Part.LEAF.value, Part.WHOLE.value)

@@ -20,8 +20,8 @@ from certs.domain.installation import Command, Material, NodeSeen, Part, Plan, P
 from certs.domain.options import option
 from certs.installers.base import InstallRefused
 from certs.installers.files import FileInstaller, shared_with, write_plan
-from certs.transports.connections.base import CommandFailed, Ran
-from certs.transports.connections.posix import PosixHost
+from certs.transports.hosts.base import CommandFailed, Ran
+from certs.transports.hosts.posix import PosixHost
 
 _HEADER = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 _PRINTED = 16 * 1024 * 1024  # bytes of a whole configuration

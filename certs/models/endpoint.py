@@ -21,7 +21,7 @@ class Endpoint(models.Model):
     department = models.ForeignKey(Department, null=True, blank=True, on_delete=models.PROTECT)
     name = models.CharField(max_length=32, unique=True)
     kind = models.CharField(max_length=40)  # a file in certs/installers
-    connection = models.CharField(max_length=40)  # a file in certs/transports/connections
+    connection = models.CharField(max_length=40)  # a file in certs/transports/hosts
     # Of each, what may be shown, and the secret options as JSON in an envelope.
     options = models.JSONField(default=dict, blank=True)
     sealed = models.TextField(blank=True)
@@ -56,8 +56,9 @@ class Node(models.Model):
     found_pem = models.TextField(blank=True)  # what its configuration holds, leaf first
     found_fingerprint = models.CharField(max_length=64, blank=True)  # SHA-256 of that leaf's DER, hex
     certificate = models.ForeignKey(
-        Certificate, null=True, blank=True, on_delete=models.PROTECT, related_name="nodes"
-    )  # what is to be there
+        Certificate, null=True, blank=True, on_delete=models.SET_NULL, related_name="nodes"
+    )  # what is to be there; services/deletion.py refuses to delete it meanwhile
+    follows = models.BooleanField(default=True)  # takes each newer version; not after a person went back
     installed = models.ForeignKey(
         CertificateVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )  # what we have put there
@@ -88,7 +89,10 @@ class Installation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="installations")
-    version = models.ForeignKey(CertificateVersion, on_delete=models.PROTECT, related_name="installations")
+    version = models.ForeignKey(
+        CertificateVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="installations"
+    )  # None: deleted since
+    fingerprint = models.CharField(max_length=64)  # of the version: SHA-256 of the leaf's DER, hex
     before = models.JSONField(default=list, blank=True)  # what each probe of the plan showed: SHA-256 of the DER, hex
     reason = models.CharField(max_length=10, choices=Reason.choices)
     requested_by = models.ForeignKey(

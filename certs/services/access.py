@@ -38,6 +38,9 @@ from certs.models import (
     ChallengeMethod,
     Channel,
     Department,
+    Endpoint,
+    Installation,
+    Node,
     Order,
     Organization,
     RoleGrant,
@@ -89,6 +92,9 @@ Target = (
     | Alarm
     | Organization
     | Department
+    | Endpoint
+    | Node
+    | Installation
     | Place
     | None
 )
@@ -191,6 +197,9 @@ _PLACES: tuple[tuple[Any, Callable[[Any], Place]], ...] = (
     ((AcmeAccount, ChallengeMethod), lambda row: Place(row.organization_id, shared=True)),
     (Alarm, lambda row: _of_certificate(row.certificate) if row.certificate else PORTAL),
     (Channel, lambda row: Place(row.organization_id)),
+    (Endpoint, lambda row: Place(row.organization_id, row.department_id)),
+    (Node, lambda row: place_of(row.endpoint)),
+    (Installation, lambda row: place_of(row.node.endpoint)),
     (Department, lambda row: Place(row.organization_id, row.pk)),
     (Organization, lambda row: Place(row.pk)),
 )

@@ -16,6 +16,7 @@ from certs.models import (
     CertificateName,
     CertificateVersion,
     IssuedCertificate,
+    Node,
     Order,
     PortalState,
     TrustedAuthority,
@@ -35,6 +36,10 @@ def certificate_uses(certificate: Certificate) -> list[str]:
     """Every place that would miss it, each as the end of “It is …”; empty where it may be deleted."""
     bound = [str(binding) for binding in Binding.objects.filter(certificate=certificate)]
     places = [f"bound: {', '.join(bound)}"] if bound else []
+    nodes = [
+        str(node) for node in Node.objects.filter(certificate=certificate, gone_at=None).select_related("endpoint")
+    ]
+    places += [f"installed on {', '.join(nodes[:10])}"] if nodes else []
     if PortalState.objects.filter(placeholder=certificate).exists():
         places.append("what the portal serves while nothing is bound")
     authority = Authority.objects.filter(certificate=certificate).first()
@@ -72,7 +77,9 @@ def certificate_delete(certificate: Certificate, *, actor: Actor) -> None:
         if places := certificate_uses(certificate):
             raise ConflictError(
                 f"{certificate.name} is {'; it is '.join(places)}.",
-                advice="Bind another certificate there first." if "bound" in places[0] else "It stays as it is.",
+                advice="Put another certificate there first."
+                if places[0].startswith(("bound", "installed"))
+                else "It stays as it is.",
                 code="in-use",
             )
         if Order.objects.filter(certificate=certificate, finished_at=None).exists():

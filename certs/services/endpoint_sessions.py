@@ -10,11 +10,11 @@ from certs.domain.registry import plugins
 from certs.installers.base import Installer
 from certs.models import Endpoint
 from certs.services.options import options_load, options_opened
-from certs.transports.connections.base import Connection, IdentityChanged, IdentityUnknown, Witness, unseen
+from certs.transports.hosts.base import Connection, IdentityChanged, IdentityUnknown, Witness, unseen
 from portal import clock
 
 T = TypeVar("T")
-INSTALLERS, CONNECTIONS = "certs.installers", "certs.transports.connections"
+INSTALLERS, CONNECTIONS = "certs.installers", "certs.transports.hosts"
 
 
 def installer_kinds() -> dict[str, type[Installer]]:
@@ -27,7 +27,7 @@ def connection_kinds() -> dict[str, type[Connection]]:
 
 def installer_of(endpoint: Endpoint) -> Installer:
     """Raises InputError for a kind that this version does not know, SecretError, OptionRefused."""
-    kind = _known(installer_kinds(), endpoint.kind, "endpoint")
+    kind = kind_of(installer_kinds(), endpoint.kind, "endpoint")
     return kind(
         options_load(kind.Options, endpoint.options, endpoint.sealed, purpose=Endpoint.PURPOSE, uid=endpoint.pk)
     )
@@ -35,7 +35,7 @@ def installer_of(endpoint: Endpoint) -> Installer:
 
 def connection_of(endpoint: Endpoint) -> Connection:
     """Raises what `installer_of` raises."""
-    kind = _known(connection_kinds(), endpoint.connection, "connection")
+    kind = kind_of(connection_kinds(), endpoint.connection, "connection")
     purpose = Endpoint.CONNECTION_PURPOSE
     shown, sealed = endpoint.connection_options, endpoint.connection_sealed
     return kind(options_load(kind.Options, shown, sealed, purpose=purpose, uid=endpoint.pk))
@@ -80,7 +80,8 @@ def _contact(endpoint: Endpoint, *, trouble: str, **fields: str) -> None:
         setattr(endpoint, name, value)
 
 
-def _known(kinds: dict[str, T], kind: str, what: str) -> T:
+def kind_of(kinds: dict[str, T], kind: str, what: str) -> T:
+    """Raises InputError."""
     if kind not in kinds:
         raise InputError(
             f"There is no {what} of the kind “{kind[:40]}”.", advice=f"Choose {', '.join(kinds)}.", code="kind"

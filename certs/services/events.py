@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from certs.models import AuditEvent, Certificate, CertificateVersion, JobEvent, Order
+from certs.models import AuditEvent, Certificate, CertificateVersion, JobEvent, Node, Order
 from certs.models.statements import row_insert
 from certs.services.access import Actor, person_of
 from portal import logs
@@ -80,4 +80,6 @@ def _owner_of(target: object) -> tuple[UUID | None, UUID | None]:
         target = target.certificate
     if isinstance(target, Certificate):
         return target.pk, target.organization_id
+    if isinstance(target, Node):
+        target = target.endpoint
     return None, getattr(target, "organization_id", None)

@@ -14,11 +14,11 @@ from uuid import UUID
 from django.db import transaction
 
 from certs.domain import states
-from certs.domain.errors import BinderyError
+from certs.domain.errors import BinderyError, InputError
 from certs.domain.installation import Material, Plan
 from certs.domain.redaction import Redaction
 from certs.installers.base import Installer, InstallRefused
-from certs.models import Installation, InstallationStep, Node
+from certs.models import CertificateVersion, Installation, InstallationStep, Node
 from certs.models.statements import row_update
 from certs.services.endpoint_sessions import (
     contact_failed,
@@ -27,9 +27,9 @@ from certs.services.endpoint_sessions import (
     installer_of,
 )
 from certs.services.events import job_event
-from certs.services.installations import WAITS, material_of
+from certs.services.installations import WAITS, material_of, plan_make
 from certs.services.node_probes import Shown, probe_now, probes_await
-from certs.transports.connections.base import Ran, Unreachable
+from certs.transports.hosts.base import Ran, Unreachable
 from portal import clock
 
 log = logging.getLogger("bindery.installation")
@@ -49,16 +49,26 @@ class Flow:
     row: Installation
     owner: UUID
     installer: Installer
-    plan: Plan
     redaction: Redaction
     host: Any = None
     _material: Material | None = field(default=None, repr=False)
 
     @property
+    def plan(self) -> Plan:
+        return Plan.from_json(self.row.plan)
+
+    @property
     def material(self) -> Material:
         if self._material is None:
-            self._material = material_of(self.row.version)
+            self._material = material_of(self.version)
         return self._material
+
+    @property
+    def version(self) -> CertificateVersion:
+        """Raises InputError where it was deleted meanwhile."""
+        if self.row.version is None:
+            raise InputError("The certificate was deleted meanwhile.", advice="Choose another one.", code="deleted")
+        return self.row.version
 
     def move(self, after: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """Save the step and its line, while the row is still ours. Raises LeaseLost."""
@@ -74,7 +84,12 @@ class Flow:
             if not row_update(Installation, mine, changed):
                 raise LeaseLost
             if after == states.INSTALLED:
-                Node.objects.filter(pk=self.row.node_id).update(installed=self.row.version_id)
+                version = self.version
+                Node.objects.filter(pk=self.row.node_id).update(
+                    installed=version,
+                    found_pem=version.leaf_pem + version.chain_pem,
+                    found_fingerprint=version.fingerprint_sha256,
+                )
             job_event(self.row.pk, message, step=before, level=level)
         for name, value in changed.items():
             setattr(self.row, name, value)
@@ -96,9 +111,7 @@ def installation_advance(pk: UUID, owner: UUID) -> None:
     row = Installation.objects.select_related("node__endpoint", "version__certificate", "version__key").get(pk=pk)
     if row.lease_owner != owner or row.finished_at is not None:
         return
-    flow = Flow(
-        row, owner, installer_of(row.node.endpoint), Plan.from_json(row.plan), endpoint_redaction(row.node.endpoint)
-    )
+    flow = Flow(row, owner, installer_of(row.node.endpoint), endpoint_redaction(row.node.endpoint))
     try:
         with endpoint_open(row.node.endpoint, flow.witness) as flow.host:
             while not states.INSTALLATION.is_final(row.state):
@@ -144,7 +157,8 @@ def _away(flow: Flow, error: BinderyError) -> None:
 
 
 def _begin(flow: Flow) -> None:
-    shown = [probe_now(probe, flow.host) for probe in flow.plan.probes]
+    plan = flow.plan if flow.row.plan else plan_make(flow.row.node, flow.version, flow.host)
+    shown = [probe_now(probe, flow.host) for probe in plan.probes]
     silent = next((each for each in shown if not each.fingerprint), None)
     if silent:
         raise InstallRefused(
@@ -152,7 +166,8 @@ def _begin(flow: Flow) -> None:
             advice="Start the server first.",
             code="server-down",
         )
-    flow.move(states.CHECKING, "Every address answers.", before=[each.fingerprint for each in shown])
+    seen = [each.fingerprint for each in shown]
+    flow.move(states.CHECKING, "Every address answers.", before=seen, plan=plan.to_json())
 
 
 def _check(flow: Flow) -> None:
@@ -176,7 +191,7 @@ def _activate(flow: Flow) -> None:
 
 
 def _prove(flow: Flow) -> None:
-    wanted = flow.row.version.fingerprint_sha256
+    wanted = flow.row.fingerprint
     shown = probes_await(flow.plan.probes, wanted, flow.host, seconds=PROVE_SECONDS)
     wrong = [each for each in shown if each.fingerprint != wanted]
     if wrong:
@@ -200,6 +215,8 @@ def _restore(flow: Flow) -> None:
 
 
 def _leave_as_found(flow: Flow) -> None:
+    if not flow.row.plan:
+        return
     try:
         flow.installer.clean(flow.host, flow.plan)
     except BinderyError as error:

@@ -7,10 +7,12 @@ from typing import TypeVar
 from django.contrib.sessions.models import Session
 from django.db.models import Model, QuerySet
 
+from certs.domain import states
 from certs.models import (
     Alarm,
     AuditEvent,
     BulkJob,
+    Installation,
     JobEvent,
     LedgerEntry,
     Listener,
@@ -57,6 +59,7 @@ class Pruned:
     bulk_jobs: int
     idempotency_keys: int
     intakes: int
+    installations: int
 
 
 def prune_run() -> Pruned:
@@ -81,6 +84,9 @@ def prune_run() -> Pruned:
         bulk_jobs=_remove(BulkJob.objects.filter(finished_at__lt=moment - JOBS)),
         idempotency_keys=idempotency_prune(),
         intakes=intakes_prune(),
+        # What was there before is the way back, so it is known for longer than what has failed.
+        installations=_remove(Installation.objects.filter(finished_at__lt=moment - AUDIT))
+        + _remove(Installation.objects.filter(finished_at__lt=moment - JOBS).exclude(state=states.INSTALLED)),
     )
 
 

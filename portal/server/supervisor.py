@@ -27,6 +27,7 @@ from certs.services.bulk import bulk_requeue_lapsed
 from certs.services.export import export_given
 from certs.services.front import front_given
 from certs.services.identity import identity_settle
+from certs.services.installations import installations_requeue_lapsed
 from certs.services.listeners import (
     LIVE_SECONDS,
     addresses_here,
@@ -211,6 +212,7 @@ class Supervisor:
         if self._works:
             table += [
                 Duty("recovery", settings.RECOVERY_SECONDS, orders_requeue_lapsed),
+                Duty("installations", settings.RECOVERY_SECONDS, installations_requeue_lapsed),
                 Duty("jobs", settings.RECOVERY_SECONDS, bulk_requeue_lapsed),
                 Duty("watchdog", max(1.0, settings.WATCHDOG_SECONDS / 12), self._watch_queue),
             ]

@@ -30,10 +30,10 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[AcmeServer]:
     """The server on the portal's clock, and a client whose patience is half a second instead of half a minute."""
     from certs.acme.network import Network
     from certs.acme.sessions import sessions_forget
-    from certs.services import order_flow, order_runner
+    from certs.services import order_flow, runner
     from portal import clock
 
-    monkeypatch.setattr(order_runner, "_SOON", timedelta(0))  # it does not wait for what the clock is moved to
+    monkeypatch.setattr(runner, "_SOON", timedelta(0))  # it does not wait for what the clock is moved to
     monkeypatch.setattr(order_flow, "POLL_DEADLINE_SECONDS", 0.5)
     monkeypatch.setitem(Network.__init__.__kwdefaults__, "read_seconds", 0.5)
     with Responder() as responder, AcmeServer(http_port=responder.port, clock=clock.now) as ca:

@@ -7,32 +7,32 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import asyncssh
 import pytest
+from django.db.models import F
 
 from certs.domain import states
 from certs.domain.errors import InputError
 from certs.domain.pem import Chain
 from certs.domain.sudoers import sudoers_lines
 from certs.installers.files import FileInstaller, commands_of
-from certs.models import CertificateVersion, Endpoint, Installation, Node
+from certs.models import CertificateVersion, Endpoint, Installation, Node, Organization
 from certs.models.organization import DEFAULT_ORGANIZATION
 from certs.services import installation_advance
 from certs.services.certificates import certificate_take
+from certs.services.discoveries import endpoint_discover
 from certs.services.endpoint_sessions import endpoint_open, installer_of
-from certs.services.installations import (
-    installation_create,
-    installation_plan,
-    installations_claim,
-    node_json,
-)
+from certs.services.endpoints import endpoint_approve, endpoint_create, endpoint_look
+from certs.services.installation_follow import installations_follow
+from certs.services.installations import installation_create, installation_plan, installations_claim
 from certs.services.keys import key_import
-from certs.services.options import options_store
-from certs.transports.connections import ssh
-from certs.transports.connections.base import LogInRefused
+from certs.services.versions import version_add
+from certs.transports.hosts import ssh
+from certs.transports.hosts.base import LogInRefused
 from portal import clock
 from tests.harness import pki
 from tests.harness.nginx import Nginx
@@ -73,16 +73,8 @@ class Site:
         return sorted(path.name for path in self.tls.iterdir())
 
     def discover(self) -> Node:
-        with endpoint_open(self.endpoint) as host:
-            installer = installer_of(self.endpoint)
-            (seen,) = installer.discover(host)
-            return Node.objects.create(
-                endpoint=self.endpoint,
-                key=seen.key,
-                seen=node_json(seen),
-                name=seen.name,
-                found_pem=installer.certificate(host, seen),
-            )
+        endpoint_discover(self.endpoint, actor="test")
+        return Node.objects.get(endpoint=self.endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +98,25 @@ def site(machine: Sshd) -> Iterator[Site]:
         yield Site(nginx, machine, port, tls, old, _endpoint(machine, nginx, "boss"))
 
 
-def _endpoint(machine: Sshd, nginx: Nginx, account: str, **given: object) -> Endpoint:
-    row = Endpoint(id=uuid4(), name=f"site-{nginx.ports[0]}", kind="nginx", connection="ssh", pin=machine.pin)
-    row.organization_id = DEFAULT_ORGANIZATION
-    kind = ssh.Options(host=machine.address, port=machine.port, user=account, ssh_key=machine.client_key())
-    row.connection_options, row.connection_sealed = options_store(kind, purpose=Endpoint.CONNECTION_PURPOSE, uid=row.pk)
+def _endpoint(machine: Sshd, nginx: Nginx, account: str) -> Endpoint:
     told = f"nginx -p {nginx.home} -c {nginx.configuration} -e stderr -s"
-    row.options = {
-        "nginx_config_path": str(nginx.configuration),
-        "reload_command": f"{told} reload",
-        "restart_command": f"{told} reopen",
-        **given,
-    }
-    row.save()
+    row = endpoint_create(
+        name=f"site-{nginx.ports[0]}",
+        kind="nginx",
+        connection="ssh",
+        given={
+            "host": machine.address,
+            "port": machine.port,
+            "user": account,
+            "ssh_key": machine.client_key(),
+            "nginx_config_path": str(nginx.configuration),
+            "reload_command": f"{told} reload",
+            "restart_command": f"{told} reopen",
+        },
+        organization=Organization.objects.get(pk=DEFAULT_ORGANIZATION),
+        actor="test",
+    )
+    endpoint_approve(row, endpoint_look(row, actor="test"), actor="test")
     return row
 
 
@@ -131,8 +129,8 @@ def version(*names: str, pair: pki.Pair | None = None) -> CertificateVersion:
 
 def planned(site: Site, new: CertificateVersion) -> Installation:
     node = site.discover()
-    plan = installation_plan(node, new)
-    return installation_create(node, new, plan, reason=Installation.Reason.PERSON, actor="test")
+    plan = installation_plan(node, new, actor="test")
+    return installation_create(node, new, plan=plan, reason=Installation.Reason.PERSON, actor="test")
 
 
 def advance(row: Installation) -> Installation:
@@ -174,7 +172,7 @@ def test_the_printed_sudoers_lines_are_enough_and_nothing_beside_them_is(site: S
     with endpoint_open(site.endpoint) as host:
         installer = installer_of(site.endpoint)
         assert isinstance(installer, FileInstaller)
-        plan = installation_plan(node, new)
+        plan = installation_plan(node, new, actor="test")
         host.stage_directory = "/var/tmp/bindery-web"
         lines = sudoers_lines("web", [*installer.discovery_commands(host), *commands_of(host, plan)])
     machine.sudoers(f"Defaults !lecture\n{lines}")
@@ -255,7 +253,7 @@ def _planned_again(site: Site, row: Installation) -> Installation:
     node, new = row.node, row.version
     row.delete()
     node.endpoint.refresh_from_db()
-    return installation_create(node, new, installation_plan(node, new), reason=Installation.Reason.PERSON, actor="test")
+    return installation_create(node, new, reason=Installation.Reason.PERSON, actor="test")
 
 
 def test_another_host_key_stops_before_anything_is_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,3 +345,41 @@ def test_a_worker_killed_at_any_command_leaves_nothing_between_the_two(
 
 def pki_host_key() -> str:
     return " ".join(asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()[:2])
+
+
+def test_after_a_renewal_the_new_one_is_installed_by_itself_and_not_after_going_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = version()
+    row = advance(planned(site, first))
+    assert installations_follow() == 0
+    later = pki.leaf(None, [NAME], days=200)
+    second = version_add(
+        first.certificate,
+        leaf=later.certificate,
+        chain=(),
+        key=key_import(later.key),  # type: ignore[arg-type]
+    )
+    assert installations_follow() == 1
+    assert installations_follow() == 0  # one is under way
+    (following,) = Installation.objects.filter(finished_at=None)
+    assert following.reason == Installation.Reason.RENEWAL
+    assert advance(following).state == states.INSTALLED
+    assert site.served == later.fingerprint
+
+    back = installation_create(row.node, first, reason=Installation.Reason.BACK, actor="test")
+    assert advance(back).state == states.INSTALLED
+    assert site.served == first.fingerprint_sha256
+    assert (installations_follow(), second.certificate.current == second) == (0, True)
+
+
+def test_an_installation_that_failed_is_tried_again_by_its_own_waits(site: Site) -> None:
+    site.discover()
+    Node.objects.filter(endpoint=site.endpoint).update(certificate=version().certificate)
+    site.nginx.end()
+    assert installations_follow() == 1
+    for minutes in (5, 30, 120):
+        assert advance(Installation.objects.get(finished_at=None)).state == states.FAILED
+        for minute, asked in ((minutes - 1, 0), (1, 1)):
+            Installation.objects.update(finished_at=F("finished_at") - timedelta(minutes=minute))
+            assert installations_follow() == asked

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from certs.domain.errors import InputError
-from certs.transports.connections.base import (
+from certs.transports.hosts.base import (
     CommandFailed,
     IdentityChanged,
     IdentityUnknown,
     LogInRefused,
     Unreachable,
 )
-from certs.transports.connections.ssh import Options, Ssh, SshHost
+from certs.transports.hosts.ssh import Options, Ssh, SshHost
 from tests.harness.ports import free_port
 from tests.harness.sshd import Account, Sshd
 

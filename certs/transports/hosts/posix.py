@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from certs.domain.errors import InputError
-from certs.transports.connections.base import (
+from certs.transports.hosts.base import (
     OUTPUT,
     SECONDS,
     CommandFailed,

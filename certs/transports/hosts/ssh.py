@@ -22,7 +22,7 @@ import asyncssh
 from certs.domain.addresses import address_shown
 from certs.domain.errors import InputError
 from certs.domain.options import option
-from certs.transports.connections.base import (
+from certs.transports.hosts.base import (
     Connection,
     Identity,
     IdentityChanged,
@@ -34,7 +34,7 @@ from certs.transports.connections.base import (
     unix_socket,
     unseen,
 )
-from certs.transports.connections.posix import PLAIN, PosixHost, Sudo, shown
+from certs.transports.hosts.posix import PLAIN, PosixHost, Sudo, shown
 
 asyncssh.set_log_level("WARNING")  # it tells of each connection, with the name of the account
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from socket import create_connection, socket
 from time import monotonic
 
 from certs.domain.options import option
-from certs.transports.connections.base import Connection, Identity, Ran, Unreachable, Witness, unseen
-from certs.transports.connections.posix import PLAIN, PosixHost, Sudo, shown
+from certs.transports.hosts.base import Connection, Identity, Ran, Unreachable, Witness, unseen
+from certs.transports.hosts.posix import PLAIN, PosixHost, Sudo, shown
 from certs.transports.local import machine_name, run
 
 
