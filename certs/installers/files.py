@@ -49,7 +49,6 @@ class FileInstaller(Installer):
             self._put(host, write, material)
             if write.before and host.digest(write.path) == write.before:
                 _copy(host, write)
-        host.unstage()
 
     def switch(self, host: PosixHost, plan: Plan) -> None:
         for write in _changing(plan):
@@ -82,8 +81,9 @@ class FileInstaller(Installer):
         self._read_again(host, plan)
 
     def clean(self, host: PosixHost, plan: Plan) -> None:
-        _remove(host, [beside(write.path, NEW) for write in _changing(plan)])
-        host.unstage()
+        for write in _changing(plan):
+            _remove(host, [beside(write.path, NEW)])
+            host.unstage(_staged_name(write))
 
     def _read_again(self, host: PosixHost, plan: Plan) -> None:
         """A reload may have ended the server (Apache dies of a key that does not fit), so it is started as well."""
@@ -112,6 +112,7 @@ class FileInstaller(Installer):
             )
             if host.digest(target) != write.after:
                 raise InstallRefused(f"{target} on {host.place} did not arrive as it was sent.", advice="Try again.")
+            host.unstage(_staged_name(write))
         except BaseException:
             self._tidy(host, target)
             raise

@@ -84,7 +84,11 @@ class Sshd(Daemon):
         self._accounts_write()
         configuration = self.home / "sshd_config"
         configuration.write_text(_CONFIG.format(port=self.port, address=self.address, home=self.home))
-        mounts = [f"mount --bind {shlex.quote(str(self.home / 'etc' / name))} /etc/{name}" for name in _PRIVATE]
+        staging = self.home / "staging"
+        staging.mkdir(exist_ok=True)
+        staging.chmod(0o1777)
+        places = {f"/etc/{name}": self.home / "etc" / name for name in _PRIVATE} | {"/var/tmp": staging}  # noqa: S108
+        mounts = [f"mount --bind {shlex.quote(str(own))} {place}" for place, own in places.items()]
         script = " && ".join(
             ["mkdir -p /run/sshd", *mounts, f"exec {program} -D -e -f {shlex.quote(str(configuration))}"]
         )

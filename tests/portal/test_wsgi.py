@@ -10,6 +10,8 @@ LATE = {
     "psycopg": "PostgreSQL",
     "pkilint": "the first certificate of an own CA",
     "lexicon": "a DNS provider",
+    "asyncssh": "a machine reached by SSH",
+    "crossplane": "an endpoint that is nginx",
 }
 WHAT_IS_LOADED = """
 import sys

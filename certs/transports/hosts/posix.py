@@ -166,11 +166,11 @@ class PosixHost(Host):
             raise InputError(f"{path} on {self.place} did not arrive as it was sent.", advice="Try again.")
         return path
 
-    def unstage(self) -> None:
-        """Remove the directory with all that is in it. Never raises for what a machine may answer."""
-        with suppress(CommandFailed):
-            self.run(["rm", "-rf", "--", self.stage_directory])
-        self._staged = False
+    def unstage(self, name: str) -> None:
+        """Remove it, if it is there; the directory stays, since another endpoint's session may be using it. Raises
+        CommandFailed."""
+        path = f"{self.stage_directory}/{name}"
+        self.check(["rm", "-f", "--", path], f"{path} cannot be removed")
 
     def _stage_ready(self) -> None:
         """Ours alone: a directory that somebody else has put there, for us to fill, is refused."""

@@ -152,7 +152,7 @@ def test_a_directory_that_somebody_else_has_made_is_not_filled(machine: Sshd) ->
         staged = host.stage("key", b"secret")
         assert host.run(["stat", "-c", "%a", host.stage_directory]).text == "700\n"
         assert host.read(staged) == b"secret"
-        host.unstage()
+        host.unstage("key")
         assert host.digest(staged) == ""
 
 
