@@ -1,6 +1,5 @@
 """Endpoints, what they listen on, and what was installed there."""
 
-import certs.domain.states
 import django.db.models.deletion
 import portal.clock
 import uuid
@@ -49,7 +48,7 @@ class Migration(migrations.Migration):
                 ('fingerprint', models.CharField(max_length=64)),
                 ('before', models.JSONField(blank=True, default=list)),
                 ('reason', models.CharField(choices=[('person', 'asked for'), ('renewal', 'renewal'), ('back', 'back to an earlier one'), ('test', 'test with the same one')], max_length=10)),
-                ('state', models.CharField(choices=certs.domain.states.Machine.choices, default='planned', max_length=20)),
+                ('state', models.CharField(choices=[('planned', 'waiting to start'), ('checking', 'being checked'), ('staging', 'being sent'), ('switching', 'being put in place'), ('activating', 'being read by the server'), ('proving', 'being proven'), ('restoring', 'being put back'), ('installed', 'installed and served'), ('restored', 'failed, the old one is served'), ('stranded', 'failed, and could not be put back'), ('failed', 'failed, nothing was changed'), ('cancelled', 'cancelled')], default='planned', max_length=20)),
                 ('plan', models.JSONField(default=dict)),
                 ('error_code', models.CharField(blank=True, max_length=80)),
                 ('error_message', models.TextField(blank=True)),

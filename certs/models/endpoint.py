@@ -98,7 +98,7 @@ class Installation(models.Model):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    state = models.CharField(max_length=20, default=states.PLANNED, choices=states.INSTALLATION.choices)
+    state = models.CharField(max_length=20, default=states.PLANNED, choices=states.INSTALLATION.choices())
     plan = models.JSONField(default=dict)  # domain.installation.Plan
     error_code = models.CharField(max_length=80, blank=True)
     error_message = models.TextField(blank=True)

@@ -87,7 +87,7 @@ class Sshd(Daemon):
         staging = self.home / "staging"
         staging.mkdir(exist_ok=True)
         staging.chmod(0o1777)
-        places = {f"/etc/{name}": self.home / "etc" / name for name in _PRIVATE} | {"/var/tmp": staging}  # noqa: S108
+        places = {f"/etc/{name}": self.home / "etc" / name for name in _PRIVATE} | {"/var/tmp": staging}
         mounts = [f"mount --bind {shlex.quote(str(own))} {place}" for place, own in places.items()]
         script = " && ".join(
             ["mkdir -p /run/sshd", *mounts, f"exec {program} -D -e -f {shlex.quote(str(configuration))}"]

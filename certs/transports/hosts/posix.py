@@ -9,7 +9,6 @@ compared, and renamed over it.
 import shlex
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import PurePosixPath
