@@ -56,7 +56,8 @@ def test_a_server_is_added_approved_discovered_installed_and_put_back(site: Site
         assert served_fingerprint(site.port, NAME) == each.fingerprint_sha256
     assert tls("rollback", "web1").code == 0
     assert served_fingerprint(site.port, NAME) == first_version.fingerprint_sha256
-    assert tls("nodes", "web1", "--json").json["nodes"][0]["ssl"] == NAME
+    (node,) = tls("nodes", "web1", "--json").json["nodes"]
+    assert (node["ssl"], node["installation"]) == (NAME, "installed and served")
     gone = run("certs", "delete", first_version.certificate_id)
     assert "installed on web1" in gone.err
 

@@ -49,7 +49,7 @@ class NodesVerb(BinderyCommand):
         if options["json"]:
             self.print_json({"nodes": [_node_document(node) for node in nodes]})
             return
-        head = ("STATE", "PROTOCOL", "ADDRESS", "PORT", "SSL", "ALIAS", "NAME")
+        head = ("STATE", "PROTOCOL", "ADDRESS", "PORT", "SSL", "LAST INSTALLATION", "ALIAS", "NAME")
         lines = table_lines(head, [_node_row(node) for node in nodes], width=terminal_width())
         self.stdout.write("\n".join(lines) if lines else f"None yet. Run manage.py tls discover {row.name}")
 
@@ -138,13 +138,14 @@ def _plan_lines(plan: Plan) -> list[str]:
 
 def _node_row(node: Node) -> tuple[str, ...]:
     document = _node_document(node)
-    names = ("state", "protocol", "address", "port", "ssl", "alias", "name")
+    names = ("state", "protocol", "address", "port", "ssl", "installation", "alias", "name")
     return tuple(str(document[name]) for name in names)
 
 
 def _node_document(node: Node) -> dict[str, Any]:
     ours = node_certificate(node)
     ssl = ours.certificate.name if ours else "External" if node.found_fingerprint else "not managed"
+    last = node.installations.first()
     return {
         "id": str(node.pk),
         "key": node.key,
@@ -155,5 +156,7 @@ def _node_document(node: Node) -> dict[str, Any]:
         "port": node.seen["port"],
         "ssl": ssl,
         "certificate": str(node.certificate_id or ""),
+        "installation": last.get_state_display() if last else "",
+        "error": last.error_message if last else "",
         "state": "gone" if node.gone_at else node.seen["trouble"] or "found",
     }
