@@ -34,7 +34,15 @@ def test_one_step_in_trouble_keeps_no_other_from_its_turn(
 
 
 # Each is done within a minute, whatever its network does, or has none.
-BOUNDED = {"crl_sweep", "renewal_info_refresh", "revocation_check_run", "sweep_run", "alarms_sweep", "alarms_deliver"}
+BOUNDED = {
+    "crl_sweep",
+    "renewal_info_refresh",
+    "revocation_check_run",
+    "sweep_run",
+    "installations_follow",
+    "alarms_sweep",
+    "alarms_deliver",
+}
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)

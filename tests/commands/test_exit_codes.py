@@ -51,6 +51,11 @@ REFUSED = {
     "rehearse": [("nothing.example",)],
     "renew": [(), ("nothing.example",), ("nothing.example", "--all")],
     "revoke": [("nothing.example",)],
+    "tls": [
+        ("show", "nothing"),
+        ("discover", "nothing"),
+        ("add", "nginx", "--name", " ", "--connection_type", "local"),
+    ],
     "tls_in_front": [("--trust", "not-an-address"), ("--drop", "192.0.2.1")],
     "token": [("create", "X", "--role", "king"), ("create", " ", "--role", "viewer"), ("revoke", "nothing")],
     "up": [("--on-demand-host", "a.example"), ("--hostnames", "http://x", "--accept-le-sa")],
