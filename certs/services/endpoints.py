@@ -44,8 +44,8 @@ def endpoint_create(
     require(actor, Right.ENDPOINT, place)
     row = Endpoint(id=uuid4(), name=_name(name), kind=kind, connection=connection)
     row.organization_id, row.department_id = place.organization, place.department
-    _allowed(row, actor)
     _options_set(row, given)
+    _allowed(row, actor)
     with transaction.atomic():
         _save(row, force_insert=True)
         audit_record(actor, "endpoint.create", row, after=endpoint_shown(row))
@@ -59,12 +59,12 @@ def endpoint_update(
     """An option that is not given stays, a secret left empty too. Another host or port is another machine: what was
     approved of the old one is forgotten. Raises what `endpoint_create` raises."""
     require(actor, Right.ENDPOINT, row)
-    _allowed(row, actor)
     before, place = endpoint_shown(row), _address(row)
     if name is not None:
         row.name = _name(name)
     if given is not None:
         _options_set(row, {**row.options, **row.connection_options, **given})
+    _allowed(row, actor)
     if _address(row) != place:
         row.pin = row.pin_fingerprint = row.shown_key = row.shown_fingerprint = ""
     with transaction.atomic():
@@ -216,9 +216,15 @@ def _options_set(row: Endpoint, given: Mapping[str, Any]) -> None:
 
 
 def _allowed(row: Endpoint, actor: Actor) -> None:
-    """What runs on the portal's own machine is the administrator's to say."""
-    if row.connection == "local" and not may(actor, Right.SETTING):
+    """What runs on the portal's own machine, and which of its files are keys, is said by who has all of it."""
+    if may(actor, Right.SETTING):
+        return
+    if row.connection == "local":
         raise NotAllowed("Only an administrator of the whole portal says what runs on its machine.", advice="Ask one.")
+    if row.connection_options.get("ssh_key_path"):
+        raise NotAllowed(
+            "Only an administrator of the whole portal names files on its machine.", advice="Paste the SSH key instead."
+        )
 
 
 def _place(organization: Organization | None, department: Department | None) -> Place:
