@@ -67,8 +67,8 @@ class Nginx(FileInstaller):
         return Plan(
             writes=writes,
             test=Command((self.options.nginx_path, "-t", "-q", "-c", self.configuration), "the configuration is good"),
-            activate=Command(tuple(shlex.split(self.options.reload_command)), "nginx reads it, dropping no connection"),
-            start=Command(tuple(shlex.split(self.options.restart_command)), "nginx starts again"),
+            activate=Command(_words(self.options.reload_command), "nginx reads it, dropping no connection"),
+            start=Command(_words(self.options.restart_command), "nginx starts again"),
             risk=Risk.RELOAD,
             probes=_probes(node, host.place),
             shares=shared_with(node, nodes, writes),
@@ -78,7 +78,7 @@ class Nginx(FileInstaller):
         )
 
     def restart(self, host: PosixHost) -> None:
-        words = shlex.split(self.options.restart_command)
+        words = _words(self.options.restart_command)
         host.check([host.tool(words[0]), *words[1:]], "nginx did not restart", root=True, seconds=60)
 
     def discovery_commands(self, host: PosixHost) -> list[list[str]]:
@@ -244,6 +244,17 @@ def _cut(printed: str) -> Iterator[tuple[str, str]]:
     ends = [*(header.start() for header in headers[1:]), len(printed)][: len(headers)]
     for header, end in zip(headers, ends, strict=True):
         yield header[1], printed[header.end() + 1 : end]
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """As a shell would cut it, though none reads it. Raises InstallRefused."""
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError:
+        words = ()
+    if not words:
+        raise InstallRefused(f"“{command}” is no command.", advice="Close its quotes, with manage.py tls edit.")
+    return words
 
 
 def _complaint(ran: Ran) -> str:

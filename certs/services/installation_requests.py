@@ -1,5 +1,6 @@
 """What a person asks of an endpoint beside an installation: what stood there before, and a restart."""
 
+from certs.domain import states
 from certs.domain.errors import BinderyError, InputError
 from certs.domain.roles import Right
 from certs.models import CertificateVersion, Endpoint, Installation, Node
@@ -12,7 +13,9 @@ from certs.services.events import audit_record
 def node_previous(node: Node) -> CertificateVersion:
     """The version that we installed there before the one that is there now. Raises InputError where there is none."""
     done = (
-        Installation.objects.filter(node=node, state="installed").exclude(version=None).exclude(version=node.installed)
+        Installation.objects.filter(node=node, state=states.INSTALLED)
+        .exclude(version=None)
+        .exclude(version=node.installed)
     )
     last = done.select_related("version__certificate", "version__key").order_by("-finished_at").first()
     if last is None or last.version is None:

@@ -4,7 +4,8 @@ import pytest
 
 from certs.domain.errors import InputError
 from certs.domain.installation import NodeSeen
-from certs.installers.nginx import nodes_read
+from certs.installers.base import InstallRefused
+from certs.installers.nginx import Nginx, Options, nodes_read
 
 MAIN = "/etc/nginx/nginx.conf"
 
@@ -131,3 +132,8 @@ def test_quotes_comments_maps_and_unknown_words_do_no_harm() -> None:
 def test_what_cannot_be_read_is_said(text: str) -> None:
     with pytest.raises(InputError):
         list(nodes_read(text, MAIN))
+
+
+def test_a_command_that_is_none_is_said_and_not_run() -> None:
+    with pytest.raises(InstallRefused, match="no command"):
+        Nginx(Options(restart_command="systemctl 'restart")).restart(None)  # type: ignore[arg-type]  # not reached

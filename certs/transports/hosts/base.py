@@ -4,12 +4,10 @@ A connection knows nothing of web servers and sees no database. What it is given
 the identity that a person approved; a machine that shows another one is not talked to.
 """
 
-import socket as sockets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from socket import socket
 from typing import Any, ClassVar
 
@@ -178,12 +176,3 @@ class Host(ABC):
         if not ran.ok:
             raise CommandFailed(f"{what}: {ran.why}", ran=ran, advice=advice)
         return ran
-
-
-@contextmanager
-def unix_socket(path: Path, seconds: float) -> Iterator[socket]:
-    """A connection to a socket in the file system. Raises OSError."""
-    with sockets.socket(sockets.AF_UNIX) as raw:
-        raw.settimeout(seconds)
-        raw.connect(str(path))
-        yield raw

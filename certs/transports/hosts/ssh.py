@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from socket import socket
+from socket import AF_UNIX, socket
 from time import monotonic
 from typing import TypeVar
 
@@ -31,7 +31,6 @@ from certs.transports.hosts.base import (
     Ran,
     Unreachable,
     Witness,
-    unix_socket,
     unseen,
 )
 from certs.transports.hosts.posix import PLAIN, PosixHost, Sudo, shown
@@ -172,7 +171,7 @@ class SshHost(PosixHost):
             except (TimeUp, asyncssh.Error) as error:
                 raise OSError(f"no way through the session: {error}") from None
             try:
-                with unix_socket(path, seconds) as raw:
+                with _unix_socket(path, seconds) as raw:
                     yield raw
             finally:
                 listener.close()
@@ -254,3 +253,12 @@ def _identity(key: asyncssh.SSHKey) -> Identity:
 
 def _known_name(host: str, port: int) -> str:
     return host if port == 22 else f"[{host}]:{port}"
+
+
+@contextmanager
+def _unix_socket(path: Path, seconds: float) -> Iterator[socket]:
+    """A connection to a socket in the file system. Raises OSError."""
+    with socket(AF_UNIX) as raw:
+        raw.settimeout(seconds)
+        raw.connect(str(path))
+        yield raw
