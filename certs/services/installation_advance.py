@@ -8,6 +8,7 @@ repeated by whoever comes next, so a killed process leaves nothing between the t
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -48,10 +49,16 @@ class LeaseLost(Exception):
 class Flow:
     row: Installation
     owner: UUID
-    installer: Installer
-    redaction: Redaction
     host: Any = None
     _material: Material | None = field(default=None, repr=False)
+
+    @cached_property
+    def installer(self) -> Installer:
+        return installer_of(self.row.node.endpoint)
+
+    @cached_property
+    def redaction(self) -> Redaction:
+        return endpoint_redaction(self.row.node.endpoint)
 
     @property
     def plan(self) -> Plan:
@@ -111,7 +118,7 @@ def installation_advance(pk: UUID, owner: UUID) -> None:
     row = Installation.objects.select_related("node__endpoint", "version__certificate", "version__key").get(pk=pk)
     if row.lease_owner != owner or row.finished_at is not None:
         return
-    flow = Flow(row, owner, installer_of(row.node.endpoint), endpoint_redaction(row.node.endpoint))
+    flow = Flow(row, owner)
     try:
         with endpoint_open(row.node.endpoint, flow.witness) as flow.host:
             while not states.INSTALLATION.is_final(row.state):

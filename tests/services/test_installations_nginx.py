@@ -386,3 +386,11 @@ def test_an_installation_that_failed_is_tried_again_by_its_own_waits(site: Site)
         for minute, asked in ((minutes - 1, 0), (1, 1)):
             Installation.objects.update(finished_at=F("finished_at") - timedelta(minutes=minute))
             assert installations_follow() == asked
+
+
+def test_an_endpoint_of_a_kind_that_is_not_known_ends_with_the_reason(site: Site) -> None:
+    row = planned(site, version())
+    Endpoint.objects.filter(pk=site.endpoint.pk).update(kind="gone")
+    row = advance(row)
+    assert (row.state, row.error_code) == (states.FAILED, "kind")
+    assert site.served == site.old.fingerprint
